@@ -1,0 +1,258 @@
+package interceptors
+
+import (
+	"context"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/retry"
+)
+
+// attemptsKey is the header that tells a server how many attempts came before
+// (gRFC A6).
+const attemptsKey = "grpc-previous-rpc-attempts"
+
+// call is the engine: one call's way from admission through its attempts to
+// its settlement. It decides and keeps the books; attempts, timers and
+// goroutines are its driver's, who owns it:
+//
+//	admit → (begin → attempt → end → next → [backoff → resume])… → settle → close
+//
+// Whatever happens to the driver, a panic too, [call.unwind] must be reached.
+type call struct {
+	suite  *Suite
+	plan   *plan
+	policy *compiled
+	ctx    context.Context // the call's: deadline, cancellation, spans
+	lane   uint32
+
+	loop     retry.Loop
+	token    breaker.Token
+	admitted bool            // token is to be settled
+	funded   bool            // a budget token is held for an attempt not made yet
+	running  context.Context // of the attempt that has begun and not ended; nil: none
+	closed   bool            // CallEnd has been told
+
+	began     time.Duration // the running attempt, if slow calls count
+	slow      bool          // the last attempt was
+	exhausted bool
+	refused   bool
+	code      codes.Code // of the last attempt
+}
+
+// admit asks the breaker. The error is what the caller gets.
+func (c *call) admit() error {
+	g := c.breaker()
+	if g == nil {
+		return nil
+	}
+	token, ok := g.AdmitClosed()
+	if !ok {
+		var change breaker.Transition
+		var wait time.Duration
+		token, change, wait, ok = g.Admit(c.suite.now())
+		c.changed(change)
+		if !ok {
+			c.refused = true
+			return breakerOpen(c.plan.target, c.plan.method, wait)
+		}
+	}
+	c.token, c.admitted = token, true
+	return nil
+}
+
+func (c *call) breaker() *breaker.Guard {
+	if c.policy.breakerOff {
+		return nil
+	}
+	return c.plan.breaker
+}
+
+// begin starts an attempt and returns its context. It derives from the call's,
+// never from another attempt's. cancel, which may be nil, must be called when
+// the attempt is over.
+func (c *call) begin() (ctx context.Context, cancel context.CancelFunc) {
+	c.loop.Attempts++
+	if c.policy.slowCall > 0 {
+		c.began = c.suite.now()
+	}
+	ctx = c.ctx
+	if n := c.loop.Attempts; n > 1 {
+		ctx = metadata.AppendToOutgoingContext(ctx, attemptsKey, strconv.Itoa(n-1))
+	}
+	if d := c.policy.attemptTimeout; d > 0 {
+		ctx, cancel = context.WithTimeout(ctx, d)
+	}
+	c.running = c.start(ctx, AttemptStart)
+	return c.running, cancel
+}
+
+// end closes the books of the running attempt.
+func (c *call) end(code codes.Code, err error) {
+	ctx := c.running
+	c.running = nil
+	c.code = code
+	if c.policy.slowCall > 0 {
+		c.slow = c.suite.now()-c.began >= c.policy.slowCall
+	}
+	c.tell(ctx, Event{Kind: AttemptEnd, Attempt: c.loop.Attempts, Code: code, Err: err})
+}
+
+// next decides what follows the failed attempt: another one after the delay,
+// or the end. The token for it is taken now, before the backoff: were it taken
+// after, an outage would run for seconds of backoffs before it empties the
+// bucket.
+func (c *call) next(f retry.Failure) (delay time.Duration, again bool) {
+	d := c.loop.Next(&c.policy.retry, f, rand.Float64())
+	if d.Reason == retry.Again {
+		d.Reason = c.afford()
+	}
+	if d.Reason == retry.Again {
+		return d.Delay, true
+	}
+	c.stop(d.Reason)
+	return 0, false
+}
+
+// afford asks those who may veto another attempt.
+func (c *call) afford() retry.Reason {
+	switch {
+	case c.opened():
+		return retry.Breaker
+	case c.policy.budgetOff || c.plan.budget == nil:
+		return retry.Again
+	case !c.plan.budget.Take(c.suite.now()):
+		return retry.Budget
+	}
+	c.funded = true
+	return retry.Again
+}
+
+// resume is asked after the backoff: the breaker may have opened meanwhile.
+func (c *call) resume() bool {
+	if c.opened() {
+		c.refund()
+		c.stop(retry.Breaker)
+		return false
+	}
+	c.funded = false // spent
+	return true
+}
+
+func (c *call) opened() bool { return c.admitted && c.breaker().Opened(c.token) }
+
+func (c *call) stop(why retry.Reason) {
+	c.exhausted = why == retry.Exhausted
+	if why.Suppressed() {
+		c.tell(c.ctx, Event{Kind: Suppressed, Reason: why.String(), Attempt: c.loop.Attempts, Code: c.code})
+	}
+}
+
+func (c *call) refund() {
+	if c.funded {
+		c.funded = false
+		c.plan.budget.Refund()
+	}
+}
+
+// settle tells breaker and budget how the call ended, once. What it says is
+// the last attempt's: a call saved by a retry is a success, one whose attempts
+// all failed is one failure.
+func (c *call) settle(err error) {
+	c.refund()
+	if err == nil && c.plan.budget != nil && !c.policy.budgetOff {
+		c.plan.budget.Deposit()
+	}
+	if !c.admitted {
+		return
+	}
+	c.admitted = false
+	g, now := c.breaker(), c.suite.now()
+	if err == nil && !c.slow {
+		c.changed(g.Succeed(now, c.token, c.lane))
+		return
+	}
+	c.changed(g.Settle(now, c.token, c.verdict(err), rand.Float64()))
+}
+
+// verdict is what the call says about the server.
+func (c *call) verdict(err error) breaker.Outcome {
+	switch {
+	case err == nil: // and slow
+		return breaker.SlowSuccess
+	case c.loop.Attempts == 0, callerOf(c.ctx) == retry.Cancelled, !c.policy.failures.Contains(c.code):
+		return breaker.Neutral
+	case c.slow:
+		return breaker.SlowFailure
+	}
+	return breaker.Failure
+}
+
+// close tells the observers how the call ended, once. Err is what the caller
+// gets; rescued: from a fallback.
+func (c *call) close(err error, rescued bool) {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	e := Event{Kind: CallEnd, Attempt: c.loop.Attempts, Err: err, Exhausted: c.exhausted}
+	switch {
+	case rescued:
+		e.Outcome = Rescued
+	case err != nil:
+		e.Outcome = Failed
+		if c.refused {
+			e.Outcome = RejectedBreaker
+		}
+		e.Code = codeOf(err)
+	case c.loop.Attempts > 1:
+		e.Outcome = SuccessAfterRetry
+	}
+	c.tell(c.ctx, e)
+}
+
+// unwind ends what a panic or runtime.Goexit beneath left open; after close
+// there is nothing to do.
+func (c *call) unwind() {
+	if c.closed {
+		return
+	}
+	if c.running != nil {
+		c.end(codes.Unknown, errPanicked)
+	}
+	if c.admitted {
+		c.admitted = false
+		c.changed(c.breaker().Settle(c.suite.now(), c.token, breaker.Neutral, 0))
+	}
+	c.refund()
+	c.close(errPanicked, false)
+}
+
+func (c *call) changed(t breaker.Transition) {
+	if t.Happened() {
+		c.tell(c.ctx, Event{Kind: BreakerChange, From: BreakerState(t.From), To: BreakerState(t.To), Reason: t.Reason.String()})
+	}
+}
+
+func (c *call) tell(ctx context.Context, e Event) {
+	e.Lane = c.lane
+	for _, r := range c.plan.recorders {
+		r.tell(ctx, e)
+	}
+}
+
+// start tells those who asked that a call or attempt begins, and returns the
+// context they want it to have.
+func (c *call) start(ctx context.Context, k Kind) context.Context {
+	for _, r := range c.plan.recorders {
+		if r.starter != nil {
+			ctx = r.start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, Lane: c.lane})
+		}
+	}
+	return ctx
+}

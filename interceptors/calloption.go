@@ -1,0 +1,70 @@
+package interceptors
+
+import (
+	"errors"
+
+	"google.golang.org/grpc"
+)
+
+// WithCallPolicy replaces the policy of one call, as a whole. It does nothing
+// on a connection without a suite.
+//
+// State stays the method's: the breaker and its thresholds are shared with the
+// method's other calls, so of p.Breaker only Disabled, Failures and SlowCall
+// count, and of p.Budget only Disabled. A policy with faults fails the call
+// with INVALID_ARGUMENT and all of them, before any attempt. An option may be
+// made once and used for many calls, at the same time too; that saves the
+// checks each time.
+func WithCallPolicy(p Policy) grpc.CallOption {
+	if faults := p.validate("call policy"); len(faults) > 0 {
+		return callOption{err: badCallPolicy(errors.Join(faults...))}
+	}
+	return callOption{policy: compile(p.withDefaults())}
+}
+
+// NoRetry makes one call with a single attempt. Everything else of its policy
+// holds. It does nothing on a connection without a suite.
+func NoRetry() grpc.CallOption { return callOption{} }
+
+// callOption is one of ours: a policy, its faults, or neither: no retry.
+type callOption struct {
+	grpc.EmptyCallOption
+
+	policy *compiled
+	err    error
+}
+
+// override is what the options of a call change in its method's policy; later
+// ones have the last word.
+type override struct {
+	policy  *compiled // nil: the method's
+	noRetry bool
+	err     error
+}
+
+func readCallOptions(opts []grpc.CallOption) (o override) {
+	for _, opt := range opts {
+		ours, ok := opt.(callOption)
+		switch {
+		case !ok:
+		case ours.err != nil:
+			o.err = ours.err
+		case ours.policy != nil:
+			o.policy, o.err = ours.policy, nil
+		default:
+			o.noRetry = true
+		}
+	}
+	return o
+}
+
+// apply returns the policy that the call has.
+func (o override) apply(p *compiled) *compiled {
+	if o.policy != nil {
+		p = o.policy
+	}
+	if o.noRetry {
+		p = p.single
+	}
+	return p
+}

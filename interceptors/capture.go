@@ -1,0 +1,80 @@
+package interceptors
+
+import (
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+)
+
+// capture stands between a call's attempts and those of its CallOptions that
+// have effects. Attempts write header, trailer and peer here; the final one's
+// are delivered to the caller once, and its OnFinish is called once. A capture
+// serves attempts one after another, not at the same time.
+type capture struct {
+	header  metadata.MD
+	trailer metadata.MD
+	peer    peer.Peer
+
+	theirs  []grpc.CallOption // as the caller gave them
+	ours    []grpc.CallOption // as attempts get them; kept for its memory
+	effects bool              // some of theirs are to be honoured in the end
+}
+
+// wrap returns the options for attempts. The trailer is always wanted:
+// pushback comes in it. A type that embeds one of grpc's options is not
+// recognised; its attempts write to the caller's variable.
+func (c *capture) wrap(theirs []grpc.CallOption) []grpc.CallOption {
+	c.theirs = theirs
+	c.ours = append(c.ours[:0], grpc.Trailer(&c.trailer))
+	for _, o := range theirs {
+		switch o.(type) {
+		case grpc.HeaderCallOption:
+			c.ours = append(c.ours, grpc.Header(&c.header))
+		case grpc.PeerCallOption:
+			c.ours = append(c.ours, grpc.Peer(&c.peer))
+		case grpc.TrailerCallOption, grpc.OnFinishCallOption:
+		default:
+			c.ours = append(c.ours, o)
+			continue
+		}
+		c.effects = true
+	}
+	return slices.Clip(c.ours) // an append beneath must not write into our array
+}
+
+// reset forgets the attempt before: one that gets no stream writes nothing,
+// and must not be taken to have ended as that one did.
+func (c *capture) reset() {
+	c.header, c.trailer, c.peer = nil, nil, peer.Peer{}
+}
+
+// deliver gives the caller what the last attempt left.
+func (c *capture) deliver(err error) {
+	if !c.effects {
+		return
+	}
+	c.effects = false
+	for _, o := range c.theirs {
+		switch o := o.(type) {
+		case grpc.HeaderCallOption:
+			*o.HeaderAddr = c.header
+		case grpc.TrailerCallOption:
+			*o.TrailerAddr = c.trailer
+		case grpc.PeerCallOption:
+			*o.PeerAddr = c.peer
+		}
+	}
+	for _, o := range c.theirs { // after the others, as grpc-go has it
+		if o, ok := o.(grpc.OnFinishCallOption); ok {
+			o.OnFinish(err)
+		}
+	}
+}
+
+// release lets go of everything but the memory of the options.
+func (c *capture) release() {
+	clear(c.ours)
+	*c = capture{ours: c.ours[:0]}
+}

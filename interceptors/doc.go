@@ -1,0 +1,35 @@
+// Package interceptors keeps gRPC calls alive: retries by status code with
+// jittered backoff, a retry budget, a circuit breaker and a fallback, for
+// clients that add two lines to [grpc.NewClient]:
+//
+//	suite, err := interceptors.New()
+//	…
+//	conn, err := grpc.NewClient(target, append(suite.DialOptions(), creds)...)
+//
+// [New] takes policies for all methods, for a service's and for single ones
+// ([WithPolicy], [WithMethodPolicy]); [WithCallPolicy] and [NoRetry] change a
+// single call. The zero [Policy] is the default.
+//
+// # A call's way
+//
+//	plan     what the method needs: one atomic load; replaced whole by Reload
+//	admit    the breaker lets it pass, or refuses it with [ErrBreakerOpen]
+//	attempt  … fails: again after a backoff, or not, and why
+//	settle   breaker and budget hear how it ended, observers too
+//	fallback answers what failed, if there is one
+//
+// # What the caller sees
+//
+// The reply, header, trailer and peer of the last attempt, and its error
+// unchanged, where grpc-go's own retries would hide it behind a deadline that a
+// backoff ran into. grpc.OnFinish callbacks are called once. A unary call is
+// retried even if a header came before the failure, as nothing of it has been
+// delivered (grpc-go does not); servers that set headers first are the reason.
+// A wait-for-ready call waits for its connection in each attempt: without it,
+// attempts made while the channel reconnects all fail by the same dial, so the
+// backoff should outlast a reconnection.
+//
+// A service config's timeout and waitForReady apply beneath, to each attempt.
+// grpc-go's transparent retries, of requests that never reached a server's
+// application, stay on and are invisible here.
+package interceptors

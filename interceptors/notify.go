@@ -1,0 +1,181 @@
+package interceptors
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// recorder is one observer's interest in one endpoint.
+type recorder struct {
+	watcher  *watcher
+	endpoint Endpoint
+	to       Recorder // nil: does not care, or is not asked yet
+	asked    bool
+	starter  Starter // nil: to is none
+}
+
+// queueLength is how many events an observer may be behind.
+const queueLength = 4096
+
+// drainFor is how long Close waits for an observer to hear what is queued.
+const drainFor = 5 * time.Second
+
+// watcher is an observer of a suite, with its queue if it is not told in line.
+type watcher struct {
+	suite    *Suite
+	observer Observer
+	inline   bool
+
+	events   chan queued
+	begin    sync.Once // starts the goroutine, at the first event
+	stopping sync.Once
+	stop     chan struct{}
+	done     chan struct{}
+
+	panicked, behind sync.Once // so that each is logged once
+}
+
+type queued struct {
+	to      *recorder
+	ctx     context.Context
+	event   Event
+	evicted bool // no event, but the end of them
+}
+
+func newWatcher(s *Suite, o Observer) *watcher {
+	w := &watcher{suite: s, observer: o}
+	if _, w.inline = o.(InlineObserver); !w.inline {
+		w.events = make(chan queued, queueLength)
+		w.stop = make(chan struct{})
+		w.done = make(chan struct{})
+	}
+	return w
+}
+
+// recorder returns the observer's interest in an endpoint. A queued observer is
+// not asked yet: that is done by its goroutine.
+func (w *watcher) recorder(e Endpoint) *recorder {
+	r := &recorder{watcher: w, endpoint: e}
+	if w.inline {
+		r.ask()
+		r.starter, _ = r.to.(Starter)
+	}
+	return r
+}
+
+func (r *recorder) ask() {
+	defer r.watcher.recovered()
+	r.asked = true
+	r.to = r.watcher.observer.Method(r.endpoint)
+}
+
+// tell brings an event to its observer.
+func (r *recorder) tell(ctx context.Context, e Event) {
+	if !r.watcher.inline {
+		r.watcher.enqueue(queued{to: r, ctx: ctx, event: e})
+	} else if r.to != nil {
+		r.record(ctx, e)
+	}
+}
+
+// evict tells the observer that no more will come.
+func (r *recorder) evict() {
+	if !r.watcher.inline {
+		r.watcher.enqueue(queued{to: r, evicted: true})
+	} else {
+		r.forget()
+	}
+}
+
+func (w *watcher) enqueue(q queued) {
+	w.begin.Do(func() { go w.run() })
+	select {
+	case w.events <- q:
+	default:
+		w.behind.Do(func() {
+			w.suite.log().Warn("astra: an observer is too slow: events are dropped", "observer", fmt.Sprintf("%T", w.observer))
+		})
+	}
+}
+
+func (r *recorder) record(ctx context.Context, e Event) {
+	defer r.watcher.recovered()
+	r.to.Record(ctx, e)
+}
+
+func (r *recorder) start(ctx context.Context, e Event) (own context.Context) {
+	own = ctx
+	defer r.watcher.recovered()
+	if c := r.starter.Start(ctx, e); c != nil {
+		own = c
+	}
+	return own
+}
+
+func (r *recorder) forget() {
+	defer r.watcher.recovered()
+	if f, ok := r.to.(interface{ Evicted() }); ok {
+		f.Evicted()
+	}
+}
+
+// recovered is deferred around every call of an observer.
+func (w *watcher) recovered() {
+	if p := recover(); p != nil {
+		w.panicked.Do(func() {
+			w.suite.log().Error("astra: an observer panicked", "observer", fmt.Sprintf("%T", w.observer), "panic", p)
+		})
+	}
+}
+
+func (w *watcher) run() {
+	defer close(w.done)
+	for {
+		select {
+		case q := <-w.events:
+			w.deliver(q)
+		case <-w.stop:
+			for {
+				select {
+				case q := <-w.events:
+					w.deliver(q)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+func (w *watcher) deliver(q queued) {
+	r := q.to
+	switch {
+	case q.evicted:
+		r.forget()
+		return
+	case !r.asked:
+		r.ask()
+	}
+	if r.to != nil {
+		r.record(q.ctx, q.event)
+	}
+}
+
+// close ends the goroutine once it has delivered what is queued; one that is
+// stuck in its observer is left behind after a while.
+func (w *watcher) close() {
+	if w.inline {
+		return
+	}
+	w.begin.Do(func() { close(w.done) })
+	w.stopping.Do(func() { close(w.stop) })
+	limit := time.NewTimer(drainFor)
+	defer limit.Stop()
+	select {
+	case <-w.done:
+	case <-limit.C:
+		w.suite.log().Warn("astra: an observer did not return: Close does not wait for it", "observer", fmt.Sprintf("%T", w.observer))
+	}
+}

@@ -1,0 +1,175 @@
+package interceptors
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/astra-grpc/astra/internal/breaker"
+)
+
+// Observer is told what happens to calls: metrics, logs and traces are
+// observers. It is asked once for each method of each target, at the first
+// call, and answers with a [Recorder] that is then told of all of them, or nil
+// if it does not care.
+//
+// Events reach an observer through a queue of its own, in order, on a
+// goroutine of the suite's: a slow one delays no call, but misses events when
+// its queue of 4096 is full, which is logged. One that promises to be quick
+// can be told in line: see [InlineObserver]. A panic in an observer is
+// recovered and logged once; the call goes on.
+type Observer interface {
+	Method(e Endpoint) Recorder
+}
+
+// InlineObserver is an Observer whose methods return at once, without waiting
+// for anything and without calling the suite. It is called on the caller's
+// goroutine, many at a time, and misses nothing. Its recorders may be
+// [Starter]s.
+type InlineObserver interface {
+	Observer
+	Inline() // marks the promise; never called
+}
+
+// Recorder is told of one method's calls on one target. ctx is the call's, or
+// the attempt's for what happens to an attempt. If it has a method Evicted(),
+// that is called when the suite forgets the method because it has been idle.
+type Recorder interface {
+	Record(ctx context.Context, e Event)
+}
+
+// Starter is a Recorder of an [InlineObserver] that wants to know when calls
+// and attempts begin (CallStart, AttemptStart) and may give them a context: a
+// span of the call's that an attempt's becomes the child of. Events of the call
+// or attempt come with that context.
+type Starter interface {
+	Recorder
+	Start(ctx context.Context, e Event) context.Context
+}
+
+// Kind says what an [Event] tells of.
+type Kind uint8
+
+const (
+	// CallStart: a call begins. Only told to a [Starter].
+	CallStart Kind = iota
+	// AttemptStart: an attempt begins. Attempt. Only told to a [Starter].
+	AttemptStart
+	// AttemptEnd: an attempt ended. Attempt, Code, Err. Told exactly once for
+	// each attempt.
+	AttemptEnd
+	// BackoffStart: the wait before another attempt begins. Attempt is the
+	// one that failed, so also the number of the retry; Delay is the planned
+	// length; Code and Err are the failure's.
+	BackoffStart
+	// BackoffEnd: that wait is over, or was broken off. Attempt and Delay as
+	// at its start.
+	BackoffEnd
+	// Suppressed: a failed call is not retried although it is not out of
+	// attempts, or a retry decided before is not made. Reason, Attempt, Code.
+	Suppressed
+	// BreakerChange: the breaker changed its state. From, To, Reason.
+	BreakerChange
+	// CallEnd: the call returns. Outcome, Attempt (the number made), Code and
+	// Err as the caller sees them, Exhausted. Told exactly once for each call.
+	CallEnd
+)
+
+// Event is something that happened to a call. Which fields are set depends on
+// Kind.
+type Event struct {
+	Kind     Kind
+	Outcome  Outcome
+	From, To BreakerState
+	// Exhausted: the call failed with a retryable code and no attempts left.
+	Exhausted bool
+	// Lane is a number that calls running on different processors mostly do
+	// not share: with it a counter can be striped.
+	Lane    uint32
+	Attempt int
+	Code    codes.Code
+	Delay   time.Duration
+	Reason  string
+	Err     error
+}
+
+// Outcome is how a call ended, as the caller sees it.
+type Outcome uint8
+
+const (
+	SuccessFirst      Outcome = iota // the first attempt succeeded
+	SuccessAfterRetry                // a later one did
+	Failed                           // none did
+	RejectedBreaker                  // the breaker refused it: no attempt was made
+	Rescued                          // the fallback answered
+)
+
+// String returns the outcome as it is written in metric labels.
+func (o Outcome) String() string {
+	switch o {
+	case SuccessFirst:
+		return "success_first"
+	case SuccessAfterRetry:
+		return "success_after_retry"
+	case Failed:
+		return "failed"
+	case RejectedBreaker:
+		return "rejected_breaker"
+	case Rescued:
+		return "fallback"
+	}
+	return "invalid"
+}
+
+// Outcomes lists all outcomes.
+func Outcomes() []Outcome {
+	return []Outcome{SuccessFirst, SuccessAfterRetry, Failed, RejectedBreaker, Rescued}
+}
+
+// BreakerState is where a breaker stands; its values are those of the
+// astra_breaker_state metric.
+type BreakerState uint8
+
+const (
+	BreakerClosed   = BreakerState(breaker.Closed)   // calls pass
+	BreakerHalfOpen = BreakerState(breaker.HalfOpen) // a few calls pass, to find out
+	BreakerOpen     = BreakerState(breaker.Open)     // no call passes
+)
+
+// String returns "closed", "half-open" or "open".
+func (s BreakerState) String() string { return breaker.State(s).String() }
+
+// Endpoint is a method of a target, with the state that the suite keeps for
+// it. Its methods may be called at any time, from any goroutine.
+type Endpoint struct {
+	suite *Suite
+	state *endpoint
+}
+
+// Target returns the target as the connection was given it.
+func (e Endpoint) Target() string { return e.state.target }
+
+// Method returns the full method name, "/pkg.Service/Method".
+func (e Endpoint) Method() string { return e.state.method }
+
+// BreakerState returns where the breaker stands now, by the clock: one whose
+// open time is over is half-open even if no call has come since. ok is false
+// if the method's policy has none.
+func (e Endpoint) BreakerState() (s BreakerState, ok bool) {
+	g := e.state.liveBreaker.Load()
+	if g == nil {
+		return 0, false
+	}
+	return BreakerState(g.At(e.suite.now())), true
+}
+
+// BudgetTokens returns what the target's retry budget, as far as it is this
+// method's, holds now. ok is false if the method's policy has none.
+func (e Endpoint) BudgetTokens() (tokens float64, ok bool) {
+	g := e.state.liveBudget.Load()
+	if g == nil {
+		return 0, false
+	}
+	return g.Level(e.suite.now()), true
+}

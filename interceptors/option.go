@@ -1,0 +1,97 @@
+package interceptors
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// Option configures a [Suite], at [New] or [Suite.Reload].
+type Option func(*settings)
+
+// settings is what the options say.
+type settings struct {
+	policies  patternTable[Policy]
+	fallbacks patternTable[Fallback]
+	observers []Observer
+	logger    *slog.Logger
+	faults    []error
+}
+
+func readOptions(opts []Option) *settings {
+	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}}
+	for _, o := range opts {
+		if o == nil {
+			s.fault(errors.New("a nil Option"))
+			continue
+		}
+		o(s)
+	}
+	return s
+}
+
+func (s *settings) fault(err error) { s.faults = append(s.faults, err) }
+
+func (s *settings) err() error { return errors.Join(s.faults...) }
+
+// set adds an entry to a table of patterns, or the faults of its pattern.
+func set[V any](s *settings, t patternTable[V], what, pattern string, v V) {
+	if err := checkPattern(pattern); err != nil {
+		s.fault(fmt.Errorf("%s: %w", what, err))
+	} else if _, twice := t[pattern]; twice {
+		s.fault(fmt.Errorf("%s: pattern %q is given twice: want each once", what, pattern))
+	} else {
+		t[pattern] = v
+	}
+}
+
+func (s *settings) setPolicy(pattern string, p Policy) {
+	set(s, s.policies, "policy", pattern, p.withDefaults())
+	s.faults = append(s.faults, p.validate("policy "+pattern)...)
+}
+
+// WithPolicy sets the policy of every method that no [WithMethodPolicy] names.
+func WithPolicy(p Policy) Option {
+	return func(s *settings) { s.setPolicy(everyMethod, p) }
+}
+
+// WithMethodPolicy sets the policy of the methods that pattern names:
+// "/pkg.Service/Method" or "/pkg.Service/*". The most specific pattern's
+// policy holds as a whole; what it leaves zero is the default, not what a
+// wider pattern says.
+func WithMethodPolicy(pattern string, p Policy) Option {
+	return func(s *settings) { s.setPolicy(pattern, p) }
+}
+
+// WithFallback answers failed calls of the methods that pattern names (the
+// most specific one's counts). See [Fallback].
+func WithFallback(pattern string, f Fallback) Option {
+	return func(s *settings) {
+		if f == nil {
+			s.fault(fmt.Errorf("fallback %s: nil is not one: want a function", pattern))
+			return
+		}
+		set(s, s.fallbacks, "fallback", pattern, f)
+	}
+}
+
+// WithObserver adds observers, told of every call. See [Observer].
+func WithObserver(o ...Observer) Option {
+	return func(s *settings) {
+		for i, each := range o {
+			if each == nil {
+				s.fault(fmt.Errorf("observer %d: nil is not one", i))
+				continue
+			}
+			s.observers = append(s.observers, each)
+		}
+	}
+}
+
+// WithLogger sets where the suite warns of its own state: retries of grpc-go
+// beneath it, observers that panic or fall behind. The default is
+// [slog.Default] at the time of the warning. Neither messages nor metadata
+// values are ever logged.
+func WithLogger(l *slog.Logger) Option {
+	return func(s *settings) { s.logger = l }
+}

@@ -1,0 +1,41 @@
+package interceptors
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A pattern names methods: one exactly, "/pkg.Service/Method"; those of a
+// service, "/pkg.Service/*"; or all, "*". In a table the most specific match
+// wins, whole: nothing is merged.
+type patternTable[V any] map[string]V
+
+// everyMethod is the pattern of what is given for all methods.
+const everyMethod = "*"
+
+func (t patternTable[V]) lookup(method string) (v V, ok bool) {
+	if v, ok = t[method]; ok {
+		return v, true
+	}
+	if i := strings.LastIndexByte(method, '/'); i >= 0 {
+		if v, ok = t[method[:i]+"/*"]; ok {
+			return v, true
+		}
+	}
+	v, ok = t[everyMethod]
+	return v, ok
+}
+
+// checkPattern returns what is wrong with a pattern, or nil.
+func checkPattern(pattern string) error {
+	if pattern == everyMethod {
+		return nil
+	}
+	service, method, ok := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
+	if !ok || pattern[0] != '/' || service == "" || method == "" ||
+		strings.ContainsAny(service, "* \t\n") || strings.ContainsAny(method, "/ \t\n") ||
+		method != "*" && strings.Contains(method, "*") {
+		return fmt.Errorf(`pattern %q is not one: want "/pkg.Service/Method", "/pkg.Service/*" or "*"`, pattern)
+	}
+	return nil
+}

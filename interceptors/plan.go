@@ -1,0 +1,139 @@
+package interceptors
+
+import (
+	"sync/atomic"
+	"time"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/retry"
+)
+
+// compiled is a policy as calls use it. It is immutable.
+type compiled struct {
+	retry          retry.Policy
+	timeout        time.Duration
+	attemptTimeout time.Duration
+	failures       astracodes.Set
+	slowCall       time.Duration // 0: none is slow
+	breaker        breaker.Config
+	budget         budget.Config
+	breakerOff     bool
+	budgetOff      bool
+
+	single *compiled // the same with one attempt
+}
+
+// compile wants a valid policy with its defaults filled in.
+func compile(p Policy) *compiled {
+	b := p.Breaker
+	c := &compiled{
+		retry: retry.Policy{
+			MaxAttempts: p.Retry.MaxAttempts,
+			Codes:       p.Retry.Codes,
+			Backoff:     p.Retry.Backoff,
+			PerCode:     p.Retry.PerCode,
+		},
+		timeout:        p.Timeout,
+		attemptTimeout: p.AttemptTimeout,
+		failures:       b.Failures,
+		slowCall:       b.SlowCall,
+		breaker: breaker.Config{
+			FailureRate: b.FailureRate,
+			SlowRate:    b.SlowRate,
+			MinCalls:    b.MinCalls,
+			Window:      b.Window,
+			Consecutive: b.Consecutive,
+			OpenFor:     b.OpenFor,
+			MaxOpenFor:  b.MaxOpenFor,
+			Probes:      b.Probes,
+			ProbeTTL:    max(minProbeTTL, p.Timeout),
+		},
+		budget:     budget.Config{Ratio: p.Budget.Ratio, MinPerSecond: p.Budget.MinPerSecond, Burst: p.Budget.Burst},
+		breakerOff: b.Disabled,
+		budgetOff:  p.Budget.Disabled,
+	}
+	single := *c
+	single.retry.MaxAttempts = 1
+	c.single, single.single = &single, &single
+	return c
+}
+
+// endpoint is what the suite keeps for a method of a target for as long as it
+// is in use, reloads included.
+type endpoint struct {
+	target, method string
+	watchedBy      []*recorder
+	kept           *breaker.Guard // also while a policy turns it off; nil: never had one
+
+	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
+	liveBudget  atomic.Pointer[budget.Guard]
+}
+
+// plan is all that a call of one method on one target needs to know. It is
+// immutable but for marks; calls that run keep theirs through a reload.
+type plan struct {
+	*endpoint
+	policy    *compiled
+	breaker   *breaker.Guard // nil: none
+	budget    *budget.Guard  // nil: none
+	fallback  Fallback       // nil: none
+	recorders []*recorder
+	marks     atomic.Uint32
+}
+
+// The marks of a plan, looked at by every call and seldom written.
+const (
+	markUsed    = 1 << iota // since the last look for idle plans
+	markChecked             // for retries of grpc-go beneath
+	markAll     = markUsed | markChecked
+)
+
+// table holds the plans in use. It is replaced whole, so that a call reads one
+// pointer.
+type table struct {
+	methods map[string]*perMethod
+}
+
+// perMethod finds the plan of a method by target. Nearly always there is one,
+// and the strings compared are the same piece of memory.
+type perMethod struct {
+	target string
+	plan   *plan
+	more   map[string]*plan
+}
+
+func (t *table) find(target, method string) *plan {
+	m := t.methods[method]
+	if m == nil {
+		return nil
+	}
+	if m.target == target {
+		return m.plan
+	}
+	return m.more[target]
+}
+
+// newTable arranges plans for look-up.
+func newTable(plans map[key]*plan) *table {
+	t := &table{make(map[string]*perMethod)}
+	for k, p := range plans {
+		t.add(k, p)
+	}
+	return t
+}
+
+func (t *table) add(k key, p *plan) {
+	m := t.methods[k.method]
+	switch {
+	case m == nil:
+		t.methods[k.method] = &perMethod{target: k.target, plan: p}
+	case m.more == nil:
+		m.more = map[string]*plan{k.target: p}
+	default:
+		m.more[k.target] = p
+	}
+}
+
+type key struct{ target, method string }

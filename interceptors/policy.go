@@ -1,0 +1,143 @@
+package interceptors
+
+import (
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/jitter"
+)
+
+// Policy says how calls of a method are kept alive. Its zero value is the
+// default; so is that of every field. Policies are given to [New] and
+// [Suite.Reload], which report every fault of every policy at once, and to
+// [WithCallPolicy].
+//
+// The stages stand in this order, outermost first:
+//
+//	fallback( breaker( retry( call )))
+//
+// so a call whose attempts are used up is one failure to the breaker, and one
+// saved by a retry is a success.
+type Policy struct {
+	Retry   Retry
+	Hedge   Hedge
+	Breaker Breaker
+	Budget  Budget
+	Limit   Limit
+
+	// Timeout bounds the whole call, backoffs included. 0: only the caller's
+	// own deadline does. The earlier of the two counts.
+	Timeout time.Duration
+	// AttemptTimeout bounds each attempt; one that exceeds it ends with
+	// DEADLINE_EXCEEDED and is retried if Retry.Codes has that. 0: none. It is
+	// not above Timeout.
+	AttemptTimeout time.Duration
+}
+
+// Retry repeats failed attempts after a backoff.
+//
+// An attempt is retried if its code is in Codes and the caller still waits. A
+// server's pushback (trailer grpc-retry-pushback-ms, gRFC A6) sets the next
+// delay exactly or ends the call; its google.rpc.RetryInfo stretches the delay
+// by up to 5 s; either makes RESOURCE_EXHAUSTED retryable. No backoff is begun
+// that cannot end before the call's deadline. Where a call fails, it fails
+// with its last attempt's error, unchanged.
+type Retry struct {
+	// MaxAttempts counts the first call too. 0: 3; 1: no retry. Range 1 to 100.
+	MaxAttempts int
+	// Backoff is the schedule of delays. Zero fields: 500 ms doubling to 8 s,
+	// full jitter.
+	Backoff jitter.Backoff
+	// Codes are retried. 0: [astracodes.Retryable]. OK cannot be among them.
+	Codes astracodes.Set
+	// PerCode replaces Backoff after failures with these codes, which Codes
+	// must contain (RESOURCE_EXHAUSTED excepted). RESOURCE_EXHAUSTED, say, may
+	// deserve more patience than UNAVAILABLE.
+	PerCode map[codes.Code]jitter.Backoff
+	// BufferBytes bounds what a stream keeps for replay. 0: 256 KiB. Streams
+	// are not retried by this version: it has no effect on unary calls.
+	BufferBytes int
+}
+
+// Hedge starts further attempts while the first still runs. This version does
+// not hedge: New reports a fault if MaxAttempts is above 1.
+type Hedge struct {
+	MaxAttempts int            // 0 or 1: off
+	Delay       time.Duration  // between one start and the next
+	NonFatal    astracodes.Set // codes that start the next attempt instead of ending the call
+}
+
+// Breaker refuses calls to a method of a target that fails, so that a dead
+// server is left alone and its callers learn at once. Calls are refused with
+// [ErrBreakerOpen].
+//
+// It is kept for each pair of target and method. Failures are the codes in
+// Failures, once per call; successes are OK. Anything else, the caller's own
+// cancellation above all, says nothing about the server and moves nothing.
+type Breaker struct {
+	// Disabled lets every call pass and counts nothing.
+	Disabled bool
+	// FailureRate opens the breaker at this share of failures among the calls
+	// in Window, once these are MinCalls. 0: 0.5. Range (0, 1].
+	FailureRate float64
+	// MinCalls is how many calls the rates need. 0: 20.
+	MinCalls int
+	// Window is what the rates look back on, in tenths. 0: 10 s. Range 10 ms
+	// to 1 h.
+	Window time.Duration
+	// Consecutive opens the breaker at this many failures in a row, however
+	// long they took: slow traffic trips it too. 0: 7.
+	Consecutive int
+	// SlowCall is the duration of a call's last attempt from which on it
+	// counts as slow. 0: none does.
+	SlowCall time.Duration
+	// SlowRate opens the breaker at this share of slow calls among those in
+	// Window. 0: 0.5. Range (0, 1]. It needs SlowCall.
+	SlowRate float64
+	// OpenFor is how long the breaker stays open at first, ±20 % by chance, so
+	// that clients do not return together. It doubles each time the probes
+	// fail, up to MaxOpenFor. 0: 1 s.
+	OpenFor time.Duration
+	// MaxOpenFor is the longest open time. 0: 60 s, or OpenFor if that is more.
+	MaxOpenFor time.Duration
+	// Probes is how many calls are let through at once when the open time is
+	// over; that many successes close the breaker, one failure opens it again.
+	// A probe that has not ended after 10 s (or Timeout, if that is more)
+	// gives its place to another. 0: 1. Range 1 to 1000.
+	Probes int
+	// Failures are the codes that count against the server.
+	// 0: [astracodes.Failure].
+	Failures astracodes.Set
+}
+
+// Budget bounds the load that attempts beyond the first may add: a token
+// bucket that successful calls fill. Methods of one target with equal Budgets
+// share one. A retry takes its token when it is decided, before its backoff,
+// and gives it back if it is not made. A call refused a token fails with its
+// attempt's own error.
+//
+//	attempts ≤ calls + Ratio × successes + MinPerSecond × time + Burst
+type Budget struct {
+	// Disabled lets every retry pass.
+	Disabled bool
+	// Ratio is what a successful call adds. 0: 0.2. Range (0, 10].
+	Ratio float64
+	// MinPerSecond is what a second adds, for clients with little traffic.
+	// 0: 1. Range (0, 10⁶].
+	MinPerSecond float64
+	// Burst is the most tokens held, and those held at first. 0: 50. Range
+	// 1 to 10⁶.
+	Burst float64
+}
+
+// Limit bounds calls in flight and their rate. This version does not limit:
+// New reports a fault if a field is set.
+type Limit struct {
+	MaxConcurrent int           // calls in flight; 0: no limit
+	MaxQueue      int           // calls waiting for a place
+	MaxWait       time.Duration // how long each waits
+	Rate          float64       // calls a second; 0: no limit
+	Burst         int           // calls at once
+}

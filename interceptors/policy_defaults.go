@@ -1,0 +1,37 @@
+package interceptors
+
+import (
+	"cmp"
+	"time"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+)
+
+// minProbeTTL is how long a probe may take before another is let through.
+const minProbeTTL = 10 * time.Second
+
+// withDefaults returns the policy with every zero that stands for something
+// replaced by it.
+func (p Policy) withDefaults() Policy {
+	r := &p.Retry
+	r.MaxAttempts = cmp.Or(r.MaxAttempts, 3)
+	r.Codes = cmp.Or(r.Codes, astracodes.Retryable)
+	r.BufferBytes = cmp.Or(r.BufferBytes, 256<<10)
+
+	b := &p.Breaker
+	b.FailureRate = cmp.Or(b.FailureRate, 0.5)
+	b.MinCalls = cmp.Or(b.MinCalls, 20)
+	b.Window = cmp.Or(b.Window, 10*time.Second)
+	b.Consecutive = cmp.Or(b.Consecutive, 7)
+	b.SlowRate = cmp.Or(b.SlowRate, 0.5)
+	b.OpenFor = cmp.Or(b.OpenFor, time.Second)
+	b.MaxOpenFor = cmp.Or(b.MaxOpenFor, max(b.OpenFor, time.Minute))
+	b.Probes = cmp.Or(b.Probes, 1)
+	b.Failures = cmp.Or(b.Failures, astracodes.Failure)
+
+	g := &p.Budget
+	g.Ratio = cmp.Or(g.Ratio, 0.2)
+	g.MinPerSecond = cmp.Or(g.MinPerSecond, 1)
+	g.Burst = cmp.Or(g.Burst, 50)
+	return p
+}

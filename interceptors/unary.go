@@ -1,0 +1,160 @@
+package interceptors
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+)
+
+// errPanicked is what observers and OnFinish are told of a call whose
+// interceptor, codec or credentials beneath panicked.
+var errPanicked = errors.New("astra: panic or Goexit beneath the interceptor")
+
+// unaryCall drives the engine through attempts one after another, on the
+// caller's goroutine.
+type unaryCall struct {
+	call
+	capture
+
+	method     string
+	req, reply any
+	cc         *grpc.ClientConn
+	invoker    grpc.UnaryInvoker
+	opts       []grpc.CallOption
+}
+
+// unaryCalls keeps calls for reuse. Pools are per processor, and so, mostly,
+// are the lanes of their calls.
+var unaryCalls = sync.Pool{New: func() any {
+	u := new(unaryCall)
+	u.lane = lastLane.Add(1)
+	return u
+}}
+
+var lastLane atomic.Uint32
+
+func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		with := readCallOptions(opts)
+		if with.err != nil {
+			return with.err
+		}
+		var target string
+		if cc != nil {
+			target = cc.Target()
+		}
+		p := s.plan(target, method)
+		u := unaryCalls.Get().(*unaryCall)
+		u.suite, u.plan, u.ctx = s, p, ctx
+		u.policy = with.apply(p.policy)
+		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
+		u.opts = u.wrap(opts)
+
+		err := u.run(ctx)
+		if p.marks.Load() != markAll {
+			p.marks.Or(markAll)
+			if l != nil {
+				l.check(s, cc, method)
+			}
+		}
+		u.release() // not after a panic: who knows what still runs
+		return err
+	}
+}
+
+// run is the whole call.
+func (u *unaryCall) run(caller context.Context) error {
+	defer u.abort()
+	if d := u.policy.timeout; d > 0 {
+		var cancel context.CancelFunc
+		u.ctx, cancel = context.WithTimeout(caller, d)
+		defer cancel()
+	}
+	u.ctx = u.start(u.ctx, CallStart)
+	err := u.admitAndTry()
+	u.settle(err)
+	u.deliver(err)
+	rescued := false
+	if err != nil && u.plan.fallback != nil && caller.Err() != context.Canceled {
+		err = u.fallBack(caller, err)
+		rescued = err == nil
+	}
+	u.close(err, rescued)
+	return err
+}
+
+func (u *unaryCall) admitAndTry() error {
+	if u.ctx.Err() != nil {
+		return ended(u.ctx) // no attempt, so no word about the server
+	}
+	if err := u.admit(); err != nil {
+		return err
+	}
+	for {
+		err := u.attempt()
+		if err == nil {
+			return nil
+		}
+		delay, again := u.next(failureOf(u.ctx, err, u.code, u.trailer))
+		if !again {
+			return err
+		}
+		pause := Event{Kind: BackoffStart, Attempt: u.loop.Attempts, Delay: delay, Code: u.code, Err: err}
+		u.tell(u.ctx, pause)
+		gone := wait(u.ctx, delay)
+		pause.Kind = BackoffEnd
+		u.tell(u.ctx, pause)
+		switch {
+		case gone != nil:
+			return interrupted(u.ctx, u.loop.Attempts, err)
+		case !u.resume():
+			return err
+		}
+	}
+}
+
+func (u *unaryCall) attempt() error {
+	u.reset()
+	ctx, cancel := u.begin()
+	if cancel != nil {
+		defer cancel()
+	}
+	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
+	code := codes.OK
+	if err != nil {
+		code = codeOf(err)
+	}
+	u.end(code, err)
+	return err
+}
+
+func (u *unaryCall) fallBack(ctx context.Context, err error) error {
+	if m, ok := u.reply.(proto.Message); ok && u.loop.Attempts > 0 {
+		proto.Reset(m)
+	}
+	return u.plan.fallback(ctx, u.method, u.req, u.reply, err)
+}
+
+// abort runs when run ends, and does something if it did not return.
+func (u *unaryCall) abort() {
+	if !u.closed {
+		u.unwind()
+		u.deliver(errPanicked)
+	}
+}
+
+func (u *unaryCall) release() {
+	u.capture.release()
+	*u = unaryCall{call: call{lane: u.lane}, capture: u.capture}
+	unaryCalls.Put(u)
+}
+
+// passStream is the stream interceptor of this version.
+func passStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return streamer(ctx, desc, cc, method, opts...)
+}

@@ -1,0 +1,164 @@
+package breaker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Guard is a breaker that many calls share. While it is closed and has no
+// failure to forget, admission is one atomic load and a success one atomic add
+// on a counter that processors seldom share; everything else takes the lock.
+type Guard struct {
+	word  atomic.Uint64 // what the lock-free paths need: generation, dirty, state
+	width atomic.Int64  // of a bucket, in nanoseconds
+	lanes [lanes]lane   // successes not booked in m.window yet
+
+	mu sync.Mutex
+	m  Machine
+}
+
+// The word: generation << 3 | dirty << 2 | state. Dirty means that a success
+// has something to clear: failures in a row.
+const (
+	stateBits = 3
+	dirtyBit  = 1 << 2
+	lanes     = 8
+)
+
+// lane is the write buffer of some of the successes, a counter a bucket. Each
+// holds the low 32 bits of the epoch and a count of 32 bits.
+type lane struct {
+	slots [buckets]atomic.Uint64
+	_     [128 - buckets*8]byte // a cache line (and its prefetched twin) each
+}
+
+// NewGuard returns a closed breaker.
+func NewGuard(cfg Config) *Guard {
+	g := &Guard{m: NewMachine(cfg)}
+	g.publish()
+	return g
+}
+
+// Reconfigure is [Machine.Reconfigure].
+func (g *Guard) Reconfigure(now time.Duration, cfg Config) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drain(now)
+	g.m.Reconfigure(cfg)
+	g.publish()
+}
+
+// AdmitClosed admits a call if the breaker is closed. It takes no time and no
+// lock; if it says no, ask [Guard.Admit].
+func (g *Guard) AdmitClosed() (Token, bool) {
+	w := g.word.Load()
+	return Token{gen: w >> stateBits}, State(w&(dirtyBit-1)) == Closed
+}
+
+// Admit is [Machine.Admit]; wait is [Machine.Wait] of a call that is refused.
+func (g *Guard) Admit(now time.Duration) (t Token, change Transition, wait time.Duration, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t, change, ok = g.m.Admit(now)
+	if !ok {
+		wait = g.m.Wait(now)
+	}
+	if change.Happened() {
+		g.publish()
+	}
+	return t, change, wait, ok
+}
+
+// Succeed is Settle with [Success]. Lane is any number; calls that run on
+// different processors should give different ones.
+func (g *Guard) Succeed(now time.Duration, t Token, laneHint uint32) Transition {
+	if w := g.word.Load(); w == t.gen<<stateBits { // closed, clean, and ours
+		g.lanes[laneHint%lanes].add(epoch(now, time.Duration(g.width.Load())))
+		return Transition{}
+	}
+	return g.Settle(now, t, Success, 0)
+}
+
+// Settle is [Machine.Settle].
+func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
+	if g.word.Load()>>stateBits != t.gen || o == Neutral && !t.Probe() {
+		return Transition{} // late, or nothing to say and no place to give back
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drain(now)
+	change := g.m.Settle(now, t, o, u)
+	g.publish()
+	return change
+}
+
+// Opened reports whether the breaker has left the state in which the token was
+// given and lets no calls through freely now: a call's further attempts should
+// not be made.
+func (g *Guard) Opened(t Token) bool {
+	w := g.word.Load()
+	return w>>stateBits != t.gen && State(w&(dirtyBit-1)) != Closed
+}
+
+// At is [Machine.At].
+func (g *Guard) At(now time.Duration) State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.m.At(now)
+}
+
+func (g *Guard) publish() {
+	w := g.m.gen<<stateBits | uint64(g.m.state)
+	if g.m.consecutive > 0 && g.m.state == Closed {
+		w |= dirtyBit
+	}
+	g.width.Store(int64(g.m.window.width))
+	g.word.Store(w)
+}
+
+// drain books the buffered successes, so that the machine judges by all calls.
+func (g *Guard) drain(now time.Duration) {
+	last := epoch(now, g.m.window.width)
+	for i := range g.lanes {
+		for j := range g.lanes[i].slots {
+			e, n := take(&g.lanes[i].slots[j])
+			if n == 0 {
+				continue
+			}
+			// The 32 bits kept name the epoch nearest to now.
+			full := last + int64(int32(e-uint32(last)))
+			if full <= last && full > last-buckets {
+				g.m.window.addSuccesses(full, uint64(n))
+			}
+		}
+	}
+}
+
+// take empties a counter but leaves its epoch: an add that runs at the same
+// time lands in the right one or is taken with it.
+func take(c *atomic.Uint64) (epoch, n uint32) {
+	for {
+		w := c.Load()
+		epoch, n = uint32(w>>32), uint32(w)
+		if n == 0 || c.CompareAndSwap(w, uint64(epoch)<<32) {
+			return epoch, n
+		}
+	}
+}
+
+func (l *lane) add(epoch int64) {
+	c := &l.slots[slotOf(epoch)]
+	for {
+		w := c.Load()
+		if uint32(w>>32) == uint32(epoch) {
+			// Should the bucket turn between the two, the success is counted
+			// in the next one: a window's edge is not that sharp.
+			c.Add(1)
+			return
+		}
+		if c.CompareAndSwap(w, uint64(uint32(epoch))<<32|1) {
+			return
+		}
+	}
+}
