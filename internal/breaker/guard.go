@@ -127,10 +127,7 @@ func (g *Guard) drain(now time.Duration) {
 				continue
 			}
 			// The 32 bits kept name the epoch nearest to now.
-			full := last + int64(int32(e-uint32(last)))
-			if full <= last && full > last-buckets {
-				g.m.window.addSuccesses(full, uint64(n))
-			}
+			g.m.window.addSuccesses(last+int64(int32(e-uint32(last))), uint64(n))
 		}
 	}
 }

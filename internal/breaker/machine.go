@@ -308,6 +308,9 @@ func openTime(first, most time.Duration, openings int, u float64) time.Duration 
 		}
 		d *= 2
 	}
-	d = time.Duration(float64(d) * (1 - spread + 2*spread*u))
-	return min(d, most)
+	spreadOut := float64(d) * (1 - spread + 2*spread*u)
+	if spreadOut >= float64(most) { // compared as floats, which do not overflow
+		return most
+	}
+	return time.Duration(spreadOut)
 }

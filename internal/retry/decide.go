@@ -109,5 +109,5 @@ func (l *Loop) delay(p *Policy, f Failure, u float64) time.Duration {
 	}
 	l.step++
 	l.prev = p.backoff(f.Code).Next(l.step, l.prev, u)
-	return l.prev + min(max(0, f.RetryInfo-l.prev), hintSlack)
+	return l.prev + min(max(f.RetryInfo, l.prev)-l.prev, hintSlack)
 }

@@ -1,0 +1,19 @@
+package codes
+
+import "google.golang.org/grpc/codes"
+
+// The two sets are variables because Go has no constants made by a call. Treat
+// them as constants: what reads them does not lock.
+var (
+	// Retryable is what a retry policy retries by default: UNAVAILABLE, and
+	// DEADLINE_EXCEEDED while the caller's own context lives, which the set
+	// cannot express. They are gRPC's words for connection errors and timeouts.
+	Retryable = Of(codes.Unavailable, codes.DeadlineExceeded)
+
+	// Failure is what a circuit breaker counts against a server by default. The
+	// five are those that Linkerd classifies as failures (linkerd2-proxy,
+	// app/core/src/classify.rs): of all other codes the server knew what it was
+	// doing. RESOURCE_EXHAUSTED is not among them: a quota of one caller says
+	// nothing about the server's health.
+	Failure = Of(codes.Unknown, codes.DeadlineExceeded, codes.Internal, codes.Unavailable, codes.DataLoss)
+)

@@ -1,0 +1,129 @@
+package breaker
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestGuardCountsEverySuccess: what many goroutines buffer without a lock is
+// all there when a failure is judged.
+func TestGuardCountsEverySuccess(t *testing.T) {
+	const workers, each = 8, 1000
+	cfg := testConfig()
+	cfg.MinCalls = 1
+	cfg.FailureRate = 1.0 / (workers*each + 1) // one failure among them all is just enough
+	cfg.Consecutive = 100
+	g := NewGuard(cfg)
+	var wg sync.WaitGroup
+	for i := range uint32(workers) {
+		wg.Go(func() {
+			for range each {
+				token, ok := g.AdmitClosed()
+				if !ok {
+					t.Error("refused while closed")
+				}
+				g.Succeed(3*time.Second, token, i)
+			}
+		})
+	}
+	wg.Wait()
+	token, _ := g.AdmitClosed()
+	g.Succeed(3*time.Second, token, 0) // one more: now it is too small a share
+	if got := g.Settle(3*time.Second, token, Failure, 0); got.Happened() {
+		t.Fatalf("a success was not counted: %v", got)
+	}
+	if got := g.Settle(3*time.Second, token, Failure, 0); !got.Happened() {
+		t.Fatal("successes were counted twice")
+	}
+}
+
+// TestGuardUnderLoad: whatever interleaves, no more than Probes probes are in
+// flight, and every one of them ends.
+func TestGuardUnderLoad(t *testing.T) {
+	cfg := testConfig()
+	cfg.Consecutive, cfg.Probes = 3, 2
+	cfg.OpenFor, cfg.MaxOpenFor = time.Millisecond, 2*time.Millisecond
+	g := NewGuard(cfg)
+	var clock, probes, most, opened atomic.Int64
+	var wg sync.WaitGroup
+	for i := range uint32(8) {
+		wg.Go(func() {
+			for n := range 20000 {
+				now := time.Duration(clock.Add(int64(10 * time.Microsecond)))
+				token, ok := g.AdmitClosed()
+				if !ok {
+					token, _, _, ok = g.Admit(now)
+				}
+				if !ok {
+					continue
+				}
+				if token.Probe() {
+					p := probes.Add(1)
+					for m := most.Load(); p > m && !most.CompareAndSwap(m, p); m = most.Load() {
+					}
+					probes.Add(-1) // before its place is given back
+				}
+				var change Transition
+				if (n/50+int(i))%3 == 0 {
+					change = g.Settle(now, token, Failure, 0.5)
+				} else {
+					change = g.Succeed(now, token, i)
+				}
+				if change.To == Open {
+					opened.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if most.Load() > 2 {
+		t.Errorf("%d probes at once", most.Load())
+	}
+	if opened.Load() == 0 {
+		t.Error("it never opened: the test shows nothing")
+	}
+	now := time.Duration(clock.Load()) + time.Hour
+	if _, ok := g.AdmitClosed(); !ok {
+		if _, _, _, ok := g.Admit(now); !ok {
+			t.Error("a probe's place was lost")
+		}
+	}
+}
+
+func TestGuardReconfigureKeepsCounts(t *testing.T) {
+	cfg := testConfig()
+	cfg.Consecutive = 100
+	g := NewGuard(cfg)
+	token, _ := g.AdmitClosed()
+	for range 15 {
+		g.Succeed(0, token, 1)
+	}
+	cfg.MinCalls = 16
+	cfg.FailureRate = 1.0 / 16
+	g.Reconfigure(0, cfg)
+	if got := g.Settle(0, token, Failure, 0); got.Reason != FailureRate {
+		t.Fatalf("%v: the buffered successes were lost", got)
+	}
+}
+
+func BenchmarkGuardSuccess(b *testing.B) {
+	g := NewGuard(testConfig())
+	for b.Loop() {
+		token, _ := g.AdmitClosed()
+		g.Succeed(time.Second, token, 1)
+	}
+}
+
+func BenchmarkGuardSuccessParallel(b *testing.B) {
+	g := NewGuard(testConfig())
+	var lane atomic.Uint32
+	b.RunParallel(func(pb *testing.PB) {
+		own := lane.Add(1)
+		for pb.Next() {
+			token, _ := g.AdmitClosed()
+			g.Succeed(time.Second, token, own)
+		}
+	})
+}

@@ -1,0 +1,120 @@
+package jitter
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	defaultBase       = 500 * time.Millisecond
+	defaultMax        = 8 * time.Second
+	defaultMultiplier = 2
+)
+
+// Backoff is an exponential schedule of delays: before retry n it is
+// min(Base · Multiplier^(n−1), Max), which Jitter then spreads. The zero value
+// waits 0.5 s, 1 s, 2 s, 4 s, 8 s, 8 s, … with [Full] jitter.
+//
+// The methods work for every value. A field that [Backoff.Validate] calls out
+// of range by itself counts as its default; a Base above Max is cut to Max.
+// Backoff is a plain value: comparable, and safe to use from any goroutine
+// while nobody writes to it.
+type Backoff struct {
+	// Base is the delay before the first retry. 0 means 500 ms.
+	Base time.Duration
+	// Max caps the schedule, before jitter: see [Full]. 0 means 8 s, also where
+	// Base is longer than that: such a Base needs a Max of its own.
+	Max time.Duration
+	// Multiplier is what each delay is multiplied by to give the next. 1 keeps
+	// them all at Base. 0 means 2.
+	Multiplier float64
+	// Jitter spreads each delay. The zero value is [Full].
+	Jitter Strategy
+}
+
+// Delay returns the schedule's delay before the retry of that number, without
+// jitter: 0 for attempt 0, the first call, and for anything below; Base for
+// attempt 1. It never falls as attempt grows, and never exceeds Max. Fractions
+// are rounded to the nearest nanosecond.
+func (b Backoff) Delay(attempt int) time.Duration {
+	return b.effective().delay(attempt)
+}
+
+// Next returns [Backoff.Delay] with Jitter applied. prev is what Next returned
+// for the retry before, 0 for the first; u is the chance, uniform in [0, 1).
+// See [Strategy.Apply]. Attempt 0 is never delayed, whatever the strategy.
+func (b Backoff) Next(attempt int, prev time.Duration, u float64) time.Duration {
+	if attempt <= 0 {
+		return 0
+	}
+	b = b.effective()
+	return b.Jitter.Apply(b.delay(attempt), prev, b.Base, b.Max, u)
+}
+
+// Validate returns every fault of b, joined, or nil. Each names the field, its
+// value and the range allowed:
+//
+//   - Base: > 0, or 0.
+//   - Max: ≥ Base, or 0. The defaults take part: a Base above 8 s with a Max
+//     of 0 is a fault of Max, as is a Max below 500 ms with a Base of 0.
+//   - Multiplier: ≥ 1 and finite, or 0.
+//   - Jitter: one of the six.
+//
+// Max is not held against a Base that is itself at fault.
+func (b Backoff) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+
+	e := b.effective()
+	if b.Base < 0 {
+		fault("Base: %v is out of range: want > 0, or 0 for %v", b.Base, defaultBase)
+	}
+	switch {
+	case b.Max == 0 && e.Base > e.Max:
+		fault("Max: 0, which is %v, is out of range: want >= Base, which is %v", e.Max, e.Base)
+	case b.Max < 0, b.Base >= 0 && e.Base > e.Max:
+		fault("Max: %v is out of range: want >= Base, which is %v, or 0 for %v", b.Max, e.Base, defaultMax)
+	}
+	if b.Multiplier != 0 && !growing(b.Multiplier) {
+		fault("Multiplier: %v is out of range: want >= 1 and finite, or 0 for %v", b.Multiplier, defaultMultiplier)
+	}
+	if !b.Jitter.known() {
+		fault("Jitter: %v is unknown: want %s", b.Jitter, allowed())
+	}
+	return errors.Join(faults...)
+}
+
+// effective puts defaults in place of zero and out-of-range fields.
+func (b Backoff) effective() Backoff {
+	if b.Base <= 0 {
+		b.Base = defaultBase
+	}
+	if b.Max <= 0 {
+		b.Max = defaultMax
+	}
+	if !growing(b.Multiplier) {
+		b.Multiplier = defaultMultiplier
+	}
+	return b
+}
+
+// delay wants an effective b.
+func (b Backoff) delay(attempt int) time.Duration {
+	if attempt <= 0 {
+		return 0
+	}
+	if attempt == 1 {
+		return min(b.Base, b.Max)
+	}
+	// The comparison is made in floats, where Base · ∞ is an ordinary number:
+	// what lies below Max also fits an int64.
+	d := math.Round(float64(b.Base) * math.Pow(b.Multiplier, float64(attempt-1)))
+	if d >= float64(b.Max) {
+		return b.Max
+	}
+	return max(b.Base, time.Duration(d)) // a Base beyond 2⁵³ ns has been rounded
+}
+
+func growing(multiplier float64) bool { return multiplier >= 1 && multiplier <= math.MaxFloat64 }
