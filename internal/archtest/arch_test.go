@@ -1,0 +1,191 @@
+package archtest
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	root     = "../.."
+	module   = "github.com/astra-grpc/astra/"
+	maxLines = 400
+)
+
+// mayImport says which packages of this module and which outside the standard
+// library a package may import; a prefix ends in "/". A package that is not
+// named here is free.
+var mayImport = map[string][]string{
+	"jitter":           {},
+	"codes":            {"google.golang.org/grpc/codes"},
+	"internal/breaker": {},
+	"internal/budget":  {},
+	"internal/retry":   {module + "codes", module + "jitter", "google.golang.org/grpc/codes"},
+	"interceptors": {
+		module + "codes", module + "jitter",
+		module + "internal/breaker", module + "internal/budget", module + "internal/retry",
+		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
+	},
+	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
+}
+
+// cores take time and chance as arguments and start nothing.
+var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/retry"}
+
+var (
+	impure = []string{"math/rand", "math/rand/v2", "crypto/rand", "context", "os", "net", "runtime"}
+	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
+)
+
+type source struct {
+	dir, name string // dir is relative to the module, with slashes
+	file      *ast.File
+	fset      *token.FileSet
+	lines     int
+}
+
+func (s source) isTest() bool { return strings.HasSuffix(s.name, "_test.go") }
+
+// sources returns the module's Go files but for generated ones. Nested modules
+// keep their own rules.
+func sources(t *testing.T) (all []source) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			_, nested := os.Stat(filepath.Join(p, "go.mod"))
+			if p != root && (nested == nil || strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(p) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, p, text, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		if ast.IsGenerated(file) {
+			return nil
+		}
+		rel, err := filepath.Rel(root, p)
+		all = append(all, source{path.Dir(filepath.ToSlash(rel)), d.Name(), file, fset, bytes.Count(text, []byte("\n"))})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d files seen: the test looks in the wrong place", len(all))
+	}
+	return all
+}
+
+func (s source) imports(t *testing.T) (paths []string) {
+	t.Helper()
+	for _, i := range s.file.Imports {
+		p, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+func TestImportsPointDown(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		allowed, ruled := mayImport[s.dir]
+		if !ruled || s.isTest() {
+			continue
+		}
+		seen[s.dir] = true
+		for _, p := range s.imports(t) {
+			standard := !strings.Contains(strings.SplitN(p, "/", 2)[0], ".")
+			if !standard && !slices.ContainsFunc(allowed, func(a string) bool {
+				return p == a || strings.HasSuffix(a, "/") && strings.HasPrefix(p, a)
+			}) {
+				t.Errorf("%s/%s imports %s: want only %v", s.dir, s.name, p, allowed)
+			}
+		}
+	}
+	for dir := range mayImport {
+		if !seen[dir] {
+			t.Errorf("no file of %s seen: the rule is out of date", dir)
+		}
+	}
+}
+
+func TestCoresArePure(t *testing.T) {
+	for _, s := range sources(t) {
+		if !slices.Contains(cores, s.dir) || s.isTest() {
+			continue
+		}
+		for _, p := range s.imports(t) {
+			if slices.Contains(impure, p) {
+				t.Errorf("%s/%s imports %s: time and chance come in as arguments", s.dir, s.name, p)
+			}
+			if (p == "sync" || p == "sync/atomic") && s.name != "guard.go" {
+				t.Errorf("%s/%s imports %s: only guard.go is for concurrent use", s.dir, s.name, p)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%v: a core starts a goroutine", s.fset.Position(n.Pos()))
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
+					t.Errorf("%v: a core reads the clock: time.%s", s.fset.Position(n.Pos()), n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+func TestFilesAreShort(t *testing.T) {
+	for _, s := range sources(t) {
+		if !s.isTest() && s.lines > maxLines {
+			t.Errorf("%s/%s has %d lines: want at most %d", s.dir, s.name, s.lines, maxLines)
+		}
+	}
+}
+
+// TestNobodyPrintsOrExits: a library speaks through errors, observers and its
+// logger.
+func TestNobodyPrintsOrExits(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.isTest() || strings.HasPrefix(s.dir, "examples/") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok {
+					switch x.Name + "." + sel.Sel.Name {
+					case "fmt.Print", "fmt.Println", "fmt.Printf", "os.Exit", "log.Print", "log.Printf", "log.Println", "log.Fatal", "log.Fatalf":
+						t.Errorf("%v: %s.%s in a library", s.fset.Position(n.Pos()), x.Name, sel.Sel.Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+}
