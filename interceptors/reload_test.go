@@ -1,0 +1,179 @@
+package interceptors_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/astra-grpc/astra/interceptors"
+)
+
+func attemptsOf(n int) interceptors.Policy {
+	return interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: n, Backoff: noJitter}}
+}
+
+func TestReloadInABackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(attemptsOf(4)))
+		running := play(fails(codes.Unavailable))
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = call(s, running) })
+		synctest.Wait()
+		if err := s.Reload(interceptors.WithPolicy(attemptsOf(2))); err != nil {
+			t.Fatal(err)
+		}
+		next := play(fails(codes.Unavailable))
+		_ = call(s, next)
+		wg.Wait()
+		wantAttempts(t, running, 4) // ends as it began
+		wantAttempts(t, next, 2)
+	})
+}
+
+func TestReloadReplacesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(attemptsOf(2)), interceptors.WithMethodPolicy(method, attemptsOf(1)))
+		if err := s.Reload(interceptors.WithMethodPolicy("/helloworld.Greeter/*", attemptsOf(4))); err != nil {
+			t.Fatal(err)
+		}
+		sc := play(fails(codes.Unavailable))
+		_ = call(s, sc)
+		wantAttempts(t, sc, 4)
+		if err := s.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		sc = play(fails(codes.Unavailable))
+		_ = call(s, sc)
+		wantAttempts(t, sc, 3)
+	})
+}
+
+func TestReloadWithFaultsChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(attemptsOf(2)))
+		err := s.Reload(
+			interceptors.WithPolicy(attemptsOf(5)),
+			interceptors.WithMethodPolicy(method, attemptsOf(-1)),
+			interceptors.WithFallback("*", func(context.Context, string, any, any, error) error { return nil }),
+			interceptors.WithLogger(slog.Default()))
+		wantFault(t, err, "Retry.MaxAttempts: -1")
+		wantFault(t, err, "reload: want policies only")
+		sc := play(fails(codes.Unavailable))
+		wantCode(t, call(s, sc), codes.Unavailable)
+		wantAttempts(t, sc, 2)
+	})
+}
+
+func TestStateSurvivesReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{OpenFor: time.Minute})))
+		trip(t, s, 8)
+		if err := s.Reload(interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Consecutive: 2}))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(40 * time.Second)
+		if !refused(s, play(step{})) {
+			t.Fatal("a reload closed the breaker, or shortened its time")
+		}
+		if err := s.Reload(interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Disabled: true}))); err != nil {
+			t.Fatal(err)
+		}
+		if refused(s, play(step{})) {
+			t.Fatal("refused by a breaker that is off")
+		}
+		if err := s.Reload(interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Consecutive: 2}))); err != nil {
+			t.Fatal(err)
+		}
+		if !refused(s, play(step{})) {
+			t.Fatal("turned off and on again, it has forgotten that it was open")
+		}
+		time.Sleep(40 * time.Second)
+		if refused(s, play(step{})) {
+			t.Fatal("open for longer than it had")
+		}
+		trip(t, s, 3) // the new threshold holds
+	})
+}
+
+func TestBudgetSurvivesReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(onlyBudget(interceptors.Budget{Burst: 4, MinPerSecond: 1e-9})))
+		_ = call(s, play(fails(codes.Unavailable))) // takes two
+		if err := s.Reload(interceptors.WithPolicy(onlyBudget(interceptors.Budget{Burst: 100, MinPerSecond: 1e-9}))); err != nil {
+			t.Fatal(err)
+		}
+		sc := play(fails(codes.Unavailable))
+		_ = call(s, sc)
+		_ = call(s, sc)
+		wantAttempts(t, sc, 4) // two retries, for the two tokens left
+	})
+}
+
+func TestReloadUnderLoad(t *testing.T) {
+	s := newSuite(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			sc := play(step{})
+			name := fmt.Sprintf("/a.B/M%d", i)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := s.UnaryClientInterceptor()(context.Background(), name, nil, nil, nil, sc.invoke); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		p := attemptsOf(1 + i%3)
+		p.Breaker.Window = time.Duration(1+i%2) * time.Second
+		if err := s.Reload(interceptors.WithPolicy(p)); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &events{}
+		s := newSuite(t, interceptors.WithPolicy(attemptsOf(2)), interceptors.WithObserver(inline{seen}),
+			interceptors.WithFallback("*", func(context.Context, string, any, any, error) error { return nil }))
+		if err := call(s, play(fails(codes.Unavailable))); err != nil {
+			t.Fatal(err)
+		}
+		before := seen.count()
+		for range 2 {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		down := play(fails(codes.Unavailable))
+		for range 20 {
+			wantCode(t, call(s, down), codes.Unavailable)
+		}
+		wantAttempts(t, down, 40)
+		if err := s.UnaryClientInterceptor()(context.Background(), "/new.After/Close", nil, nil, nil, play(step{}).invoke); err != nil {
+			t.Error(err)
+		}
+		if got := seen.count(); got != before {
+			t.Errorf("%d events after Close", got-before)
+		}
+		if err := s.Reload(interceptors.WithPolicy(attemptsOf(1))); err != nil {
+			t.Error(err)
+		}
+	})
+}
