@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -151,6 +152,11 @@ func TestNeutralOutcomes(t *testing.T) {
 		defer time.AfterFunc(ms, cancel).Stop()
 		return callWith(ctx, s, play(step{hang: true}))
 	}
+	gaveUp := func(ctx context.Context, s *interceptors.Suite) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer time.AfterFunc(ms, cancel).Stop()
+		return callWith(ctx, s, play(fails(codes.Unavailable)), interceptors.WithCallPolicy(interceptors.Policy{}))
+	}
 	expired := func(ctx context.Context, s *interceptors.Suite) error {
 		ctx, cancel := context.WithTimeout(ctx, -1)
 		defer cancel()
@@ -169,6 +175,7 @@ func TestNeutralOutcomes(t *testing.T) {
 		opens bool
 	}{
 		"cancelled by the caller":   {cancelled, false},
+		"cancelled in a backoff":    {gaveUp, false},
 		"over before it began":      {expired, false},
 		"NOT_FOUND":                 {code(codes.NotFound), false},
 		"CANCELLED by the server":   {code(codes.Canceled), false},
@@ -303,6 +310,55 @@ func TestRetryStopsWhenTheBreakerOpens(t *testing.T) {
 		saved := play(fails(codes.Unavailable), step{})
 		if err := call(s, saved); err != nil {
 			t.Errorf("the token of the retry that was not made is lost: %v", err)
+		}
+	})
+}
+
+// TestNoBackoffWhenTheBreakerHasOpened: a call whose attempt fails after others
+// have opened the breaker does not even begin to wait.
+func TestNoBackoffWhenTheBreakerHasOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &events{}
+		s := newSuite(t, interceptors.WithObserver(inline{seen}))
+		slow := play(step{err: fails(codes.Unavailable).err, after: time.Second})
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := call(s, slow); err != slow.steps[0].err {
+				t.Errorf("error %v, want its own", err)
+			}
+		})
+		synctest.Wait()
+		for range 7 {
+			_ = call(s, play(fails(codes.Unavailable)), interceptors.NoRetry())
+		}
+		wg.Wait()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("returned after %v", took)
+		}
+		if story := seen.story(); !strings.Contains(story, "suppressed breaker") {
+			t.Error(story)
+		}
+	})
+}
+
+// TestLongProbes: where calls may take longer than 10 s, so may probes.
+func TestLongProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := onlyBreaker(interceptors.Breaker{})
+		p.Timeout = time.Minute
+		s := newSuite(t, interceptors.WithPolicy(p))
+		trip(t, s, 8)
+		time.Sleep(1200 * ms)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = call(s, play(step{after: 59 * time.Second})) })
+		time.Sleep(58 * time.Second)
+		if !refused(s, play(step{})) {
+			t.Error("a second probe passed while the first had time")
+		}
+		wg.Wait()
+		if refused(s, play(step{})) {
+			t.Error("the probe's success did not close it")
 		}
 	})
 }

@@ -135,8 +135,7 @@ func (c *call) afford() retry.Reason {
 
 // resume is asked after the backoff: the breaker may have opened meanwhile.
 func (c *call) resume() bool {
-	if c.opened() {
-		c.refund()
+	if c.opened() { // settle refunds
 		c.stop(retry.Breaker)
 		return false
 	}
@@ -185,7 +184,7 @@ func (c *call) verdict(err error) breaker.Outcome {
 	switch {
 	case err == nil: // and slow
 		return breaker.SlowSuccess
-	case c.loop.Attempts == 0, callerOf(c.ctx) == retry.Cancelled, !c.policy.failures.Contains(c.code):
+	case callerOf(c.ctx) == retry.Cancelled, !c.policy.failures.Contains(c.code):
 		return breaker.Neutral
 	case c.slow:
 		return breaker.SlowFailure

@@ -338,3 +338,25 @@ func TestOnFinishOnFailures(t *testing.T) {
 		}
 	})
 }
+
+func TestOnFinishThatPanics(t *testing.T) {
+	s := newSuite(t)
+	called := 0
+	defer func() {
+		if recover() == nil || called != 1 {
+			t.Errorf("called %d times", called)
+		}
+	}()
+	_ = call(s, play(step{}), grpc.OnFinish(func(error) { called++; panic("in OnFinish") }))
+}
+
+func TestSuccessDoesNotAllocate(t *testing.T) {
+	s := newSuite(t)
+	interceptor := s.UnaryClientInterceptor()
+	invoke := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { return nil }
+	if n := testing.AllocsPerRun(1000, func() {
+		_ = interceptor(context.Background(), method, nil, nil, nil, invoke)
+	}); n >= 1 && !raceEnabled { // the race detector empties pools at random
+		t.Errorf("%v allocations a call", n)
+	}
+}

@@ -1,0 +1,148 @@
+package flakyserver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// pipeBytes is the size of a bufconn pipe: more than a flow-control window, so
+// that the pipe is never what holds a stream back.
+const pipeBytes = 256 << 10
+
+// Server is a running server. Its methods may be called at any time from any
+// goroutine.
+type Server struct {
+	listener net.Listener
+	dialOpts []grpc.DialOption
+	grpcOpts []grpc.ServerOption
+	start    time.Time
+	pool     *pool // nil: no capacity limit
+	log      attemptLog
+
+	methods sync.Map // full name → *method
+	any     planBox
+	down    atomic.Pointer[Step]
+	outages atomic.Pointer[[]Outage]
+	changed signal
+
+	closed  chan struct{}
+	closing sync.Once
+	running sync.WaitGroup
+	mu      sync.Mutex
+	conns   map[*conn]struct{} // nil once closed
+}
+
+// Start serves on a free TCP port of the loopback interface; see [Server.Addr].
+func Start(opts ...Option) (*Server, error) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("flakyserver: %w", err)
+	}
+	return serve(lis, opts), nil
+}
+
+// StartBuffer serves in memory, over bufconn; only [Server.Dial] reaches it.
+func StartBuffer(opts ...Option) *Server {
+	lis := bufconn.Listen(pipeBytes)
+	s := serve(lis, opts)
+	s.dialOpts = append(s.dialOpts, grpc.WithContextDialer(
+		func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
+	return s
+}
+
+func serve(lis net.Listener, opts []Option) *Server {
+	s := &Server{
+		listener: lis,
+		dialOpts: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())},
+		start:    time.Now(),
+		log:      attemptLog{limit: defaultLog},
+		closed:   make(chan struct{}),
+		conns:    make(map[*conn]struct{}),
+	}
+	for _, opt := range opts {
+		opt(s)
+	}
+	s.running.Go(s.accept)
+	return s
+}
+
+// Addr is the address served on, "127.0.0.1:port" over TCP.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Dial makes a client connection to the server, without transport security.
+// Options given come after the server's own and so win. The caller closes it.
+func (s *Server) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+s.Addr(), slices.Concat(s.dialOpts, opts)...)
+}
+
+// Close ends all connections abruptly, and returns when every goroutine of the
+// server has ended. It is idempotent; counters and log can be read after it.
+func (s *Server) Close() {
+	s.closing.Do(func() {
+		close(s.closed)
+		_ = s.listener.Close()
+		s.mu.Lock()
+		for c := range s.conns {
+			_ = c.Close()
+		}
+		s.conns = nil
+		s.mu.Unlock()
+	})
+	s.running.Wait()
+}
+
+func (s *Server) accept() {
+	for {
+		nc, err := s.listener.Accept()
+		if err != nil {
+			return // only Close ends a loopback or in-memory listener
+		}
+		c := newConn(nc)
+		if !s.track(c) {
+			_ = c.Close()
+			return
+		}
+		s.running.Go(func() { s.serveConn(c) })
+	}
+}
+
+// serveConn gives the connection a grpc.Server of its own, since gRPC can
+// send GOAWAY only on all connections of a server at once.
+func (s *Server) serveConn(c *conn) {
+	defer s.untrack(c)
+	opts := slices.Concat(s.grpcOpts, []grpc.ServerOption{
+		grpc.WaitForHandlers(true),
+		grpc.ForceServerCodecV2(rawCodec{}),
+		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error { return s.handle(c, stream) }),
+	})
+	c.grpc = grpc.NewServer(opts...)
+	// Its error says that the connection has ended. After GOAWAY it waits for that.
+	_ = c.grpc.Serve(&connListener{conn: c, closed: make(chan struct{})})
+	c.grpc.Stop()
+	c.draining.Wait()
+}
+
+func (s *Server) track(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns == nil {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) untrack(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
