@@ -35,6 +35,7 @@ type call struct {
 	token    breaker.Token
 	admitted bool            // token is to be settled
 	funded   bool            // a budget token is held for an attempt not made yet
+	pausing  bool            // a backoff has begun and not ended
 	running  context.Context // of the attempt that has begun and not ended; nil: none
 	closed   bool            // CallEnd has been told
 
@@ -42,7 +43,8 @@ type call struct {
 	slow      bool          // the last attempt was
 	exhausted bool
 	refused   bool
-	code      codes.Code // of the last attempt
+	code      codes.Code    // of the last attempt
+	delay     time.Duration // of the backoff
 }
 
 // admit asks the breaker. The error is what the caller gets.
@@ -133,6 +135,18 @@ func (c *call) afford() retry.Reason {
 	return retry.Again
 }
 
+// pause begins the backoff before another attempt.
+func (c *call) pause(delay time.Duration, err error) {
+	c.pausing, c.delay = true, delay
+	c.tell(c.ctx, Event{Kind: BackoffStart, Attempt: c.loop.Attempts, Delay: delay, Code: c.code, Err: err})
+}
+
+// paused ends it.
+func (c *call) paused() {
+	c.pausing = false
+	c.tell(c.ctx, Event{Kind: BackoffEnd, Attempt: c.loop.Attempts, Delay: c.delay, Code: c.code})
+}
+
 // resume is asked after the backoff: the breaker may have opened meanwhile.
 func (c *call) resume() bool {
 	if c.opened() { // settle refunds
@@ -192,23 +206,24 @@ func (c *call) verdict(err error) breaker.Outcome {
 	return breaker.Failure
 }
 
-// close tells the observers how the call ended, once. Err is what the caller
-// gets; rescued: from a fallback.
+// close tells the observers how the call ended, once. err is its error, even
+// if a fallback rescued it from that.
 func (c *call) close(err error, rescued bool) {
 	if c.closed {
 		return
 	}
 	c.closed = true
 	e := Event{Kind: CallEnd, Attempt: c.loop.Attempts, Err: err, Exhausted: c.exhausted}
+	if err != nil {
+		e.Code = codeOf(err)
+	}
 	switch {
 	case rescued:
 		e.Outcome = Rescued
+	case c.refused:
+		e.Outcome = RejectedBreaker
 	case err != nil:
 		e.Outcome = Failed
-		if c.refused {
-			e.Outcome = RejectedBreaker
-		}
-		e.Code = codeOf(err)
 	case c.loop.Attempts > 1:
 		e.Outcome = SuccessAfterRetry
 	}
@@ -223,6 +238,9 @@ func (c *call) unwind() {
 	}
 	if c.running != nil {
 		c.end(codes.Unknown, errPanicked)
+	}
+	if c.pausing { // a context may panic too
+		c.paused()
 	}
 	if c.admitted {
 		c.admitted = false
@@ -241,7 +259,7 @@ func (c *call) changed(t breaker.Transition) {
 func (c *call) tell(ctx context.Context, e Event) {
 	e.Lane = c.lane
 	for _, r := range c.plan.recorders {
-		r.tell(ctx, e)
+		r.tell(ctx, &e)
 	}
 }
 

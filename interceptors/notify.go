@@ -72,9 +72,9 @@ func (r *recorder) ask() {
 }
 
 // tell brings an event to its observer.
-func (r *recorder) tell(ctx context.Context, e Event) {
+func (r *recorder) tell(ctx context.Context, e *Event) {
 	if !r.watcher.inline {
-		r.watcher.enqueue(queued{to: r, ctx: ctx, event: e})
+		r.watcher.enqueue(queued{to: r, ctx: ctx, event: *e})
 	} else if r.to != nil {
 		r.record(ctx, e)
 	}
@@ -100,9 +100,9 @@ func (w *watcher) enqueue(q queued) {
 	}
 }
 
-func (r *recorder) record(ctx context.Context, e Event) {
+func (r *recorder) record(ctx context.Context, e *Event) {
 	defer r.watcher.recovered()
-	r.to.Record(ctx, e)
+	r.to.Record(ctx, *e)
 }
 
 func (r *recorder) start(ctx context.Context, e Event) (own context.Context) {
@@ -159,7 +159,7 @@ func (w *watcher) deliver(q queued) {
 		r.ask()
 	}
 	if r.to != nil {
-		r.record(q.ctx, q.event)
+		r.record(q.ctx, &q.event)
 	}
 }
 

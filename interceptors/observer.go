@@ -66,13 +66,16 @@ const (
 	// BackoffEnd: that wait is over, or was broken off. Attempt and Delay as
 	// at its start.
 	BackoffEnd
-	// Suppressed: a failed call is not retried although it is not out of
-	// attempts, or a retry decided before is not made. Reason, Attempt, Code.
+	// Suppressed: a failed call is not retried for another reason than that
+	// its attempts are used up or its caller has gone, or a retry decided
+	// before is not made. Reason, Attempt, Code.
 	Suppressed
 	// BreakerChange: the breaker changed its state. From, To, Reason.
 	BreakerChange
 	// CallEnd: the call returns. Outcome, Attempt (the number made), Code and
-	// Err as the caller sees them, Exhausted. Told exactly once for each call.
+	// Err as the caller sees them (if Rescued: as it would have), Exhausted.
+	// Told exactly once for each call, but for one refused for the faults of
+	// its own [WithCallPolicy].
 	CallEnd
 )
 

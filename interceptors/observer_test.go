@@ -160,7 +160,7 @@ call success_first 1 OK exhausted false
 		s = newSuite(t, interceptors.WithObserver(inline{seen}),
 			interceptors.WithFallback("*", func(context.Context, string, any, any, error) error { return nil }))
 		_ = call(s, play(fails(codes.NotFound)))
-		if got := seen.story(); !strings.HasSuffix(got, "call fallback 1 OK exhausted false\n") {
+		if got := seen.story(); !strings.HasSuffix(got, "call fallback 1 NotFound exhausted false\n") {
 			t.Error(got)
 		}
 	})
@@ -434,3 +434,29 @@ func (o *evictions) Inline()                                            {}
 func (o *evictions) Method(interceptors.Endpoint) interceptors.Recorder { return o }
 func (o *evictions) Record(context.Context, interceptors.Event)         {}
 func (o *evictions) Evicted()                                           { o.n++ }
+
+// brokenContext panics in the backoff, when it is asked for its end.
+type brokenContext struct {
+	context.Context
+	armed bool
+}
+
+func (c *brokenContext) Done() <-chan struct{} {
+	if c.armed {
+		panic("in the context")
+	}
+	return nil
+}
+
+func TestBackoffsEndInAPanicToo(t *testing.T) {
+	seen := &events{}
+	s := newSuite(t, interceptors.WithObserver(inline{seen}))
+	ctx := &brokenContext{Context: context.Background()}
+	func() {
+		defer func() { _ = recover() }()
+		_ = callWith(ctx, s, play(step{err: fails(codes.Unavailable).err, do: func(context.Context, any) { ctx.armed = true }}))
+	}()
+	if b, e := seen.count(interceptors.BackoffStart), seen.count(interceptors.BackoffEnd); b != 1 || e != 1 {
+		t.Errorf("%d backoffs began, %d ended", b, e)
+	}
+}

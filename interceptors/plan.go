@@ -71,6 +71,13 @@ type endpoint struct {
 	liveBudget  atomic.Pointer[budget.Guard]
 }
 
+// evict tells the observers that the suite forgets the endpoint.
+func (e *endpoint) evict() {
+	for _, r := range e.watchedBy {
+		r.evict()
+	}
+}
+
 // plan is all that a call of one method on one target needs to know. It is
 // immutable but for marks; calls that run keep theirs through a reload.
 type plan struct {

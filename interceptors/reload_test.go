@@ -155,6 +155,15 @@ func TestClose(t *testing.T) {
 		if err := call(s, play(fails(codes.Unavailable))); err != nil {
 			t.Fatal(err)
 		}
+		var e interceptors.Endpoint
+		gone := &evictions{}
+		watched := newSuite(t, interceptors.WithObserver(ask(func(got interceptors.Endpoint) { e = got }), gone))
+		_ = call(watched, play(step{}))
+		_ = watched.Close()
+		if _, ok := e.BreakerState(); ok || gone.n != 1 {
+			t.Errorf("after Close a breaker is shown: %v; %d evictions told, want 1", ok, gone.n)
+		}
+
 		before := seen.count()
 		for range 2 {
 			if err := s.Close(); err != nil {

@@ -146,6 +146,9 @@ func (s *Suite) Close() error {
 	if !s.closed {
 		s.closed = true
 		s.rebuild()
+		for _, p := range s.plans {
+			p.evict()
+		}
 	}
 	s.mu.Unlock()
 	for _, w := range s.watchers {
@@ -189,8 +192,10 @@ func (s *Suite) plan(target, method string) *plan {
 		e.target = "" // one budget for all of these
 		return &plan{endpoint: e, policy: s.policy(method), budget: s.budget(now, e, s.policy(method), nil)}
 	}
-	for _, w := range s.watchers {
-		e.watchedBy = append(e.watchedBy, w.recorder(Endpoint{s, e}))
+	if !s.closed {
+		for _, w := range s.watchers {
+			e.watchedBy = append(e.watchedBy, w.recorder(Endpoint{s, e}))
+		}
 	}
 	p := s.newPlan(now, e, nil)
 	s.plans[k] = p
@@ -219,9 +224,7 @@ func (s *Suite) sweep(now time.Duration) {
 		}
 		idle = true
 		delete(s.plans, k)
-		for _, r := range p.watchedBy {
-			r.evict()
-		}
+		p.evict()
 	}
 	if idle {
 		s.budgets = inUse
@@ -243,6 +246,7 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 	p.marks.Store(markUsed)
 	e.liveBudget.Store(p.budget)
 	if s.closed {
+		e.liveBreaker.Store(nil)
 		return p
 	}
 	p.fallback, _ = s.fallbacks.lookup(e.method)

@@ -49,6 +49,10 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 			target = cc.Target()
 		}
 		p := s.plan(target, method)
+		fresh := p.marks.Load() != markAll
+		if fresh {
+			p.marks.Or(markUsed)
+		}
 		u := unaryCalls.Get().(*unaryCall)
 		u.suite, u.plan, u.ctx = s, p, ctx
 		u.policy = with.apply(p.policy)
@@ -56,11 +60,8 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		u.opts = u.wrap(opts)
 
 		err := u.run(ctx)
-		if p.marks.Load() != markAll {
-			p.marks.Or(markAll)
-			if l != nil {
-				l.check(s, cc, method)
-			}
+		if fresh && p.marks.Or(markChecked)&markChecked == 0 && l != nil {
+			l.check(s, cc, method) // after a call: before the first the resolver has not run
 		}
 		u.release() // not after a panic: who knows what still runs
 		return err
@@ -79,13 +80,17 @@ func (u *unaryCall) run(caller context.Context) error {
 	err := u.admitAndTry()
 	u.settle(err)
 	u.deliver(err)
-	rescued := false
-	if err != nil && u.plan.fallback != nil && caller.Err() != context.Canceled {
-		err = u.fallBack(caller, err)
-		rescued = err == nil
+	if err == nil || u.plan.fallback == nil || caller.Err() == context.Canceled {
+		u.close(err, false)
+		return err
 	}
-	u.close(err, rescued)
-	return err
+	own := u.fallBack(caller, err)
+	if own == nil {
+		u.close(err, true)
+		return nil
+	}
+	u.close(own, false)
+	return own
 }
 
 func (u *unaryCall) admitAndTry() error {
@@ -104,11 +109,9 @@ func (u *unaryCall) admitAndTry() error {
 		if !again {
 			return err
 		}
-		pause := Event{Kind: BackoffStart, Attempt: u.loop.Attempts, Delay: delay, Code: u.code, Err: err}
-		u.tell(u.ctx, pause)
+		u.pause(delay, err)
 		gone := wait(u.ctx, delay)
-		pause.Kind = BackoffEnd
-		u.tell(u.ctx, pause)
+		u.paused()
 		switch {
 		case gone != nil:
 			return interrupted(u.ctx, u.loop.Attempts, err)

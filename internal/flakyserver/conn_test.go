@@ -195,3 +195,22 @@ func TestDrainEndsWithTheClient(t *testing.T) {
 	cancel()
 	wantCode(t, c.drain(ctx), codes.Canceled)
 }
+
+func TestStartOnAnAddress(t *testing.T) {
+	first, err := Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(WithAddr(first.Addr())); err == nil {
+		t.Fatal("served on an address in use")
+	}
+	first.Close()
+	second, err := Start(WithAddr(first.Addr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if second.Addr() != first.Addr() {
+		t.Errorf("serves on %s, want %s", second.Addr(), first.Addr())
+	}
+}

@@ -14,6 +14,12 @@ func WithLog(n int) Option {
 	return func(s *Server) { s.log.limit = n }
 }
 
+// WithAddr makes [Start] serve on this address instead of a free port of the
+// loopback interface.
+func WithAddr(addr string) Option {
+	return func(s *Server) { s.addr = addr }
+}
+
 // WithCapacity bounds the work done at a time; see [Capacity].
 func WithCapacity(c Capacity) Option {
 	return func(s *Server) { s.pool = newPool(c) }

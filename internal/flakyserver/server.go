@@ -21,6 +21,7 @@ const pipeBytes = 256 << 10
 // Server is a running server. Its methods may be called at any time from any
 // goroutine.
 type Server struct {
+	addr     string // to listen on
 	listener net.Listener
 	dialOpts []grpc.DialOption
 	grpcOpts []grpc.ServerOption
@@ -41,29 +42,32 @@ type Server struct {
 	conns   map[*conn]struct{} // nil once closed
 }
 
-// Start serves on a free TCP port of the loopback interface; see [Server.Addr].
+// Start serves over TCP, on a free port of the loopback interface unless
+// [WithAddr] says otherwise; see [Server.Addr].
 func Start(opts ...Option) (*Server, error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	s := newServer(opts)
+	lis, err := net.Listen("tcp", s.addr)
 	if err != nil {
 		return nil, fmt.Errorf("flakyserver: %w", err)
 	}
-	return serve(lis, opts), nil
+	s.serve(lis)
+	return s, nil
 }
 
 // StartBuffer serves in memory, over bufconn; only [Server.Dial] reaches it.
 func StartBuffer(opts ...Option) *Server {
 	lis := bufconn.Listen(pipeBytes)
-	s := serve(lis, opts)
+	s := newServer(opts)
+	s.serve(lis)
 	s.dialOpts = append(s.dialOpts, grpc.WithContextDialer(
 		func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 	return s
 }
 
-func serve(lis net.Listener, opts []Option) *Server {
+func newServer(opts []Option) *Server {
 	s := &Server{
-		listener: lis,
+		addr:     "127.0.0.1:0",
 		dialOpts: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())},
-		start:    time.Now(),
 		log:      attemptLog{limit: defaultLog},
 		closed:   make(chan struct{}),
 		conns:    make(map[*conn]struct{}),
@@ -71,8 +75,13 @@ func serve(lis net.Listener, opts []Option) *Server {
 	for _, opt := range opts {
 		opt(s)
 	}
-	s.running.Go(s.accept)
 	return s
+}
+
+func (s *Server) serve(lis net.Listener) {
+	s.listener = lis
+	s.start = time.Now()
+	s.running.Go(s.accept)
 }
 
 // Addr is the address served on, "127.0.0.1:port" over TCP.

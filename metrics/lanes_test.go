@@ -1,0 +1,24 @@
+package metrics
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// Lanes are apart in memory, or striping is for nothing.
+func TestLanesApart(t *testing.T) {
+	if size := unsafe.Sizeof(lane{}); size != 128 {
+		t.Errorf("a lane has %d bytes, want 128", size)
+	}
+	l := make(lanes, 8)
+	used := make(map[*lane]bool)
+	for n := range uint32(8) {
+		used[l.of(n)] = true
+		if l.of(n) != l.of(n+8) {
+			t.Errorf("%d and %d differ", n, n+8)
+		}
+	}
+	if len(used) != 8 {
+		t.Errorf("%d lanes of 8 used", len(used))
+	}
+}

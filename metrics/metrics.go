@@ -1,0 +1,208 @@
+// Package metrics exports to Prometheus what an [interceptors.Suite] does: its
+// attempts, calls, backoffs, retry budgets and breakers.
+//
+//	m := metrics.New()
+//	prometheus.MustRegister(m)
+//	suite, err := interceptors.New(interceptors.WithObserver(m))
+//
+// The metrics, with their labels beside const labels:
+//
+//	astra_retry_attempts_total       function, outcome (success, failed), grpc_code
+//	astra_retry_calls_total          function, outcome (see [interceptors.Outcome])
+//	astra_retry_delays_seconds       function
+//	astra_retry_exhaustions_total    function
+//	astra_retry_suppressed_total     function, reason
+//	astra_retry_backoff_level        function
+//	astra_retry_budget_tokens        target
+//	astra_breaker_state              function, target
+//	astra_breaker_transitions_total  function, target, from, to, reason
+//
+// function is the full method name, "/helloworld.Greeter/SayHello". Attempts
+// divided by calls is the load that retries add:
+//
+//	sum(rate(astra_retry_attempts_total[5m])) / sum(rate(astra_retry_calls_total[5m]))
+//
+// # Exemplars
+//
+// Failed attempts, delays, exhaustions and calls that did not succeed first
+// carry the trace_id of their context's OpenTelemetry span, if it is sampled.
+// A scraper sees them in the OpenMetrics format, which promhttp's
+// EnableOpenMetrics turns on.
+//
+// # Cardinality
+//
+// Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets];
+// those past the bounds share the label value "other". Codes outside gRPC's 17,
+// which a server may well send, count as Unknown.
+package metrics
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+
+	"github.com/astra-grpc/astra/interceptors"
+)
+
+// Metrics is a [prometheus.Collector] and an observer of suites: register it,
+// and give it to [interceptors.New] by [interceptors.WithObserver]. It may
+// observe several suites, whose numbers add up; where their gauges meet, the
+// highest breaker state and the lowest number of budget tokens counts.
+//
+// A method's series exist from its first call, at zero where they can be told
+// beforehand, and stay. A breaker's state and a budget's tokens are read at
+// each scrape and go when the suite forgets the method.
+//
+// A first attempt that succeeds costs two atomic additions, without allocation,
+// lock or label look-up.
+type Metrics struct {
+	maxMethods, maxTargets int
+
+	attempts    *prometheus.CounterVec // but the successful
+	calls       *prometheus.CounterVec // but those that succeeded first
+	exhaustions *prometheus.CounterVec
+	suppressed  *prometheus.CounterVec
+	transitions *prometheus.CounterVec
+	delays      *prometheus.HistogramVec
+
+	// What Collect computes. The first two have the identity of a vector above.
+	attemptsDesc, callsDesc, levelDesc, tokensDesc, stateDesc *prometheus.Desc
+
+	mu        sync.Mutex // guards what follows
+	functions map[string]*function
+	targets   map[string]struct{}
+	recorders map[*recorder]struct{} // of the endpoints in use
+}
+
+var (
+	_ prometheus.Collector        = (*Metrics)(nil)
+	_ interceptors.InlineObserver = (*Metrics)(nil)
+)
+
+// New returns a Metrics, to be registered and to be given to suites.
+func New(opts ...Option) *Metrics {
+	s := readOptions(opts)
+	l := s.constLabels
+	return &Metrics{
+		maxMethods: s.maxMethods,
+		maxTargets: s.maxTargets,
+
+		attempts:    attemptsTotal.counters(l),
+		calls:       callsTotal.counters(l),
+		exhaustions: exhaustionsTotal.counters(l),
+		suppressed:  suppressedTotal.counters(l),
+		transitions: breakerTransitionsTotal.counters(l),
+		delays:      delaysSeconds.histograms(l, delayBuckets),
+
+		attemptsDesc: attemptsTotal.desc(l),
+		callsDesc:    callsTotal.desc(l),
+		levelDesc:    backoffLevel.desc(l),
+		tokensDesc:   budgetTokens.desc(l),
+		stateDesc:    breakerState.desc(l),
+
+		functions: make(map[string]*function),
+		targets:   make(map[string]struct{}),
+		recorders: make(map[*recorder]struct{}),
+	}
+}
+
+// Inline implements [interceptors.InlineObserver].
+func (m *Metrics) Inline() {}
+
+// Method implements [interceptors.Observer]. It resolves what can be resolved
+// once for all calls of the method.
+func (m *Metrics) Method(e interceptors.Endpoint) interceptors.Recorder {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	name := label(m.functions, e.Method(), m.maxMethods)
+	f := m.functions[name]
+	if f == nil {
+		f = m.newFunction(name)
+		m.functions[name] = f
+	}
+	target := label(m.targets, e.Target(), m.maxTargets)
+	m.targets[target] = struct{}{}
+
+	r := &recorder{metrics: m, function: f, endpoint: e, target: target}
+	m.recorders[r] = struct{}{}
+	return r
+}
+
+// label returns the label value that stands for name: itself if it is known, or
+// if there is room. One that is no UTF-8 would fail the whole scrape.
+func label[V any](known map[string]V, name string, limit int) string {
+	name = strings.ToValidUTF8(name, "\uFFFD")
+	if _, ok := known[name]; !ok && len(known) >= limit {
+		return other
+	}
+	return name
+}
+
+func (m *Metrics) vectors() []prometheus.Collector {
+	return []prometheus.Collector{m.attempts, m.calls, m.exhaustions, m.suppressed, m.transitions, m.delays}
+}
+
+// Describe implements [prometheus.Collector].
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, v := range m.vectors() {
+		v.Describe(ch)
+	}
+	ch <- m.levelDesc
+	ch <- m.tokensDesc
+	ch <- m.stateDesc
+}
+
+// Collect implements [prometheus.Collector].
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, v := range m.vectors() {
+		v.Collect(ch)
+	}
+	m.mu.Lock() // not held while sending: first calls would wait for the scraper
+	functions := slices.Collect(maps.Values(m.functions))
+	recorders := slices.Collect(maps.Keys(m.recorders))
+	m.mu.Unlock()
+	for _, f := range functions {
+		m.collectFunction(ch, f)
+	}
+	m.collectEndpoints(ch, recorders)
+}
+
+func (m *Metrics) collectFunction(ch chan<- prometheus.Metric, f *function) {
+	attempts, calls := f.hot.fold()
+	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.attemptsDesc, prometheus.CounterValue,
+		float64(attempts), f.since, f.name, outcomeSuccess, codes.OK.String())
+	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.callsDesc, prometheus.CounterValue,
+		float64(calls), f.since, f.name, interceptors.SuccessFirst.String())
+	ch <- prometheus.MustNewConstMetric(m.levelDesc, prometheus.GaugeValue,
+		float64(f.backoffs.highest()), f.name)
+}
+
+// collectEndpoints reads the gauges that the suites keep. Endpoints may share
+// their label values: the worst of them is shown.
+func (m *Metrics) collectEndpoints(ch chan<- prometheus.Metric, recorders []*recorder) {
+	type breaker struct{ function, target string }
+	states := make(map[breaker]interceptors.BreakerState)
+	tokens := make(map[string]float64)
+	for _, r := range recorders {
+		if s, ok := r.endpoint.BreakerState(); ok {
+			b := breaker{r.function.name, r.target}
+			states[b] = max(states[b], s)
+		}
+		if n, ok := r.endpoint.BudgetTokens(); ok {
+			if low, seen := tokens[r.target]; seen {
+				n = min(n, low)
+			}
+			tokens[r.target] = n
+		}
+	}
+	for b, s := range states {
+		ch <- prometheus.MustNewConstMetric(m.stateDesc, prometheus.GaugeValue, float64(s), b.function, b.target)
+	}
+	for target, n := range tokens {
+		ch <- prometheus.MustNewConstMetric(m.tokensDesc, prometheus.GaugeValue, n, target)
+	}
+}

@@ -1,0 +1,96 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Names, types, buckets and labels are a contract with dashboards and alerts.
+
+// The labels.
+const (
+	labelFunction = "function" // full method name
+	labelTarget   = "target"   // of the connection
+	labelOutcome  = "outcome"
+	labelCode     = "grpc_code" // as go-grpc-middleware's grpc_client_handled_total has it
+	labelReason   = "reason"
+	labelFrom     = "from"
+	labelTo       = "to"
+	labelTraceID  = "trace_id" // of exemplars
+)
+
+// The values of outcome in astra_retry_attempts_total; calls have those of
+// interceptors.Outcome.
+const (
+	outcomeSuccess = "success"
+	outcomeFailed  = "failed"
+)
+
+// other stands for the methods, or targets, past the limit.
+const other = "other"
+
+// family is a metric's fixed part.
+type family struct {
+	name, help string
+	labels     []string
+}
+
+var (
+	attemptsTotal = family{
+		"astra_retry_attempts_total",
+		"Attempts that ended, retries included.",
+		[]string{labelFunction, labelOutcome, labelCode},
+	}
+	callsTotal = family{
+		"astra_retry_calls_total",
+		"Calls that ended, as their callers see them.",
+		[]string{labelFunction, labelOutcome},
+	}
+	exhaustionsTotal = family{
+		"astra_retry_exhaustions_total",
+		"Calls that failed with all their attempts used up; a fallback may have answered them.",
+		[]string{labelFunction},
+	}
+	suppressedTotal = family{
+		"astra_retry_suppressed_total",
+		"Retries held back, by reason; that the attempts are used up is none.",
+		[]string{labelFunction, labelReason},
+	}
+	delaysSeconds = family{
+		"astra_retry_delays_seconds",
+		"Planned lengths of the backoffs begun.",
+		[]string{labelFunction},
+	}
+	backoffLevel = family{
+		"astra_retry_backoff_level",
+		"Highest retry number that a call in flight is backing off for; 0 when none is.",
+		[]string{labelFunction},
+	}
+	budgetTokens = family{
+		"astra_retry_budget_tokens",
+		"Retries that the target's budget would allow now; the lowest where it has several.",
+		[]string{labelTarget},
+	}
+	breakerState = family{
+		"astra_breaker_state",
+		"State of the circuit breaker: 0 closed, 1 half-open, 2 open.",
+		[]string{labelFunction, labelTarget},
+	}
+	breakerTransitionsTotal = family{
+		"astra_breaker_transitions_total",
+		"Changes of the circuit breaker's state, by reason.",
+		[]string{labelFunction, labelTarget, labelFrom, labelTo, labelReason},
+	}
+)
+
+// delayBuckets are the upper bounds of astra_retry_delays_seconds.
+var delayBuckets = []float64{0.1, 0.5, 1, 2, 4, 8, 16}
+
+func (f family) desc(l prometheus.Labels) *prometheus.Desc {
+	return prometheus.NewDesc(f.name, f.help, f.labels, l)
+}
+
+func (f family) counters(l prometheus.Labels) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.name, Help: f.help, ConstLabels: l}, f.labels)
+}
+
+func (f family) histograms(l prometheus.Labels, buckets []float64) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: f.name, Help: f.help, ConstLabels: l, Buckets: buckets}, f.labels)
+}

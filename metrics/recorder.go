@@ -1,0 +1,164 @@
+package metrics
+
+import (
+	"context"
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc/codes"
+
+	"github.com/astra-grpc/astra/interceptors"
+)
+
+// function holds what one value of the function label is counted with. It is
+// immutable: what changes is behind pointers, so that reading it stays cheap.
+type function struct {
+	name      string
+	since     time.Time
+	hot       lanes
+	backoffs  *backoffs
+	exhausted prometheus.ExemplarAdder
+	delays    prometheus.ExemplarObserver
+}
+
+func (m *Metrics) newFunction(name string) *function {
+	for _, o := range interceptors.Outcomes() {
+		if o != interceptors.SuccessFirst {
+			m.calls.WithLabelValues(name, o.String())
+		}
+	}
+	return &function{
+		name:      name,
+		since:     time.Now(),
+		hot:       newLanes(),
+		backoffs:  &backoffs{calls: make(map[int]int)},
+		exhausted: m.exhaustions.WithLabelValues(name).(prometheus.ExemplarAdder),
+		delays:    m.delays.WithLabelValues(name).(prometheus.ExemplarObserver),
+	}
+}
+
+// recorder counts for one method of one target.
+type recorder struct {
+	metrics  *Metrics
+	function *function
+	endpoint interceptors.Endpoint
+	target   string // the label
+}
+
+// Record implements [interceptors.Recorder].
+func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
+	switch e.Kind {
+	case interceptors.AttemptEnd:
+		if e.Err == nil {
+			r.function.hot.of(e.Lane).attempts.Add(1)
+			return
+		}
+		add(ctx, r.metrics.attempts.WithLabelValues(r.function.name, outcomeFailed, grpcCode(e.Code)))
+	case interceptors.CallEnd:
+		if e.Outcome == interceptors.SuccessFirst {
+			r.function.hot.of(e.Lane).calls.Add(1)
+			return
+		}
+		add(ctx, r.metrics.calls.WithLabelValues(r.function.name, e.Outcome.String()))
+		if e.Exhausted {
+			r.function.exhausted.AddWithExemplar(1, exemplar(ctx))
+		}
+	case interceptors.BackoffStart:
+		r.function.backoffs.add(e.Attempt, 1)
+		r.function.delays.ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
+	case interceptors.BackoffEnd:
+		r.function.backoffs.add(e.Attempt, -1)
+	case interceptors.Suppressed:
+		r.metrics.suppressed.WithLabelValues(r.function.name, e.Reason).Inc()
+	case interceptors.BreakerChange:
+		r.metrics.transitions.WithLabelValues(r.function.name, r.target, e.From.String(), e.To.String(), e.Reason).Inc()
+	}
+}
+
+// Evicted takes the endpoint out of the gauges. A call of it that still runs is
+// counted on.
+func (r *recorder) Evicted() {
+	r.metrics.mu.Lock()
+	defer r.metrics.mu.Unlock()
+	delete(r.metrics.recorders, r)
+}
+
+// grpcCode returns the grpc_code label. Servers may send any number: those that
+// gRPC does not know are UNKNOWN to it, and would be series without end.
+func grpcCode(c codes.Code) string {
+	if c > codes.Unauthenticated {
+		c = codes.Unknown
+	}
+	return c.String()
+}
+
+func add(ctx context.Context, c prometheus.Counter) {
+	c.(prometheus.ExemplarAdder).AddWithExemplar(1, exemplar(ctx))
+}
+
+// exemplar returns the way to the trace of ctx; nil, which leaves an earlier
+// exemplar in place, if there is none to be found.
+func exemplar(ctx context.Context) prometheus.Labels {
+	if s := trace.SpanContextFromContext(ctx); s.IsValid() && s.IsSampled() {
+		return prometheus.Labels{labelTraceID: s.TraceID().String()}
+	}
+	return nil
+}
+
+// lanes count what happens in every good call. Calls on different processors
+// mostly write to different ones, hence to different cache lines. The length is
+// a power of two.
+type lanes []lane
+
+type lane struct {
+	attempts atomic.Uint64 // that succeeded
+	calls    atomic.Uint64 // whose first attempt did
+	_        [112]byte     // a cache line (and its prefetched twin) each
+}
+
+// maxLanes keeps a method's lanes at 8 KiB on the largest machines.
+const maxLanes = 64
+
+func newLanes() lanes {
+	n := min(runtime.GOMAXPROCS(0), maxLanes)
+	return make(lanes, 1<<bits.Len(uint(n-1)))
+}
+
+func (l lanes) of(n uint32) *lane { return &l[n&uint32(len(l)-1)] }
+
+func (l lanes) fold() (attempts, calls uint64) {
+	for i := range l {
+		calls += l[i].calls.Load() // first: a call is never seen without its attempt
+		attempts += l[i].attempts.Load()
+	}
+	return attempts, calls
+}
+
+// backoffs counts the calls that are backing off, by the number of the retry.
+type backoffs struct {
+	mu    sync.Mutex
+	calls map[int]int
+}
+
+func (b *backoffs) add(retry, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls[retry] += n
+	if b.calls[retry] == 0 {
+		delete(b.calls, retry)
+	}
+}
+
+func (b *backoffs) highest() (retry int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for n := range b.calls {
+		retry = max(retry, n)
+	}
+	return retry
+}

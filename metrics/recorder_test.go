@@ -1,0 +1,286 @@
+package metrics_test
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"pgregory.net/rapid"
+
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/metrics"
+)
+
+var exemplarLine = regexp.MustCompile(`(?m)^(\w+)\{(.*?)\} \S+ # \{trace_id="([0-9a-f]+)"\}`)
+
+func TestExemplars(t *testing.T) {
+	span := trace.SpanContextConfig{TraceID: trace.TraceID{1, 2, 3}, SpanID: trace.SpanID{4}}
+	unsampled := trace.NewSpanContext(span)
+	span.TraceFlags = trace.FlagsSampled
+	sampled := trace.NewSpanContext(span)
+
+	for name, c := range map[string]struct {
+		span trace.SpanContext
+		want []string
+	}{
+		"sampled": {sampled, []string{
+			"astra_retry_attempts_total failed",
+			"astra_retry_calls_total failed",
+			"astra_retry_calls_total success_after_retry",
+			"astra_retry_delays_seconds_bucket 0.5",
+			"astra_retry_delays_seconds_bucket 1.0",
+			"astra_retry_exhaustions_total ",
+		}},
+		"not sampled": {unsampled, nil},
+		"no span":     {trace.SpanContext{}, nil},
+		"no trace":    {sampled.WithTraceID(trace.TraceID{}), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := metrics.New()
+				client := newClient(t, m, interceptors.WithPolicy(steady))
+				ctx := trace.ContextWithSpanContext(t.Context(), c.span)
+				_ = client.call(ctx, nil, hello)
+				_ = client.call(ctx, nil, hello, codes.Unavailable, codes.OK)
+				_ = client.call(ctx, nil, hello, codes.Unavailable)
+				_ = client.call(t.Context(), nil, hello, codes.Unavailable) // leaves them as they are
+
+				text := scrape(t, register(t, m), "application/openmetrics-text; version=1.0.0")
+				var got []string
+				for _, line := range exemplarLine.FindAllStringSubmatch(text, -1) {
+					if id := c.span.TraceID().String(); line[3] != id {
+						t.Errorf("trace %s, want %s", line[3], id)
+					}
+					_, rest, _ := strings.Cut(line[2], `outcome="`)
+					_, le, _ := strings.Cut(line[2], `le="`)
+					got = append(got, line[1]+" "+strings.TrimSuffix(rest+le, `"`))
+				}
+				slices.Sort(got)
+				if !slices.Equal(got, c.want) {
+					t.Errorf("exemplars %q, want %q in:\n%s", got, c.want, text)
+				}
+			})
+		})
+	}
+}
+
+// How a scripted attempt ends, beside the codes.
+const (
+	panics codes.Code = 100 + iota
+	exits             // runtime.Goexit
+	cancels
+)
+
+// script is what a call's attempts end with; OK when it is at its end.
+type script struct {
+	ends   []codes.Code
+	cancel context.CancelFunc
+}
+
+// tally counts what attempts ended with, as a server would.
+type tally struct {
+	mu       sync.Mutex
+	attempts map[string]float64
+}
+
+func (y *tally) count(outcome string, c codes.Code) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.attempts[hello+" "+c.String()+" "+outcome]++
+}
+
+func (y *tally) invoker(s *script) grpc.UnaryInvoker {
+	return func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+		end := codes.OK
+		if len(s.ends) > 0 {
+			end, s.ends = s.ends[0], s.ends[1:]
+		}
+		switch end {
+		case codes.OK:
+			y.count("success", codes.OK)
+			return nil
+		case panics:
+			y.count("failed", codes.Unknown)
+			panic("scripted")
+		case exits:
+			y.count("failed", codes.Unknown)
+			runtime.Goexit()
+		case cancels:
+			s.cancel()
+			end = codes.Canceled
+		}
+		y.count("failed", end)
+		return status.Error(end, "scripted")
+	}
+}
+
+// Whatever happens to calls, each counts once, and each of its attempts.
+func TestExactlyOnce(t *testing.T) {
+	ends := rapid.SliceOfN(rapid.SampledFrom([]codes.Code{
+		codes.OK, codes.Unavailable, codes.Unavailable, codes.Unavailable, codes.DeadlineExceeded,
+		codes.NotFound, codes.Canceled, panics, exits, cancels,
+	}), 0, 6)
+	rapid.Check(t, func(rt *rapid.T) {
+		p := interceptors.Policy{
+			Retry: interceptors.Retry{
+				MaxAttempts: rapid.IntRange(1, 5).Draw(rt, "max attempts"),
+				Backoff:     jitter.Backoff{Base: 1, Max: 20 * time.Microsecond, Multiplier: 20},
+			},
+			Breaker: interceptors.Breaker{
+				Disabled:    rapid.Bool().Draw(rt, "no breaker"),
+				Consecutive: rapid.IntRange(1, 5).Draw(rt, "consecutive"),
+				OpenFor:     time.Millisecond,
+			},
+			Budget: interceptors.Budget{Burst: float64(rapid.IntRange(1, 20).Draw(rt, "burst"))},
+		}
+		opts := []interceptors.Option{interceptors.WithPolicy(p)}
+		if rapid.Bool().Draw(rt, "fallback") {
+			var n atomic.Int32
+			opts = append(opts, interceptors.WithFallback(hello, func(_ context.Context, _ string, _, _ any, err error) error {
+				if n.Add(1)%2 == 0 {
+					return nil
+				}
+				return err
+			}))
+		}
+		scripts := rapid.SliceOfN(ends, 1, 40).Draw(rt, "scripts")
+
+		m := metrics.New()
+		reg := register(t, m)
+		c := newClient(t, m, opts...)
+		y := &tally{attempts: map[string]float64{hello + " OK success": 0}}
+		var good atomic.Int32
+		var calls sync.WaitGroup
+		for _, ends := range scripts {
+			calls.Go(func() {
+				defer func() { _ = recover() }()
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				s := &script{ends: slices.Clone(ends), cancel: cancel}
+				if c.intercept(ctx, hello, nil, nil, nil, y.invoker(s)) == nil {
+					good.Add(1)
+				}
+			})
+		}
+		if _, err := reg.Gather(); err != nil { // while they run
+			rt.Error(err)
+		}
+		calls.Wait()
+
+		attempts := values(t, reg, "astra_retry_attempts_total")
+		outcomes := values(t, reg, "astra_retry_calls_total")
+		delays := values(t, reg, "astra_retry_delays_seconds")[hello]
+		saved := outcomes[hello+" success_first"] + outcomes[hello+" success_after_retry"]
+		if fmt.Sprint(attempts) != fmt.Sprint(y.attempts) {
+			rt.Errorf("attempts %v, but made %v", attempts, y.attempts)
+		}
+		if got := sum(outcomes); got != float64(len(scripts)) {
+			rt.Errorf("%v calls, but made %d: %v", got, len(scripts), outcomes)
+		}
+		if got := attempts[hello+" OK success"]; got != saved {
+			rt.Errorf("%v attempts succeeded, but %v calls", got, saved)
+		}
+		if got := saved + outcomes[hello+" fallback"]; got != float64(good.Load()) {
+			rt.Errorf("%v calls without error, but %d returned none", got, good.Load())
+		}
+		if made := sum(attempts); made > float64(len(scripts))+delays {
+			rt.Errorf("%v attempts of %d calls with %v backoffs", made, len(scripts), delays)
+		}
+		if got := values(t, reg, "astra_retry_exhaustions_total")[hello]; got > outcomes[hello+" failed"]+outcomes[hello+" fallback"] {
+			rt.Errorf("%v exhaustions, but calls %v", got, outcomes)
+		}
+		if got := values(t, reg, "astra_retry_backoff_level")[hello]; got != 0 {
+			rt.Errorf("level %v after all", got)
+		}
+	})
+}
+
+// The hot path, as the suite tells it.
+var (
+	goodAttempt = interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: 1}
+	goodCall    = interceptors.Event{Kind: interceptors.CallEnd, Attempt: 1, Outcome: interceptors.SuccessFirst}
+)
+
+func newRecorder(t testing.TB) (interceptors.Recorder, *metrics.Metrics) {
+	o := &tap{Metrics: metrics.New()}
+	_ = newClient(t, o).call(context.Background(), nil, hello)
+	return o.recorder, o.Metrics
+}
+
+func TestSuccessAllocs(t *testing.T) {
+	r, _ := newRecorder(t)
+	span := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled,
+	})
+	ctx := trace.ContextWithSpanContext(t.Context(), span)
+	if n := testing.AllocsPerRun(1000, func() {
+		r.Record(ctx, goodAttempt)
+		r.Record(ctx, goodCall)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Every lane counts, whatever its number.
+func TestLanes(t *testing.T) {
+	r, m := newRecorder(t)
+	const workers, each = 8, 1000
+	var done sync.WaitGroup
+	for w := range uint32(workers) {
+		done.Go(func() {
+			attempt, call := goodAttempt, goodCall
+			for i := range uint32(each) {
+				lane := w - i // also the largest
+				attempt.Lane, call.Lane = lane, lane
+				r.Record(t.Context(), attempt)
+				r.Record(t.Context(), call)
+			}
+		})
+	}
+	done.Wait()
+	reg := register(t, m)
+	for _, family := range []string{"astra_retry_attempts_total", "astra_retry_calls_total"} {
+		if got := sum(values(t, reg, family)); got != 1+workers*each {
+			t.Errorf("%s: %v, want %v", family, got, 1+workers*each)
+		}
+	}
+}
+
+func BenchmarkRecorderSuccess(b *testing.B) {
+	b.Run("serial", func(b *testing.B) {
+		r, _ := newRecorder(b)
+		ctx := context.Background()
+		b.ReportAllocs()
+		for b.Loop() {
+			r.Record(ctx, goodAttempt)
+			r.Record(ctx, goodCall)
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		r, _ := newRecorder(b)
+		var lane atomic.Uint32
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			ctx, attempt, call := context.Background(), goodAttempt, goodCall
+			attempt.Lane = lane.Add(1)
+			call.Lane = attempt.Lane
+			for pb.Next() {
+				r.Record(ctx, attempt)
+				r.Record(ctx, call)
+			}
+		})
+	})
+}
