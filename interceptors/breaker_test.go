@@ -428,7 +428,7 @@ func TestProbesNeverExceedTheirNumber(t *testing.T) {
 	})))
 	var most, inFlight, ran atomic.Int64
 	var open atomic.Bool // once open, the server never answers, so it never closes
-	invoke := func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+	invoke := func(_ context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
 		if !open.Load() {
 			return status.Error(codes.Unavailable, "")
 		}

@@ -52,27 +52,27 @@ type Starter interface {
 type Kind uint8
 
 const (
-	// CallStart: a call begins. Only told to a [Starter].
+	// CallStart says that a call begins. Only told to a [Starter].
 	CallStart Kind = iota
-	// AttemptStart: an attempt begins. Attempt. Only told to a [Starter].
+	// AttemptStart says that an attempt begins. Attempt. Only told to a [Starter].
 	AttemptStart
-	// AttemptEnd: an attempt ended. Attempt, Code, Err. Told exactly once for
+	// AttemptEnd says that an attempt ended. Attempt, Code, Err. Told exactly once for
 	// each attempt.
 	AttemptEnd
-	// BackoffStart: the wait before another attempt begins. Attempt is the
+	// BackoffStart says that the wait before another attempt begins. Attempt is the
 	// one that failed, so also the number of the retry; Delay is the planned
 	// length; Code and Err are the failure's.
 	BackoffStart
-	// BackoffEnd: that wait is over, or was broken off. Attempt and Delay as
+	// BackoffEnd says that this wait is over, or was broken off. Attempt and Delay as
 	// at its start.
 	BackoffEnd
-	// Suppressed: a failed call is not retried for another reason than that
+	// Suppressed says that a failed call is not retried for another reason than that
 	// its attempts are used up or its caller has gone, or a retry decided
 	// before is not made. Reason, Attempt, Code.
 	Suppressed
-	// BreakerChange: the breaker changed its state. From, To, Reason.
+	// BreakerChange says that the breaker changed its state. From, To, Reason.
 	BreakerChange
-	// CallEnd: the call returns. Outcome, Attempt (the number made), Code and
+	// CallEnd says that the call returns. Outcome, Attempt (the number made), Code and
 	// Err as the caller sees them (if Rescued: as it would have), Exhausted.
 	// Told exactly once for each call, but for one refused for the faults of
 	// its own [WithCallPolicy].
@@ -100,6 +100,7 @@ type Event struct {
 // Outcome is how a call ended, as the caller sees it.
 type Outcome uint8
 
+// How a call can end.
 const (
 	SuccessFirst      Outcome = iota // the first attempt succeeded
 	SuccessAfterRetry                // a later one did
@@ -134,6 +135,7 @@ func Outcomes() []Outcome {
 // astra_breaker_state metric.
 type BreakerState uint8
 
+// Where a breaker can stand.
 const (
 	BreakerClosed   = BreakerState(breaker.Closed)   // calls pass
 	BreakerHalfOpen = BreakerState(breaker.HalfOpen) // a few calls pass, to find out

@@ -60,8 +60,8 @@ func (p Policy) validateTimeouts(f *faults) {
 }
 
 func (r Retry) validate(f *faults) {
-	intRange(f, "MaxAttempts", r.MaxAttempts, 1, 100)
-	intRange(f, "BufferBytes", r.BufferBytes, 1, math.MaxInt32)
+	countUpTo(f, "MaxAttempts", r.MaxAttempts, 100)
+	countUpTo(f, "BufferBytes", r.BufferBytes, math.MaxInt32)
 	codeSet(f, "Codes", r.Codes)
 	r.validateBackoff(f, "Backoff", r.Backoff)
 
@@ -102,12 +102,12 @@ func (h Hedge) validate(f *faults) {
 }
 
 func (b Breaker) validate(f *faults) {
-	floatRange(f, "FailureRate", b.FailureRate, 0, 1)
-	intRange(f, "MinCalls", b.MinCalls, 1, math.MaxInt32)
+	shareUpTo(f, "FailureRate", b.FailureRate, 1)
+	countUpTo(f, "MinCalls", b.MinCalls, math.MaxInt32)
 	durationRange(f, "Window", b.Window, 10*time.Millisecond, time.Hour)
-	intRange(f, "Consecutive", b.Consecutive, 1, math.MaxInt32)
+	countUpTo(f, "Consecutive", b.Consecutive, math.MaxInt32)
 	durationRange(f, "SlowCall", b.SlowCall, 1, math.MaxInt64)
-	floatRange(f, "SlowRate", b.SlowRate, 0, 1)
+	shareUpTo(f, "SlowRate", b.SlowRate, 1)
 	if b.SlowRate != 0 && b.SlowCall == 0 {
 		f.add("SlowRate", b.SlowRate, "0 while SlowCall is 0: no call is slow")
 	}
@@ -119,15 +119,14 @@ func (b Breaker) validate(f *faults) {
 	if b.MaxOpenFor != 0 && (b.MaxOpenFor < openFor || b.MaxOpenFor > 24*time.Hour) {
 		f.add("MaxOpenFor", b.MaxOpenFor, fmt.Sprintf("from OpenFor, which is %v, to 24h, or 0 for the default", openFor))
 	}
-	intRange(f, "Probes", b.Probes, 1, 1000)
+	countUpTo(f, "Probes", b.Probes, 1000)
 	codeSet(f, "Failures", b.Failures)
 }
 
 func (b Budget) validate(f *faults) {
-	floatRange(f, "Ratio", b.Ratio, 0, 10)
-	floatRange(f, "MinPerSecond", b.MinPerSecond, 0, 1e6)
-	// NaN is in no range: the comparisons are written so that it fails them.
-	if b.Burst != 0 && !(b.Burst >= 1 && b.Burst <= 1e6) {
+	shareUpTo(f, "Ratio", b.Ratio, 10)
+	shareUpTo(f, "MinPerSecond", b.MinPerSecond, 1e6)
+	if b.Burst != 0 && !(b.Burst >= 1 && b.Burst <= 1e6) { // so written, NaN is a fault
 		f.add("Burst", b.Burst, "from 1 to 1e+06, or 0 for the default")
 	}
 }
@@ -150,15 +149,17 @@ func (l Limit) validate(f *faults) {
 	}
 }
 
-func intRange(f *faults, field string, v, from, to int) {
-	if v != 0 && (v < from || v > to) {
-		f.add(field, v, fmt.Sprintf("from %d to %d, or 0 for the default", from, to))
+// The helpers below let zero pass, which stands for the default.
+
+func countUpTo(f *faults, field string, v, most int) {
+	if v != 0 && (v < 1 || v > most) {
+		f.add(field, v, fmt.Sprintf("from 1 to %d, or 0 for the default", most))
 	}
 }
 
-func floatRange(f *faults, field string, v, above, to float64) {
-	if v != 0 && !(v > above && v <= to) {
-		f.add(field, v, fmt.Sprintf("above %v, up to %v, or 0 for the default", above, to))
+func shareUpTo(f *faults, field string, v, most float64) {
+	if v != 0 && !(v > 0 && v <= most) { // so written, NaN is a fault
+		f.add(field, v, fmt.Sprintf("above 0, up to %v, or 0 for the default", most))
 	}
 }
 

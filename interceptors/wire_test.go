@@ -234,7 +234,7 @@ func TestInterceptorsBeneath(t *testing.T) {
 			return invoke(ctx, m, req, reply, cc, opts...)
 		}
 	}
-	logger := logging.LoggerFunc(func(_ context.Context, _ logging.Level, msg string, fields ...any) {
+	logger := logging.LoggerFunc(func(_ context.Context, _ logging.Level, _ string, fields ...any) {
 		for i := 0; i+1 < len(fields); i += 2 {
 			if fields[i] == "grpc.code" {
 				logged = append(logged, fmt.Sprint(fields[i+1]))

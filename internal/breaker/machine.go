@@ -6,6 +6,7 @@ import "time"
 // astra_breaker_state metric.
 type State uint8
 
+// Where a breaker can stand.
 const (
 	Closed   State = iota // calls pass and are counted
 	HalfOpen              // a few calls, the probes, pass and decide
@@ -28,6 +29,7 @@ func (s State) String() string {
 // Reason tells why a breaker changed its state.
 type Reason uint8
 
+// Why a breaker can change.
 const (
 	None        Reason = iota
 	Consecutive        // failures in a row
@@ -62,6 +64,7 @@ func (r Reason) String() string {
 // Outcome is what a call says about the server.
 type Outcome uint8
 
+// What a call can say.
 const (
 	Neutral     Outcome = iota // nothing: cancelled by the caller, or the caller's own fault
 	Success                    // it answers

@@ -34,6 +34,7 @@ func (p *Policy) backoff(c codes.Code) jitter.Backoff {
 // or DEADLINE_EXCEEDED from the caller's own.
 type Caller uint8
 
+// What a caller can be doing.
 const (
 	Waiting   Caller = iota // the context lives
 	Cancelled               // the caller gave up

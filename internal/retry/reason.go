@@ -3,6 +3,7 @@ package retry
 // Reason is a verdict on a failed attempt: Again, or why not.
 type Reason uint8
 
+// The verdicts.
 const (
 	Again        Reason = iota
 	Exhausted           // the attempts are used up
