@@ -82,8 +82,8 @@ func (g *Guard) Succeed(now time.Duration, t Token, laneHint uint32) Transition 
 
 // Settle is [Machine.Settle].
 func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
-	if g.word.Load()>>stateBits != t.gen || o == Neutral && !t.Probe() {
-		return Transition{} // late, or nothing to say and no place to give back
+	if !t.Probe() && (o == Neutral || g.word.Load()>>stateBits != t.gen) {
+		return Transition{} // nothing to say, or late; and no place to give back
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -97,7 +97,7 @@ type Token struct {
 	probe probe
 }
 
-// probe is a place among those of one half-open period; serial 0 is none.
+// probe is a place among those for probes; serial 0 is none.
 type probe struct {
 	place  uint32
 	serial uint32
@@ -127,7 +127,7 @@ type Machine struct {
 	openings    int           // in a row, without closing between them
 	until       time.Duration // end of the open time
 
-	places []place // half-open: who probes
+	places []place // who probes, or still did when a half-open period ended
 	serial uint32
 	passed int // probes that succeeded in this half-open period
 }
@@ -150,9 +150,6 @@ func (m *Machine) Reconfigure(cfg Config) {
 		m.window = newWindow(cfg.Window)
 	}
 	m.cfg = cfg
-	if m.state == HalfOpen && len(m.places) < cfg.Probes {
-		m.places = append(m.places, make([]place, cfg.Probes-len(m.places))...)
-	}
 }
 
 // Admit asks for a call to pass. If it may not, [Machine.Wait] tells for how
@@ -165,22 +162,38 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 		}
 		change = m.enter(HalfOpen, Probing)
 		m.passed = 0
-		m.places = make([]place, m.cfg.Probes)
 	}
 	if m.state == Closed {
 		return Token{gen: m.gen}, change, true
 	}
-	// A smaller Probes after Reconfigure counts at once: places past it are
-	// left to empty.
-	for i := range min(len(m.places), m.cfg.Probes) {
-		p := &m.places[i]
-		if p.serial == 0 || p.expires <= now {
-			m.serial++
-			*p = place{serial: m.serial, expires: now + m.cfg.ProbeTTL}
-			return Token{m.gen, probe{uint32(i), m.serial}}, change, true
+	p, ok := m.takePlace(now)
+	if !ok {
+		return Token{}, change, false
+	}
+	return Token{m.gen, p}, change, true
+}
+
+// takePlace finds a place for a probe. Probes of an earlier half-open period
+// that still run count too, or there would be more than Probes of them.
+func (m *Machine) takePlace(now time.Duration) (probe, bool) {
+	busy, free := 0, -1
+	for i, p := range m.places {
+		if p.serial != 0 && p.expires > now {
+			busy++
+		} else if free < 0 {
+			free = i
 		}
 	}
-	return Token{}, change, false
+	if busy >= m.cfg.Probes {
+		return probe{}, false
+	}
+	if free < 0 {
+		free = len(m.places)
+		m.places = append(m.places, place{})
+	}
+	m.serial++
+	m.places[free] = place{serial: m.serial, expires: now + m.cfg.ProbeTTL}
+	return probe{uint32(free), m.serial}, true
 }
 
 // Wait returns how long it takes at least until a call may pass that cannot
@@ -204,6 +217,7 @@ func (m *Machine) Wait(now time.Duration) time.Duration {
 // Settle hears how an admitted call ended. Results of calls admitted before
 // the last transition fall away. u in [0,1) spreads the open time.
 func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
+	m.free(t.probe)
 	if t.gen != m.gen {
 		return Transition{}
 	}
@@ -211,7 +225,7 @@ func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Trans
 	case Closed:
 		return m.count(now, o, u)
 	case HalfOpen:
-		return m.judge(now, t.probe, o, u)
+		return m.judge(now, o, u)
 	}
 	return Transition{} // no call is admitted while open
 }
@@ -252,11 +266,14 @@ func (m *Machine) trips(now time.Duration) Reason {
 	return None
 }
 
-func (m *Machine) judge(now time.Duration, p probe, o Outcome, u float64) Transition {
-	// The place may have expired and be another probe's by now.
-	if own := &m.places[p.place]; own.serial == p.serial {
-		own.serial = 0
+// free gives a probe's place back, unless it has expired and is another's.
+func (m *Machine) free(p probe) {
+	if p.serial != 0 && m.places[p.place].serial == p.serial {
+		m.places[p.place] = place{}
 	}
+}
+
+func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	switch {
 	case o == Neutral:
 		return Transition{}
@@ -283,7 +300,6 @@ func (m *Machine) enter(s State, why Reason) Transition {
 	t := Transition{m.state, s, why}
 	m.state = s
 	m.gen++
-	m.places = nil
 	return t
 }
 

@@ -214,6 +214,29 @@ func TestProbeExpires(t *testing.T) {
 	want(t, m.Settle(12*time.Second, second, Success, 0.5), HalfOpen, Closed, Recovered)
 }
 
+// TestProbesOfTwoPeriods: a probe that still runs when the breaker opens again
+// counts among those of the next half-open period.
+func TestProbesOfTwoPeriods(t *testing.T) {
+	cfg := testConfig()
+	cfg.Probes = 2
+	m := NewMachine(cfg)
+	settleAll(t, &m, 0, Failure, 7)
+	slow, _, _ := m.Admit(time.Second)
+	settle(t, &m, time.Second, Failure)
+	if _, _, ok := m.Admit(3 * time.Second); !ok {
+		t.Fatal("no probe")
+	}
+	if _, _, ok := m.Admit(3 * time.Second); ok {
+		t.Fatal("three probes in flight")
+	}
+	if m.Settle(3*time.Second, slow, Failure, 0).Happened() {
+		t.Fatal("a late probe was heard")
+	}
+	if _, _, ok := m.Admit(3 * time.Second); !ok {
+		t.Fatal("the late probe's place is lost")
+	}
+}
+
 func TestLateResultsMoveNothing(t *testing.T) {
 	m := NewMachine(testConfig())
 	var early []Token
@@ -262,17 +285,12 @@ func TestReconfigureKeepsTheState(t *testing.T) {
 	if !ok {
 		t.Fatal("the new number of probes does not hold")
 	}
-	cfg.Probes = 4
-	m.Reconfigure(cfg)
-	if _, _, ok := m.Admit(time.Second); !ok {
-		t.Fatal("a third place did not open")
-	}
 	cfg.Probes = 1
 	m.Reconfigure(cfg)
-	if _, _, ok := m.Admit(time.Second); ok {
-		t.Fatal("a place passed that is no more")
-	}
 	m.Settle(time.Second, a, Neutral, 0)
+	if _, _, ok := m.Admit(time.Second); ok {
+		t.Fatal("a second probe passed where one is allowed now")
+	}
 	want(t, m.Settle(time.Second, b, Success, 0), HalfOpen, Closed, Recovered)
 }
 
@@ -374,7 +392,7 @@ func TestMachineAgainstModel(t *testing.T) {
 				}
 				probes := 0
 				for _, f := range flying {
-					if f.state == HalfOpen && f.period == period && f.expires > now {
+					if f.token.Probe() && f.expires > now {
 						probes++
 					}
 				}
