@@ -37,6 +37,7 @@ type call struct {
 	funded   bool            // a budget token is held for an attempt not made yet
 	pausing  bool            // a backoff has begun and not ended
 	running  context.Context // of the attempt that has begun and not ended; nil: none
+	owed     bool            // those told in one word have not been told of the attempt yet
 	closed   bool            // CallEnd has been told
 
 	began     time.Duration // the running attempt, if slow calls count
@@ -102,7 +103,13 @@ func (c *call) end(code codes.Code, err error) {
 	if c.policy.slowCall > 0 {
 		c.slow = c.suite.now()-c.began >= c.policy.slowCall
 	}
-	c.tell(ctx, Event{Kind: AttemptEnd, Attempt: c.loop.Attempts, Code: code, Err: err})
+	to := c.plan.tells.all
+	if c.owed = err == nil && c.loop.Attempts == 1; c.owed {
+		to = c.plan.tells.verbose
+	}
+	if len(to) > 0 {
+		c.tell(to, ctx, Event{Kind: AttemptEnd, Attempt: c.loop.Attempts, Code: code, Err: err})
+	}
 }
 
 // next decides what follows the failed attempt: another one after the delay,
@@ -138,13 +145,13 @@ func (c *call) afford() retry.Reason {
 // pause begins the backoff before another attempt.
 func (c *call) pause(delay time.Duration, err error) {
 	c.pausing, c.delay = true, delay
-	c.tell(c.ctx, Event{Kind: BackoffStart, Attempt: c.loop.Attempts, Delay: delay, Code: c.code, Err: err})
+	c.tellAll(Event{Kind: BackoffStart, Attempt: c.loop.Attempts, Delay: delay, Code: c.code, Err: err})
 }
 
 // paused ends it.
 func (c *call) paused() {
 	c.pausing = false
-	c.tell(c.ctx, Event{Kind: BackoffEnd, Attempt: c.loop.Attempts, Delay: c.delay, Code: c.code})
+	c.tellAll(Event{Kind: BackoffEnd, Attempt: c.loop.Attempts, Delay: c.delay, Code: c.code})
 }
 
 // resume is asked after the backoff: the breaker may have opened meanwhile.
@@ -162,7 +169,7 @@ func (c *call) opened() bool { return c.admitted && c.breaker().Opened(c.token) 
 func (c *call) stop(why retry.Reason) {
 	c.exhausted = why == retry.Exhausted
 	if why.Suppressed() {
-		c.tell(c.ctx, Event{Kind: Suppressed, Reason: why.String(), Attempt: c.loop.Attempts, Code: c.code})
+		c.tellAll(Event{Kind: Suppressed, Reason: why.String(), Attempt: c.loop.Attempts, Code: c.code})
 	}
 }
 
@@ -213,6 +220,18 @@ func (c *call) close(err error, rescued bool) {
 		return
 	}
 	c.closed = true
+	to := c.plan.tells.all
+	if c.owed {
+		for i := range c.plan.tells.terse {
+			c.confirm(&c.plan.tells.terse[i], err == nil)
+		}
+		if err == nil {
+			to = c.plan.tells.verbose
+		}
+	}
+	if len(to) == 0 {
+		return
+	}
 	e := Event{Kind: CallEnd, Attempt: c.loop.Attempts, Err: err, Exhausted: c.exhausted}
 	if err != nil {
 		e.Code = codeOf(err)
@@ -227,7 +246,17 @@ func (c *call) close(err error, rescued bool) {
 	case c.loop.Attempts > 1:
 		e.Outcome = SuccessAfterRetry
 	}
-	c.tell(c.ctx, e)
+	c.tell(to, c.ctx, e)
+}
+
+// confirm tells what was held back when the first attempt succeeded: that all
+// went well, or, if something panicked since, of the attempt alone.
+func (c *call) confirm(t *terse, well bool) {
+	if well {
+		t.succeeded(c.lane)
+		return
+	}
+	t.tell(c.ctx, &Event{Kind: AttemptEnd, Attempt: 1, Lane: c.lane})
 }
 
 // unwind ends what a panic or runtime.Goexit beneath left open; after close
@@ -252,13 +281,17 @@ func (c *call) unwind() {
 
 func (c *call) changed(t breaker.Transition) {
 	if t.Happened() {
-		c.tell(c.ctx, Event{Kind: BreakerChange, From: BreakerState(t.From), To: BreakerState(t.To), Reason: t.Reason.String()})
+		c.tellAll(Event{Kind: BreakerChange, From: BreakerState(t.From), To: BreakerState(t.To), Reason: t.Reason.String()})
 	}
 }
 
-func (c *call) tell(ctx context.Context, e Event) {
+func (c *call) tellAll(e Event) {
+	c.tell(c.plan.tells.all, c.ctx, e)
+}
+
+func (c *call) tell(to []*recorder, ctx context.Context, e Event) {
 	e.Lane = c.lane
-	for _, r := range c.plan.recorders {
+	for _, r := range to {
 		r.tell(ctx, &e)
 	}
 }
@@ -266,10 +299,8 @@ func (c *call) tell(ctx context.Context, e Event) {
 // start tells those who asked that a call or attempt begins, and returns the
 // context they want it to have.
 func (c *call) start(ctx context.Context, k Kind) context.Context {
-	for _, r := range c.plan.recorders {
-		if r.starter != nil {
-			ctx = r.start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, Lane: c.lane})
-		}
+	for i := range c.plan.tells.starters {
+		ctx = c.plan.tells.starters[i].start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, Lane: c.lane})
 	}
 	return ctx
 }

@@ -47,7 +47,10 @@ func (c *capture) wrap(theirs []grpc.CallOption) []grpc.CallOption {
 // reset forgets the attempt before: one that gets no stream writes nothing,
 // and must not be taken to have ended as that one did.
 func (c *capture) reset() {
-	c.header, c.trailer, c.peer = nil, nil, peer.Peer{}
+	c.header, c.trailer = nil, nil
+	if c.peer.Addr != nil || c.peer.LocalAddr != nil || c.peer.AuthInfo != nil {
+		c.peer = peer.Peer{}
+	}
 }
 
 // deliver gives the caller what the last attempt left.
@@ -76,5 +79,7 @@ func (c *capture) deliver(err error) {
 // release lets go of everything but the memory of the options.
 func (c *capture) release() {
 	clear(c.ours)
-	*c = capture{ours: c.ours[:0]}
+	c.theirs = nil
+	c.effects = false
+	c.reset()
 }

@@ -13,7 +13,40 @@ type recorder struct {
 	endpoint Endpoint
 	to       Recorder // nil: does not care, or is not asked yet
 	asked    bool
-	starter  Starter // nil: to is none
+}
+
+// recorders are an endpoint's, sorted by what they want to be told.
+type recorders struct {
+	all      []*recorder
+	starters []starter
+	terse    []terse     // those told of a first success in one word …
+	verbose  []*recorder // … and the others
+}
+
+type starter struct {
+	*recorder
+	to Starter
+}
+
+type terse struct {
+	*recorder
+	to SuccessRecorder
+}
+
+func (rs *recorders) add(r *recorder) {
+	rs.all = append(rs.all, r)
+	if !r.watcher.inline || r.to == nil {
+		rs.verbose = append(rs.verbose, r)
+		return
+	}
+	if to, ok := r.to.(Starter); ok {
+		rs.starters = append(rs.starters, starter{r, to})
+	}
+	if to, ok := r.to.(SuccessRecorder); ok {
+		rs.terse = append(rs.terse, terse{r, to})
+	} else {
+		rs.verbose = append(rs.verbose, r)
+	}
 }
 
 // queueLength is how many events an observer may be behind.
@@ -60,7 +93,6 @@ func (w *watcher) recorder(e Endpoint) *recorder {
 	r := &recorder{watcher: w, endpoint: e}
 	if w.inline {
 		r.ask()
-		r.starter, _ = r.to.(Starter)
 	}
 	return r
 }
@@ -105,13 +137,18 @@ func (r *recorder) record(ctx context.Context, e *Event) {
 	r.to.Record(ctx, *e)
 }
 
-func (r *recorder) start(ctx context.Context, e Event) (own context.Context) {
+func (s *starter) start(ctx context.Context, e Event) (own context.Context) {
 	own = ctx
-	defer r.watcher.recovered()
-	if c := r.starter.Start(ctx, e); c != nil {
+	defer s.watcher.recovered()
+	if c := s.to.Start(ctx, e); c != nil {
 		own = c
 	}
 	return own
+}
+
+func (t *terse) succeeded(lane uint32) {
+	defer t.watcher.recovered()
+	t.to.Succeeded(lane)
 }
 
 func (r *recorder) forget() {

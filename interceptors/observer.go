@@ -48,6 +48,15 @@ type Starter interface {
 	Start(ctx context.Context, e Event) context.Context
 }
 
+// SuccessRecorder is a Recorder of an [InlineObserver] that wants the usual
+// case, a call whose first attempt succeeds, told in one word: Succeeded is
+// called for it instead of Record with an AttemptEnd and a CallEnd. lane is
+// [Event].Lane. It is to metrics what saves a third of the suite's time.
+type SuccessRecorder interface {
+	Recorder
+	Succeeded(lane uint32)
+}
+
 // Kind says what an [Event] tells of.
 type Kind uint8
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -239,7 +240,7 @@ func TestPanickingObserver(t *testing.T) {
 func TestStarter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := &events{}
-		s := newSuite(t, interceptors.WithPolicy(attemptsOf(2)), interceptors.WithObserver(starter{inline{seen}}))
+		s := newSuite(t, interceptors.WithPolicy(attemptsOf(2)), interceptors.WithObserver(spans{inline{seen}}))
 		var inAttempts []any
 		note := func(ctx context.Context, _ any) { inAttempts = append(inAttempts, ctx.Value(spanKey{})) }
 		_ = call(s, play(step{err: fails(codes.Unavailable).err, do: note}, step{do: note}))
@@ -259,16 +260,31 @@ func TestStarter(t *testing.T) {
 
 type spanKey struct{}
 
-type starter struct{ inline }
+type spans struct{ inline }
 
-func (s starter) Method(interceptors.Endpoint) interceptors.Recorder { return s }
+func (s spans) Method(interceptors.Endpoint) interceptors.Recorder { return s }
 
-func (s starter) Start(ctx context.Context, e interceptors.Event) context.Context {
+func (s spans) Start(ctx context.Context, e interceptors.Event) context.Context {
 	if e.Kind == interceptors.CallStart {
 		return context.WithValue(ctx, spanKey{}, "call")
 	}
 	return context.WithValue(ctx, spanKey{}, fmt.Sprint(ctx.Value(spanKey{}), "/", e.Attempt))
 }
+
+// counts is an observer that has first successes told in one word.
+type counts struct {
+	events
+	succeeded atomic.Int64
+}
+
+func (o *counts) Succeeded(uint32) { o.succeeded.Add(1) }
+
+type inlineTerse struct {
+	inline
+	*counts
+}
+
+func (o inlineTerse) Method(interceptors.Endpoint) interceptors.Recorder { return o.counts }
 
 // TestToldExactlyOnce: whatever mix of outcomes, panics, cancellations,
 // fallbacks and refusals, each attempt ends once, each call ends once, and
@@ -279,9 +295,9 @@ func TestToldExactlyOnce(t *testing.T) {
 		plans := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, 7), 1, 4), 1, 20).Draw(rt, "calls")
 		withFallback := rapid.Bool().Draw(rt, "fallback")
 		synctest.Test(t, func(t *testing.T) {
-			seen := &events{}
+			seen, terse := &events{}, &counts{}
 			opts := []interceptors.Option{
-				interceptors.WithObserver(inline{seen}),
+				interceptors.WithObserver(inline{seen}, inlineTerse{inline{&terse.events}, terse}),
 				interceptors.WithPolicy(interceptors.Policy{
 					AttemptTimeout: time.Second,
 					Breaker:        interceptors.Breaker{Consecutive: 4},
@@ -312,7 +328,7 @@ func TestToldExactlyOnce(t *testing.T) {
 							what := plan[min(n, len(plan)-1)]
 							n++
 							switch what {
-							case 0, 1:
+							case 0, 1, 7:
 								return nil
 							case 2:
 								panic("beneath")
@@ -331,7 +347,11 @@ func TestToldExactlyOnce(t *testing.T) {
 						}
 						func() {
 							defer func() { _ = recover() }()
-							_ = s.UnaryClientInterceptor()(ctx, method, nil, nil, nil, invoke)
+							_ = s.UnaryClientInterceptor()(ctx, method, nil, nil, nil, invoke, grpc.OnFinish(func(error) {
+								if plan[0] == 7 {
+									panic("in OnFinish")
+								}
+							}))
 						}()
 						cancel()
 						mu.Lock()
@@ -346,6 +366,18 @@ func TestToldExactlyOnce(t *testing.T) {
 			}
 			if got := seen.count(interceptors.AttemptEnd); got != attempts {
 				t.Errorf("%d ends of %d attempts", got, attempts)
+			}
+			first := int(terse.succeeded.Load())
+			if got := first + terse.count(interceptors.CallEnd); got != calls {
+				t.Errorf("told in one word: %d ends of %d calls", got, calls)
+			}
+			if got := first + terse.count(interceptors.AttemptEnd); got != attempts {
+				t.Errorf("told in one word: %d ends of %d attempts", got, attempts)
+			}
+			for _, e := range terse.all {
+				if e.Kind == interceptors.CallEnd && e.Outcome == interceptors.SuccessFirst {
+					t.Error("a first success was told at length")
+				}
 			}
 			if b, e := seen.count(interceptors.BackoffStart), seen.count(interceptors.BackoffEnd); b != e {
 				t.Errorf("%d backoffs began, %d ended", b, e)

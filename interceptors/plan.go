@@ -64,7 +64,7 @@ func compile(p Policy) *compiled {
 // is in use, reloads included.
 type endpoint struct {
 	target, method string
-	watchedBy      []*recorder
+	watchedBy      recorders
 	kept           *breaker.Guard // also while a policy turns it off; nil: never had one
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
@@ -73,7 +73,7 @@ type endpoint struct {
 
 // evict tells the observers that the suite forgets the endpoint.
 func (e *endpoint) evict() {
-	for _, r := range e.watchedBy {
+	for _, r := range e.watchedBy.all {
 		r.evict()
 	}
 }
@@ -82,12 +82,12 @@ func (e *endpoint) evict() {
 // immutable but for marks; calls that run keep theirs through a reload.
 type plan struct {
 	*endpoint
-	policy    *compiled
-	breaker   *breaker.Guard // nil: none
-	budget    *budget.Guard  // nil: none
-	fallback  Fallback       // nil: none
-	recorders []*recorder
-	marks     atomic.Uint32
+	policy   *compiled
+	breaker  *breaker.Guard // nil: none
+	budget   *budget.Guard  // nil: none
+	fallback Fallback       // nil: none
+	tells    *recorders
+	marks    atomic.Uint32
 }
 
 // The marks of a plan, looked at by every call and seldom written.

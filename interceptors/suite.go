@@ -51,6 +51,9 @@ const (
 	idleAfter = 10 * time.Minute
 )
 
+// nobody is told what happens after Close, or past maxPlans.
+var nobody recorders
+
 // New returns a suite. Without options every method has the default [Policy].
 // The error joins every fault of every option, each naming field, value and
 // allowed range.
@@ -190,11 +193,11 @@ func (s *Suite) plan(target, method string) *plan {
 			s.log().Warn("astra: too many methods and targets: further ones go without breaker and observers", "kept", maxPlans)
 		})
 		e.target = "" // one budget for all of these
-		return &plan{endpoint: e, policy: s.policy(method), budget: s.budget(now, e, s.policy(method), nil)}
+		return &plan{endpoint: e, tells: &nobody, policy: s.policy(method), budget: s.budget(now, e, s.policy(method), nil)}
 	}
 	if !s.closed {
 		for _, w := range s.watchers {
-			e.watchedBy = append(e.watchedBy, w.recorder(Endpoint{s, e}))
+			e.watchedBy.add(w.recorder(Endpoint{s, e}))
 		}
 	}
 	p := s.newPlan(now, e, nil)
@@ -242,7 +245,7 @@ func (s *Suite) policy(method string) *compiled {
 // old.
 func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
 	c := s.policy(e.method)
-	p := &plan{endpoint: e, policy: c, budget: s.budget(now, e, c, old)}
+	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old)}
 	p.marks.Store(markUsed)
 	e.liveBudget.Store(p.budget)
 	if s.closed {
@@ -250,7 +253,7 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 		return p
 	}
 	p.fallback, _ = s.fallbacks.lookup(e.method)
-	p.recorders = e.watchedBy
+	p.tells = &e.watchedBy
 	if c.breakerOff {
 		e.liveBreaker.Store(nil)
 		return p

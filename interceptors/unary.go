@@ -153,7 +153,8 @@ func (u *unaryCall) abort() {
 
 func (u *unaryCall) release() {
 	u.capture.release()
-	*u = unaryCall{call: call{lane: u.lane}, capture: u.capture}
+	u.call = call{lane: u.lane}
+	u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil
 	unaryCalls.Put(u)
 }
 

@@ -50,20 +50,20 @@ type recorder struct {
 	target   string // the label
 }
 
+// Succeeded implements [interceptors.SuccessRecorder]: one addition stands for
+// the attempt and the call.
+func (r *recorder) Succeeded(lane uint32) { r.function.hot.of(lane).firsts.Add(1) }
+
 // Record implements [interceptors.Recorder].
 func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
 	switch e.Kind {
 	case interceptors.AttemptEnd:
 		if e.Err == nil {
-			r.function.hot.of(e.Lane).attempts.Add(1)
+			r.function.hot.of(e.Lane).others.Add(1)
 			return
 		}
 		add(ctx, r.metrics.attempts.WithLabelValues(r.function.name, outcomeFailed, grpcCode(e.Code)))
 	case interceptors.CallEnd:
-		if e.Outcome == interceptors.SuccessFirst {
-			r.function.hot.of(e.Lane).calls.Add(1)
-			return
-		}
 		add(ctx, r.metrics.calls.WithLabelValues(r.function.name, e.Outcome.String()))
 		if e.Exhausted {
 			r.function.exhausted.AddWithExemplar(1, exemplar(ctx))
@@ -116,9 +116,9 @@ func exemplar(ctx context.Context) prometheus.Labels {
 type lanes []lane
 
 type lane struct {
-	attempts atomic.Uint64 // that succeeded
-	calls    atomic.Uint64 // whose first attempt did
-	_        [112]byte     // a cache line (and its prefetched twin) each
+	firsts atomic.Uint64 // calls whose first attempt succeeded
+	others atomic.Uint64 // other attempts that succeeded
+	_      [112]byte     // a cache line (and its prefetched twin) each
 }
 
 // maxLanes keeps a method's lanes at 8 KiB on the largest machines.
@@ -131,10 +131,12 @@ func newLanes() lanes {
 
 func (l lanes) of(n uint32) *lane { return &l[n&uint32(len(l)-1)] }
 
+// fold returns the attempts that succeeded, and the calls whose first did.
 func (l lanes) fold() (attempts, calls uint64) {
 	for i := range l {
-		calls += l[i].calls.Load() // first: a call is never seen without its attempt
-		attempts += l[i].attempts.Load()
+		firsts := l[i].firsts.Load()
+		calls += firsts
+		attempts += firsts + l[i].others.Load()
 	}
 	return attempts, calls
 }

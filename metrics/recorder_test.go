@@ -208,28 +208,15 @@ func TestExactlyOnce(t *testing.T) {
 	})
 }
 
-// The hot path, as the suite tells it.
-var (
-	goodAttempt = interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: 1}
-	goodCall    = interceptors.Event{Kind: interceptors.CallEnd, Attempt: 1, Outcome: interceptors.SuccessFirst}
-)
-
-func newRecorder(t testing.TB) (interceptors.Recorder, *metrics.Metrics) {
+func newRecorder(t testing.TB) (interceptors.SuccessRecorder, *metrics.Metrics) {
 	o := &tap{Metrics: metrics.New()}
 	_ = newClient(t, o).call(context.Background(), nil, hello)
-	return o.recorder, o.Metrics
+	return o.recorder.(interceptors.SuccessRecorder), o.Metrics
 }
 
 func TestSuccessAllocs(t *testing.T) {
 	r, _ := newRecorder(t)
-	span := trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled,
-	})
-	ctx := trace.ContextWithSpanContext(t.Context(), span)
-	if n := testing.AllocsPerRun(1000, func() {
-		r.Record(ctx, goodAttempt)
-		r.Record(ctx, goodCall)
-	}); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { r.Succeeded(1) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -241,12 +228,8 @@ func TestLanes(t *testing.T) {
 	var done sync.WaitGroup
 	for w := range uint32(workers) {
 		done.Go(func() {
-			attempt, call := goodAttempt, goodCall
 			for i := range uint32(each) {
-				lane := w - i // also the largest
-				attempt.Lane, call.Lane = lane, lane
-				r.Record(t.Context(), attempt)
-				r.Record(t.Context(), call)
+				r.Succeeded(w - i) // also the largest
 			}
 		})
 	}
@@ -262,11 +245,9 @@ func TestLanes(t *testing.T) {
 func BenchmarkRecorderSuccess(b *testing.B) {
 	b.Run("serial", func(b *testing.B) {
 		r, _ := newRecorder(b)
-		ctx := context.Background()
 		b.ReportAllocs()
 		for b.Loop() {
-			r.Record(ctx, goodAttempt)
-			r.Record(ctx, goodCall)
+			r.Succeeded(1)
 		}
 	})
 	b.Run("parallel", func(b *testing.B) {
@@ -274,12 +255,9 @@ func BenchmarkRecorderSuccess(b *testing.B) {
 		var lane atomic.Uint32
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			ctx, attempt, call := context.Background(), goodAttempt, goodCall
-			attempt.Lane = lane.Add(1)
-			call.Lane = attempt.Lane
+			own := lane.Add(1)
 			for pb.Next() {
-				r.Record(ctx, attempt)
-				r.Record(ctx, call)
+				r.Succeeded(own)
 			}
 		})
 	})

@@ -1,0 +1,52 @@
+package peers
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/metrics"
+)
+
+// Astra returns a suite with metrics in a registry, as a service would have
+// it. Without options every policy is the default: retry, budget and breaker.
+func Astra(opts ...interceptors.Option) *interceptors.Suite {
+	m := metrics.New()
+	prometheus.NewRegistry().MustRegister(m)
+	return AstraBare(append(opts, interceptors.WithObserver(m))...)
+}
+
+// AstraBare returns a suite without metrics: what the policies alone cost.
+func AstraBare(opts ...interceptors.Option) *interceptors.Suite {
+	s, err := interceptors.New(opts...)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// AstraRetryOnly is a policy that retries at once, whatever it costs:
+// nothing but the retry loop is on.
+func AstraRetryOnly() interceptors.Option {
+	return interceptors.WithPolicy(interceptors.Policy{
+		Retry:   interceptors.Retry{MaxAttempts: Attempts, Backoff: atOnce},
+		Breaker: interceptors.Breaker{Disabled: true},
+		Budget:  interceptors.Budget{Disabled: true},
+	})
+}
+
+// AstraPatient is a policy that retries at once, with breaker and budget on and
+// so wide that a server that only fails trips neither.
+func AstraPatient() interceptors.Option {
+	return interceptors.WithPolicy(interceptors.Policy{
+		Retry:   interceptors.Retry{MaxAttempts: Attempts, Backoff: atOnce},
+		Breaker: interceptors.Breaker{Consecutive: math.MaxInt32, MinCalls: math.MaxInt32},
+		Budget:  interceptors.Budget{MinPerSecond: 1e6, Burst: 1e6},
+	})
+}
+
+// atOnce is the shortest backoff there is; no timer is set for it.
+var atOnce = jitter.Backoff{Base: time.Nanosecond, Max: time.Nanosecond}
