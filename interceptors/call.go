@@ -77,9 +77,9 @@ func (c *call) breaker() *breaker.Guard {
 }
 
 // begin starts an attempt and returns its context. It derives from the call's,
-// never from another attempt's. cancel, which may be nil, must be called when
-// the attempt is over.
-func (c *call) begin() (ctx context.Context, cancel context.CancelFunc) {
+// never from another attempt's. limit applies an AttemptTimeout, if there is
+// one. cancel, which may be nil, must be called when the attempt is over.
+func (c *call) begin(limit func(context.Context, time.Duration) (context.Context, context.CancelFunc)) (ctx context.Context, cancel context.CancelFunc) {
 	c.loop.Attempts++
 	if c.policy.slowCall > 0 {
 		c.began = c.suite.now()
@@ -89,7 +89,7 @@ func (c *call) begin() (ctx context.Context, cancel context.CancelFunc) {
 		ctx = metadata.AppendToOutgoingContext(ctx, attemptsKey, strconv.Itoa(n-1))
 	}
 	if d := c.policy.attemptTimeout; d > 0 {
-		ctx, cancel = context.WithTimeout(ctx, d)
+		ctx, cancel = limit(ctx, d)
 	}
 	c.running = c.start(ctx, AttemptStart)
 	return c.running, cancel
@@ -109,6 +109,21 @@ func (c *call) end(code codes.Code, err error) {
 	}
 	if len(to) > 0 {
 		c.tell(to, ctx, Event{Kind: AttemptEnd, Attempt: c.loop.Attempts, Code: code, Err: err})
+	}
+}
+
+// endStream closes the books of a stream's last attempt. How long it lived says
+// nothing about the server. A committed one that failed might have been
+// retried, had it failed before.
+func (c *call) endStream(err error, committed bool) {
+	code := codes.OK
+	if err != nil {
+		code = codeOf(err)
+	}
+	c.end(code, err)
+	c.slow = false
+	if err != nil && committed && c.policy.retry.Codes.Contains(code) && callerOf(c.ctx) == retry.Waiting {
+		c.stop(retry.Committed)
 	}
 }
 

@@ -22,19 +22,27 @@ type capture struct {
 	effects bool              // some of theirs are to be honoured in the end
 }
 
-// wrap returns the options for attempts. The trailer is always wanted:
-// pushback comes in it. A type that embeds one of grpc's options is not
+// wrap returns the options for attempts. A unary call always wants the trailer,
+// as pushback comes in it; a stream can be asked for it. A type that embeds one of grpc's options is not
 // recognised; its attempts write to the caller's variable.
-func (c *capture) wrap(theirs []grpc.CallOption) []grpc.CallOption {
+func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption {
 	c.theirs = theirs
-	c.ours = append(c.ours[:0], grpc.Trailer(&c.trailer))
+	c.ours = c.ours[:0]
+	if trailer {
+		c.ours = append(c.ours, grpc.Trailer(&c.trailer))
+	}
 	for _, o := range theirs {
 		switch o.(type) {
 		case grpc.HeaderCallOption:
 			c.ours = append(c.ours, grpc.Header(&c.header))
 		case grpc.PeerCallOption:
 			c.ours = append(c.ours, grpc.Peer(&c.peer))
-		case grpc.TrailerCallOption, grpc.OnFinishCallOption:
+		case grpc.TrailerCallOption:
+			if !trailer {
+				trailer = true
+				c.ours = append(c.ours, grpc.Trailer(&c.trailer))
+			}
+		case grpc.OnFinishCallOption:
 		default:
 			c.ours = append(c.ours, o)
 			continue
@@ -54,11 +62,10 @@ func (c *capture) reset() {
 }
 
 // deliver gives the caller what the last attempt left.
-func (c *capture) deliver(err error) {
+func (c *capture) deliver() {
 	if !c.effects {
 		return
 	}
-	c.effects = false
 	for _, o := range c.theirs {
 		switch o := o.(type) {
 		case grpc.HeaderCallOption:
@@ -69,7 +76,16 @@ func (c *capture) deliver(err error) {
 			*o.PeerAddr = c.peer
 		}
 	}
-	for _, o := range c.theirs { // after the others, as grpc-go has it
+}
+
+// onFinish tells the caller that the call has ended, once; after deliver, as
+// grpc-go has it.
+func (c *capture) onFinish(err error) {
+	if !c.effects {
+		return
+	}
+	c.effects = false
+	for _, o := range c.theirs {
 		if o, ok := o.(grpc.OnFinishCallOption); ok {
 			o.OnFinish(err)
 		}

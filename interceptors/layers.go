@@ -16,6 +16,14 @@ type layers struct {
 	warned sync.Map // target → nothing
 }
 
+// look checks a plan's method once, after a call: before a channel's first the
+// resolver has not run.
+func (l *layers) look(s *Suite, p *plan, cc *grpc.ClientConn, method string) {
+	if p.marks.Or(markChecked)&markChecked == 0 && l != nil {
+		l.check(s, cc, method)
+	}
+}
+
 func (l *layers) check(s *Suite, cc *grpc.ClientConn, method string) {
 	if cc == nil || cc.GetMethodConfig(method).RetryPolicy == nil {
 		return

@@ -21,6 +21,7 @@ type compiled struct {
 	budget         budget.Config
 	breakerOff     bool
 	budgetOff      bool
+	bufferBytes    int // of a stream's messages kept to be sent again
 
 	single *compiled // the same with one attempt
 }
@@ -50,9 +51,10 @@ func compile(p Policy) *compiled {
 			Probes:      b.Probes,
 			ProbeTTL:    max(minProbeTTL, p.Timeout),
 		},
-		budget:     budget.Config{Ratio: p.Budget.Ratio, MinPerSecond: p.Budget.MinPerSecond, Burst: p.Budget.Burst},
-		breakerOff: b.Disabled,
-		budgetOff:  p.Budget.Disabled,
+		budget:      budget.Config{Ratio: p.Budget.Ratio, MinPerSecond: p.Budget.MinPerSecond, Burst: p.Budget.Burst},
+		breakerOff:  b.Disabled,
+		budgetOff:   p.Budget.Disabled,
+		bufferBytes: p.Retry.BufferBytes,
 	}
 	single := *c
 	single.retry.MaxAttempts = 1

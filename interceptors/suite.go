@@ -24,7 +24,8 @@ type Suite struct {
 	watchers []*watcher
 	layers   layers
 
-	table atomic.Pointer[table] // what calls read
+	table  atomic.Pointer[table] // what calls read
+	replay atomic.Int64          // bytes that streams keep to send again
 
 	mu        sync.Mutex // guards what follows, and the replacing of table
 	closed    bool
@@ -99,10 +100,10 @@ func (s *Suite) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 	return s.unary(&s.layers)
 }
 
-// StreamClientInterceptor returns the interceptor of streams. This version
-// passes them through untouched: no retry, no breaker, no metrics.
+// StreamClientInterceptor returns the interceptor of streams of every kind. See
+// [Suite.UnaryClientInterceptor] for where it belongs.
 func (s *Suite) StreamClientInterceptor() grpc.StreamClientInterceptor {
-	return passStream
+	return s.stream(&s.layers)
 }
 
 // DialOptions returns what [grpc.NewClient] needs: both interceptors, chained
@@ -111,7 +112,7 @@ func (s *Suite) StreamClientInterceptor() grpc.StreamClientInterceptor {
 func (s *Suite) DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(s.unary(nil)),
-		grpc.WithChainStreamInterceptor(s.StreamClientInterceptor()),
+		grpc.WithChainStreamInterceptor(s.stream(nil)),
 		grpc.WithDisableRetry(),
 	}
 }
@@ -169,6 +170,20 @@ func (s *Suite) rebuild() {
 		s.plans[k] = s.newPlan(now, p.endpoint, old)
 	}
 	s.table.Store(newTable(s.plans))
+}
+
+// planOf returns the plan of a call, and whether it is to be looked at when the
+// call is over.
+func (s *Suite) planOf(cc *grpc.ClientConn, method string) (p *plan, fresh bool) {
+	var target string
+	if cc != nil {
+		target = cc.Target()
+	}
+	p = s.plan(target, method)
+	if fresh = p.marks.Load() != markAll; fresh {
+		p.marks.Or(markUsed)
+	}
+	return p, fresh
 }
 
 // plan returns what a call needs. The first call of a method on a target makes

@@ -44,24 +44,16 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		if with.err != nil {
 			return with.err
 		}
-		var target string
-		if cc != nil {
-			target = cc.Target()
-		}
-		p := s.plan(target, method)
-		fresh := p.marks.Load() != markAll
-		if fresh {
-			p.marks.Or(markUsed)
-		}
+		p, fresh := s.planOf(cc, method)
 		u := unaryCalls.Get().(*unaryCall)
 		u.suite, u.plan, u.ctx = s, p, ctx
 		u.policy = with.apply(p.policy)
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
-		u.opts = u.wrap(opts)
+		u.opts = u.wrap(opts, true)
 
 		err := u.run(ctx)
-		if fresh && p.marks.Or(markChecked)&markChecked == 0 && l != nil {
-			l.check(s, cc, method) // after a call: before the first the resolver has not run
+		if fresh {
+			l.look(s, p, cc, method)
 		}
 		u.release() // not after a panic: who knows what still runs
 		return err
@@ -79,7 +71,8 @@ func (u *unaryCall) run(caller context.Context) error {
 	u.ctx = u.start(u.ctx, CallStart)
 	err := u.admitAndTry()
 	u.settle(err)
-	u.deliver(err)
+	u.deliver()
+	u.onFinish(err)
 	if err == nil || u.plan.fallback == nil || caller.Err() == context.Canceled {
 		u.close(err, false)
 		return err
@@ -123,7 +116,7 @@ func (u *unaryCall) admitAndTry() error {
 
 func (u *unaryCall) attempt() error {
 	u.reset()
-	ctx, cancel := u.begin()
+	ctx, cancel := u.begin(context.WithTimeout)
 	if cancel != nil {
 		defer cancel()
 	}
@@ -147,7 +140,7 @@ func (u *unaryCall) fallBack(ctx context.Context, err error) error {
 func (u *unaryCall) abort() {
 	if !u.closed {
 		u.unwind()
-		u.deliver(errPanicked)
+		u.onFinish(errPanicked)
 	}
 }
 
@@ -156,9 +149,4 @@ func (u *unaryCall) release() {
 	u.call = call{lane: u.lane}
 	u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil
 	unaryCalls.Put(u)
-}
-
-// passStream is the stream interceptor of this version.
-func passStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return streamer(ctx, desc, cc, method, opts...)
 }

@@ -14,6 +14,7 @@ const (
 	Committed           // part of an answer has been handed to the caller
 	Budget              // no token
 	Breaker             // the breaker opened meanwhile
+	Buffer              // more was sent than is kept to be sent again
 )
 
 // String returns the reason as it is written in the reason label of
@@ -38,6 +39,8 @@ func (r Reason) String() string {
 		return "budget"
 	case Breaker:
 		return "breaker"
+	case Buffer:
+		return "buffer"
 	}
 	return "invalid"
 }

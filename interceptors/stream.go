@@ -1,0 +1,306 @@
+package interceptors
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+
+	"github.com/astra-grpc/astra/internal/retry"
+)
+
+// clientStream drives the engine through the attempts of a stream. Until one is
+// committed, what the caller sends is kept and sent again to the next; after
+// that the inner stream is all there is.
+//
+// Whoever finds the attempt dead, receiver, sender or Header, drives: decides,
+// backs off and opens the next one, on its own goroutine, while the others
+// wait. A receiver that is inside the inner RecvMsg will find it, so others
+// leave it to that one. Sending the log again is the sender's, or a goroutine's
+// if the receiver drove: the receiver must be able to receive meanwhile, or two
+// flow-control windows could block each other.
+type clientStream struct {
+	desc     *grpc.StreamDesc
+	cc       *grpc.ClientConn
+	method   string
+	streamer grpc.Streamer
+	theirs   []grpc.CallOption
+
+	// Set once, at commit; sendTo when the log has been sent again too. The
+	// message path after commit looks at nothing else.
+	recvTo, sendTo atomic.Pointer[streamAttempt]
+
+	mu        sync.Mutex // guards what follows, and the call, which one goroutine at a time works on
+	changed   sync.Cond
+	call      call
+	current   *streamAttempt
+	log       sendLog
+	receiving bool  // someone is inside the inner RecvMsg
+	driving   bool  // someone decides, backs off, opens
+	replaying bool  // someone sends the log again
+	done      bool  // the outcome is settled
+	final     error // what RecvMsg says then
+	cut       error // not nil: the inner stream did not end by itself
+
+	first   streamAttempt
+	forget  func() bool // stops watching the caller's context; nil: it never ends
+	release context.CancelFunc
+}
+
+func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		with := readCallOptions(opts)
+		if with.err != nil {
+			return nil, with.err
+		}
+		p, fresh := s.planOf(cc, method)
+		st := &clientStream{desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts}
+		st.changed.L = &st.mu
+		st.call = call{suite: s, plan: p, policy: with.apply(p.policy), ctx: ctx, lane: lastLane.Add(1)}
+		err := st.begin()
+		if fresh {
+			l.look(s, p, cc, method)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return st, nil
+	}
+}
+
+// begin admits the call and opens the first attempt, or one after it.
+func (s *clientStream) begin() error {
+	returned := false
+	defer func() {
+		if !returned {
+			s.panicked()
+		}
+	}()
+	err := s.admitAndOpen()
+	returned = true
+	return err
+}
+
+func (s *clientStream) admitAndOpen() error {
+	c := &s.call
+	if d := c.policy.timeout; d > 0 {
+		c.ctx, s.release = context.WithTimeout(c.ctx, d)
+	}
+	c.ctx = c.start(c.ctx, CallStart)
+	err := c.admit()
+	if c.ctx.Err() != nil {
+		err = ended(c.ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.finish(err)
+		return err
+	}
+	if err := s.open(&s.first); err != nil && !s.drive(&s.first, err) {
+		return s.final
+	}
+	if c.ctx.Done() != nil {
+		s.forget = context.AfterFunc(c.ctx, s.abandoned)
+	}
+	return nil
+}
+
+// open makes a the current attempt, with mu held, which it lets go of
+// meanwhile.
+func (s *clientStream) open(a *streamAttempt) error {
+	c := &s.call
+	s.current = a
+	s.driving = true
+	s.mu.Unlock()
+	ctx, _ := c.begin(a.bound)
+	opts := a.wrap(s.theirs, false)
+	if c.policy.retry.MaxAttempts > 1 {
+		opts = a.remember(opts)
+	}
+	inner, err := s.streamer(ctx, s.desc, s.cc, s.method, opts...)
+	s.mu.Lock()
+	s.driving = false
+	s.changed.Broadcast()
+	if err != nil {
+		return a.told(err)
+	}
+	a.ClientStream = inner
+	return nil
+}
+
+// drive decides what follows the death of an attempt, and does it, with mu
+// held, which it lets go of meanwhile. It returns false if the stream has ended.
+func (s *clientStream) drive(dead *streamAttempt, err error) bool {
+	c := &s.call
+	for {
+		s.driving = true
+		s.mu.Unlock()
+		code := codeOf(err)
+		c.end(code, err)
+		f := failureOf(c.ctx, err, code, dead.trailers())
+		f.Committed = dead.headers() != nil
+		delay, again := c.next(f)
+		if again {
+			c.pause(delay, err)
+			gone := wait(c.ctx, delay)
+			c.paused()
+			if again = gone == nil && c.resume(); gone != nil {
+				err = interrupted(c.ctx, c.loop.Attempts, err)
+			}
+		}
+		s.mu.Lock()
+		s.driving = false
+		if !again {
+			s.finish(err)
+			return false
+		}
+		dead.release()
+		next := new(streamAttempt)
+		if err = s.open(next); err == nil {
+			s.replaying = len(s.log.messages) > 0 || s.log.closed
+			return true
+		}
+		dead = next
+	}
+}
+
+// SendMsg implements grpc.ClientStream. io.EOF means that the stream has ended;
+// RecvMsg tells how.
+func (s *clientStream) SendMsg(m any) error {
+	if a := s.sendTo.Load(); a != nil {
+		return s.sent(a.SendMsg(m))
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			s.panicked()
+		}
+	}()
+	err := s.send(m)
+	returned = true
+	return err
+}
+
+func (s *clientStream) send(m any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		a, ok := s.toSend()
+		if !ok {
+			return io.EOF
+		}
+		s.mu.Unlock()
+		err := a.SendMsg(m)
+		encoded, has := a.codec.take()
+		s.mu.Lock()
+		if err == nil && s.current == a {
+			s.keep(a, m, encoded, has)
+			return nil
+		}
+		if has {
+			encoded.Free()
+		}
+		switch {
+		case s.done:
+			return io.EOF
+		case s.current != a: // it died, and the next has not got this message
+		case !errors.Is(err, io.EOF): // the caller's own fault; grpc-go has ended the stream
+			s.finish(err)
+			return err
+		case s.recvTo.Load() == a:
+			return io.EOF
+		case s.receiving: // the receiver will find out, and drive
+			s.changed.Wait()
+		default:
+			s.foundDead(a)
+		}
+	}
+}
+
+// sent looks at what a committed attempt's SendMsg returned: the caller's own
+// fault ends the stream, as grpc-go has it.
+func (s *clientStream) sent(err error) error {
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.finish(err)
+	}
+	return err
+}
+
+// toSend waits until there is an attempt to send to, with mu held; ok is false
+// if the stream has ended.
+func (s *clientStream) toSend() (a *streamAttempt, ok bool) {
+	for (s.driving || s.replaying) && !s.done {
+		s.changed.Wait()
+	}
+	return s.current, !s.done
+}
+
+// foundDead is for who finds that an attempt takes no more messages or has no
+// header: it asks for the reason and drives, with mu held, which it lets go of
+// meanwhile. If headers came, the stream is committed: there may be messages
+// to receive, so this is not the end.
+func (s *clientStream) foundDead(a *streamAttempt) {
+	s.driving = true
+	s.mu.Unlock()
+	var err error
+	md := a.headers()
+	if md == nil {
+		err = a.told(a.verdict())
+	}
+	s.mu.Lock()
+	s.driving = false
+	s.changed.Broadcast()
+	switch {
+	case s.done:
+	case md != nil:
+		s.commit(a)
+	case err == nil: // it ended well without a word
+		s.commit(a)
+		s.finish(nil)
+	case s.drive(a, err) && s.replaying:
+		next := s.current
+		s.mu.Unlock()
+		s.replay(next)
+		s.mu.Lock()
+	}
+}
+
+// keep remembers a message that the attempt has accepted, with mu held. If it
+// is one too many, the stream is committed.
+func (s *clientStream) keep(a *streamAttempt, m any, encoded mem.BufferSlice, has bool) {
+	c := &s.call
+	switch {
+	case s.done || s.recvTo.Load() != nil || c.policy.retry.MaxAttempts == 1:
+	case has && s.log.fits(encoded.Len(), c.policy.bufferBytes, &c.suite.replay):
+		s.log.add(m, encoded)
+		return
+	default:
+		c.stop(retry.Buffer)
+		s.commit(a)
+	}
+	if has {
+		encoded.Free()
+	}
+}
+
+// CloseSend implements grpc.ClientStream.
+func (s *clientStream) CloseSend() error {
+	if a := s.sendTo.Load(); a != nil {
+		return a.CloseSend()
+	}
+	s.mu.Lock()
+	a, ok := s.toSend()
+	s.log.closed = true
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return a.CloseSend()
+}

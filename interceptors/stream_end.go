@@ -1,0 +1,84 @@
+package interceptors
+
+import (
+	"io"
+
+	"google.golang.org/grpc/status"
+)
+
+// finish settles how the stream ended, once, with mu held, which it lets go of
+// meanwhile. Later calls change nothing.
+func (s *clientStream) finish(err error) {
+	if s.done {
+		return
+	}
+	s.done = true
+	s.final = err
+	if err == nil {
+		s.final = io.EOF
+	}
+	if !s.replaying {
+		s.log.release(&s.call.suite.replay)
+	}
+	s.changed.Broadcast()
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	s.conclude(err)
+}
+
+// conclude closes the books and lets go of everything. A stream that did not
+// end by itself may still be writing its header, trailer and peer: these are
+// not looked at then.
+func (s *clientStream) conclude(err error) {
+	c := &s.call
+	if s.forget != nil {
+		s.forget()
+	}
+	if s.release != nil {
+		defer s.release()
+	}
+	if s.cut == errPanicked {
+		defer c.unwind()
+	} else {
+		defer c.close(err, false)
+		if c.running != nil {
+			c.endStream(err, s.recvTo.Load() != nil)
+		}
+		c.settle(err)
+	}
+	a := s.current
+	if a == nil { // refused
+		a = &s.first
+		a.wrap(s.theirs, false)
+	}
+	a.release()
+	if s.cut == nil {
+		a.deliver()
+	}
+	a.onFinish(err)
+}
+
+// abandoned runs when the caller's context ends before the stream has.
+func (s *clientStream) abandoned() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.driving && !s.done {
+		s.changed.Wait()
+	}
+	if !s.done {
+		s.cut = status.FromContextError(s.call.ctx.Err()).Err()
+		s.finish(s.cut)
+	}
+}
+
+// panicked settles a stream under which something panicked. mu is never held
+// while code runs that is not ours.
+func (s *clientStream) panicked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.driving, s.receiving, s.replaying = false, false, false
+	if !s.done {
+		s.cut = errPanicked
+		s.finish(s.cut)
+	}
+}

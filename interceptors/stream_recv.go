@@ -1,0 +1,179 @@
+package interceptors
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc/metadata"
+)
+
+// RecvMsg implements grpc.ClientStream.
+func (s *clientStream) RecvMsg(m any) error {
+	if a := s.recvTo.Load(); a != nil {
+		return s.received(a, a.RecvMsg(m))
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			s.panicked()
+		}
+	}()
+	a, err := s.recv(m)
+	if a != nil {
+		err = s.received(a, err)
+	}
+	returned = true
+	return err
+}
+
+// recv receives from attempts until one is committed, which it returns, or the
+// stream ends.
+func (s *clientStream) recv(m any) (*streamAttempt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		for s.driving && !s.done {
+			s.changed.Wait()
+		}
+		if a := s.recvTo.Load(); s.done && a == nil {
+			return nil, s.final
+		}
+		a := s.current
+		s.receiving = true
+		s.mu.Unlock()
+		err := a.RecvMsg(m)
+		s.mu.Lock()
+		s.receiving = false
+		s.changed.Broadcast()
+		switch {
+		case s.done && s.recvTo.Load() == nil: // abandoned meanwhile
+			return nil, a.told(err)
+		case err == nil || errors.Is(err, io.EOF) || s.recvTo.Load() == a:
+			s.commit(a)
+			return a, err
+		}
+		if !s.drive(a, a.told(err)) {
+			return nil, s.final
+		}
+		if s.replaying {
+			go s.replay(s.current)
+		}
+	}
+}
+
+// received looks at what a committed attempt's RecvMsg returned: at the end of
+// the stream it is settled.
+func (s *clientStream) received(a *streamAttempt, err error) error {
+	if err == nil && s.desc.ServerStreams {
+		return nil
+	}
+	outcome := a.told(err)
+	if errors.Is(err, io.EOF) {
+		outcome = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finish(outcome)
+	if outcome != nil {
+		return outcome
+	}
+	return err
+}
+
+// Header implements grpc.ClientStream. It blocks until the stream is committed
+// or has failed for good; then it returns nil, and RecvMsg tells why.
+func (s *clientStream) Header() (metadata.MD, error) {
+	if a := s.recvTo.Load(); a != nil {
+		return a.Header()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		for s.driving && !s.done {
+			s.changed.Wait()
+		}
+		a := s.current
+		if s.done {
+			return a.headers(), nil
+		}
+		s.mu.Unlock()
+		md, err := a.Header()
+		s.mu.Lock()
+		switch {
+		case s.done || s.driving || s.current != a:
+		case md != nil || s.recvTo.Load() == a:
+			s.commit(a)
+			return md, err
+		case s.receiving: // it will find out, and drive
+			s.changed.Wait()
+		default:
+			s.foundDead(a)
+		}
+	}
+}
+
+// Trailer implements grpc.ClientStream. It commits the stream.
+func (s *clientStream) Trailer() metadata.MD { return s.settled().trailers() }
+
+// Context implements grpc.ClientStream. It commits the stream: what the
+// context holds is the attempt's.
+func (s *clientStream) Context() context.Context {
+	if a := s.settled(); a.ClientStream != nil {
+		return a.ClientStream.Context()
+	}
+	return s.call.ctx
+}
+
+// settled returns the attempt that is the stream from now on.
+func (s *clientStream) settled() *streamAttempt {
+	if a := s.recvTo.Load(); a != nil {
+		return a
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.driving && !s.done {
+		s.changed.Wait()
+	}
+	if !s.done {
+		s.commit(s.current)
+	}
+	return s.current
+}
+
+// commit makes the attempt the stream, with mu held.
+func (s *clientStream) commit(a *streamAttempt) {
+	if s.recvTo.Load() != nil {
+		return
+	}
+	a.commit()
+	s.recvTo.Store(a)
+	if !s.replaying {
+		s.sendTo.Store(a)
+		s.log.release(&s.call.suite.replay)
+	}
+	s.changed.Broadcast()
+}
+
+// replay sends the log to the attempt, without mu. If that dies under it,
+// whoever comes next finds it dead.
+func (s *clientStream) replay(a *streamAttempt) {
+	s.mu.Lock()
+	log := s.log
+	s.mu.Unlock()
+	resent, whole := a.resend(log.messages)
+	if whole && log.closed {
+		_ = a.CloseSend()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replaying = false
+	if s.recvTo.Load() == a { // committed meanwhile
+		s.sendTo.Store(a)
+	}
+	if s.done || s.recvTo.Load() == a {
+		s.log.release(&s.call.suite.replay)
+	}
+	_ = resent
+	s.changed.Broadcast()
+}
