@@ -69,7 +69,11 @@ func (c *capture) deliver(err error) {
 			*o.PeerAddr = c.peer
 		}
 	}
-	for _, o := range c.theirs { // after the others, as grpc-go has it
+	onFinish(c.theirs, err) // after the others, as grpc-go has it
+}
+
+func onFinish(opts []grpc.CallOption, err error) {
+	for _, o := range opts {
 		if o, ok := o.(grpc.OnFinishCallOption); ok {
 			o.OnFinish(err)
 		}
