@@ -81,11 +81,14 @@ func (c *capture) deliver() {
 // onFinish tells the caller that the call has ended, once; after deliver, as
 // grpc-go has it.
 func (c *capture) onFinish(err error) {
-	if !c.effects {
-		return
+	if c.effects {
+		c.effects = false
+		onFinish(c.theirs, err)
 	}
-	c.effects = false
-	for _, o := range c.theirs {
+}
+
+func onFinish(opts []grpc.CallOption, err error) {
+	for _, o := range opts {
 		if o, ok := o.(grpc.OnFinishCallOption); ok {
 			o.OnFinish(err)
 		}

@@ -55,6 +55,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		with := readCallOptions(opts)
 		if with.err != nil {
+			onFinish(opts, with.err)
 			return nil, with.err
 		}
 		p, fresh := s.planOf(cc, method)

@@ -42,6 +42,7 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		with := readCallOptions(opts)
 		if with.err != nil {
+			onFinish(opts, with.err)
 			return with.err
 		}
 		p, fresh := s.planOf(cc, method)

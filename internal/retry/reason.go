@@ -45,6 +45,6 @@ func (r Reason) String() string {
 	return "invalid"
 }
 
-// Suppressed reports whether the reason held back a retry that the attempts
-// left would have allowed.
+// Suppressed reports whether the reason is one that a failed call was not
+// retried for, other than that its attempts were used up or its caller gone.
 func (r Reason) Suppressed() bool { return r > CallerGone }

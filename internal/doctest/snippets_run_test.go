@@ -1,0 +1,177 @@
+package doctest
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/doctest/client"
+	"github.com/astra-grpc/astra/internal/flakyserver"
+)
+
+const sayHello = greeterpb.Greeter_SayHello_FullMethodName
+
+var failure = flakyserver.Fail(codes.Unavailable, "down")
+
+// bubble runs f in virtual time with a server of its own.
+func bubble(t *testing.T, f func(t *testing.T, s *flakyserver.Server)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := flakyserver.StartBuffer()
+		defer s.Close()
+		f(t, s)
+	})
+}
+
+func newSuite(t *testing.T, opts ...interceptors.Option) *interceptors.Suite {
+	t.Helper()
+	suite, err := interceptors.New(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return suite
+}
+
+func dial(t *testing.T, s *flakyserver.Server, opts ...grpc.DialOption) greeterpb.GreeterClient {
+	t.Helper()
+	conn, err := s.Dial(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return greeterpb.NewGreeterClient(conn)
+}
+
+func hello(t *testing.T, greeter greeterpb.GreeterClient) (*greeterpb.HelloReply, error) {
+	return greeter.SayHello(t.Context(), &greeterpb.HelloRequest{Name: "Ada"})
+}
+
+func attempts(s *flakyserver.Server) int { return int(s.Stats(sayHello).Attempts) }
+
+func TestFirstExample(t *testing.T) {
+	s, err := flakyserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	registerer := prometheus.DefaultRegisterer
+	defer func() { prometheus.DefaultRegisterer = registerer }()
+	prometheus.DefaultRegisterer = prometheus.NewRegistry()     // the example's own, or it could run only once
+	s.Script(sayHello, failure.Pushback("0"), flakyserver.OK()) // at once, or the test would wait
+	conn, err := client.Dial(s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := hello(t, greeterpb.NewGreeterClient(conn)); err != nil || attempts(s) != 2 {
+		t.Errorf("%v after %d attempts, want success after 2", err, attempts(s))
+	}
+}
+
+func TestOrderExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		s.Script(sayHello, failure, failure, flakyserver.OK())
+		count := func(n *int) grpc.UnaryClientInterceptor {
+			return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+				*n++
+				return invoke(ctx, method, req, reply, cc, opts...)
+			}
+		}
+		var before, after int
+		_, err := hello(t, dial(t, s, around(newSuite(t), count(&before), count(&after))...))
+		if err != nil || before != 1 || after != 3 {
+			t.Errorf("%v; before the suite %d, after it %d, want 1 and 3", err, before, after)
+		}
+	})
+}
+
+func TestBreakerExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		s.Always(sayHello, failure)
+		greeter := dial(t, s, newSuite(t).DialOptions()...)
+		for n := range 8 {
+			_, err := hello(t, greeter)
+			wait, refused := retryAfter(err)
+			if refused != (n == 7) {
+				t.Fatalf("call %d: refused is %v: %v", n, refused, err)
+			}
+			if refused && (wait <= 0 || wait > 1200*time.Millisecond) {
+				t.Errorf("may pass after %v, want 1 s ± 20 %%", wait)
+			}
+		}
+	})
+}
+
+func TestMethodPolicyExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		suite, err := methodPolicies()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Always(sayHello, flakyserver.Hang())
+		began := time.Now()
+		if _, err := hello(t, dial(t, s, suite.DialOptions()...)); err == nil {
+			t.Error("a server that hangs answered")
+		}
+		if took := time.Since(began); took > time.Second || attempts(s) < 2 {
+			t.Errorf("%d attempts in %v, want at least 2 within a second", attempts(s), took)
+		}
+	})
+}
+
+func TestCallOptionExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		s.Always(sayHello, failure)
+		greeter := dial(t, s, newSuite(t).DialOptions()...)
+		if _, err := callOptions(t.Context(), greeter, &greeterpb.HelloRequest{}); err == nil || attempts(s) != 1+5 {
+			t.Errorf("%v after %d attempts, want 1 and 5", err, attempts(s))
+		}
+	})
+}
+
+func TestReloadExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		s.Always(sayHello, failure)
+		suite := newSuite(t)
+		greeter := dial(t, s, suite.DialOptions()...)
+		reload(suite, interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}})
+		if _, err := hello(t, greeter); err == nil || attempts(s) != 1 {
+			t.Errorf("%v after %d attempts, want 1", err, attempts(s))
+		}
+	})
+}
+
+func TestFallbackExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		s.Always(sayHello, failure)
+		suite := newSuite(t, fromCache(map[string]string{"Ada": "Hello from the cache"}))
+		reply, err := hello(t, dial(t, s, suite.DialOptions()...))
+		if err != nil || reply.GetMessage() != "Hello from the cache" {
+			t.Errorf("%v, %v, want the cached greeting", reply, err)
+		}
+	})
+}
+
+func TestObserverExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		s.Script(sayHello, failure, flakyserver.OK())
+		var log bytes.Buffer
+		suite := newSuite(t, interceptors.WithObserver(retryLog{slog.New(slog.NewTextHandler(&log, nil))}))
+		if _, err := hello(t, dial(t, s, suite.DialOptions()...)); err != nil {
+			t.Fatal(err)
+		}
+		_ = suite.Close() // has delivered what was queued
+		if got := log.String(); strings.Count(got, "msg=retrying") != 1 || !strings.Contains(got, "method="+sayHello) {
+			t.Errorf("logged %q, want one line that names the method", got)
+		}
+	})
+}

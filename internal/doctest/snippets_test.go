@@ -1,0 +1,97 @@
+package doctest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/jitter"
+)
+
+// README's Go blocks, each within a function that gives it what it needs.
+// snippets_run_test.go runs them.
+
+func around(suite *interceptors.Suite, perCall, perAttempt grpc.UnaryClientInterceptor) []grpc.DialOption {
+	opts := []grpc.DialOption{grpc.WithChainUnaryInterceptor(perCall)} // sees a call once, and what it came to
+	opts = append(opts, suite.DialOptions()...)
+	opts = append(opts, grpc.WithChainUnaryInterceptor(perAttempt)) // sees every attempt
+	return opts
+}
+
+// retryAfter returns how long it takes until a call that a breaker refused may pass.
+func retryAfter(err error) (wait time.Duration, refused bool) {
+	if !errors.Is(err, interceptors.ErrBreakerOpen) {
+		return 0, false
+	}
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			wait = info.GetRetryDelay().AsDuration()
+		}
+	}
+	return wait, true
+}
+
+func methodPolicies() (*interceptors.Suite, error) {
+	suite, err := interceptors.New(
+		interceptors.WithPolicy(interceptors.Policy{Timeout: 5 * time.Second}),
+		interceptors.WithMethodPolicy("/helloworld.Greeter/*", interceptors.Policy{
+			Retry:          interceptors.Retry{Backoff: jitter.Backoff{Base: 50 * time.Millisecond}},
+			Timeout:        time.Second,
+			AttemptTimeout: 300 * time.Millisecond,
+		}),
+		interceptors.WithMethodPolicy("/bank.Ledger/Transfer", interceptors.Policy{
+			Retry: interceptors.Retry{MaxAttempts: 1}, // may not run twice
+		}),
+	)
+	return suite, err
+}
+
+func callOptions(ctx context.Context, greeter greeterpb.GreeterClient, request *greeterpb.HelloRequest) (*greeterpb.HelloReply, error) {
+	once := interceptors.NoRetry()
+	patient := interceptors.WithCallPolicy(interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 5}})
+
+	reply, err := greeter.SayHello(ctx, request, once)
+	if err != nil {
+		reply, err = greeter.SayHello(ctx, request, patient)
+	}
+	return reply, err
+}
+
+func reload(suite *interceptors.Suite, policy interceptors.Policy) {
+	if err := suite.Reload(interceptors.WithPolicy(policy)); err != nil {
+		slog.Error("policies not reloaded", "err", err) // every fault, a line each
+	}
+}
+
+func fromCache(cache map[string]string) interceptors.Option {
+	fallback := interceptors.WithFallback("/helloworld.Greeter/SayHello",
+		func(_ context.Context, _ string, req, reply any, err error) error {
+			greeting, ok := cache[req.(*greeterpb.HelloRequest).GetName()]
+			if !ok {
+				return err // nothing to offer
+			}
+			reply.(*greeterpb.HelloReply).Message = greeting
+			return nil
+		})
+	return fallback
+}
+
+// retryLog logs every backoff.
+type retryLog struct{ *slog.Logger }
+
+func (l retryLog) Method(e interceptors.Endpoint) interceptors.Recorder {
+	return retryLog{l.With("method", e.Method(), "target", e.Target())}
+}
+
+func (l retryLog) Record(ctx context.Context, e interceptors.Event) {
+	if e.Kind == interceptors.BackoffStart {
+		l.WarnContext(ctx, "retrying", "attempt", e.Attempt, "code", e.Code, "delay", e.Delay)
+	}
+}
