@@ -1,0 +1,116 @@
+// Command greeter tells, live and in half a minute, how a client with an
+// Astra suite lives through a bad day of its server: transient faults, which
+// retries mend; an outage, in which the retry budget runs dry, the breaker
+// opens and a fallback answers from a cache; the probes; the recovery.
+//
+//	go run ./examples/greeter
+//
+// The two halves can be run as processes of their own:
+//
+//	go run ./examples/greeter -serve 127.0.0.1:50051
+//	go run ./examples/greeter -target 127.0.0.1:50051
+//
+// client.go is what the author of a service writes; the rest is the show.
+//
+// Exit codes: 0 the story was told, or Ctrl-C ended it (after which go run
+// itself reports 1, whatever it ran); 1 an address is not to be had, or no call
+// was answered; 2 wrong usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C is not waited for
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program. It ends when the story does or ctx.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	cfg, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	if cfg.serve != "" {
+		err = serve(ctx, cfg, stdout)
+	} else {
+		err = show(ctx, cfg, stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "greeter:", err)
+		return 1
+	}
+	return 0
+}
+
+// config is what the flags say.
+type config struct {
+	serve, target, metrics string
+	pace                   float64
+}
+
+const maxPace = 10
+
+// parse reads the flags. What is wrong with them it has told on stderr.
+func parse(args []string, stderr io.Writer) (config, error) {
+	var cfg config
+	flags := flag.NewFlagSet("greeter", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&cfg.serve, "serve", "", "run only the flaky server, on this `address`, until Ctrl-C")
+	flags.StringVar(&cfg.target, "target", "", "run only the client, against the server at this `address`")
+	flags.StringVar(&cfg.metrics, "metrics", "127.0.0.1:0", "serve /metrics on this `address`; port 0: a free one")
+	flags.Float64Var(&cfg.pace, "pace", 1, fmt.Sprintf("tell the story this many `times` faster, 1 to %d", maxPace))
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, "Usage: go run ./examples/greeter [-metrics address] [-serve address | -target address]")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return cfg, err
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = f.Value.String() != "" })
+	fault := ""
+	switch {
+	case flags.NArg() > 0:
+		fault = fmt.Sprintf("unexpected argument %q", flags.Arg(0))
+	case given["serve"] && given["target"]:
+		fault = "-serve and -target are two processes: give one of them"
+	case given["serve"] && given["metrics"]:
+		fault = "-metrics are the client's: -serve has none"
+	case !(cfg.pace >= 1 && cfg.pace <= maxPace): // NaN too
+		fault = fmt.Sprintf("-pace %v is out of range: want 1 to %d", cfg.pace, maxPace)
+	default:
+		for name, filled := range given {
+			if !filled {
+				fault = fmt.Sprintf("-%s needs an address", name)
+			}
+		}
+	}
+	if fault == "" {
+		return cfg, nil
+	}
+	fmt.Fprintln(stderr, "greeter:", fault)
+	flags.Usage()
+	return cfg, errors.New(fault)
+}
+
+// cannotListen says, in one line, what cannot be served where, and what to do.
+func cannotListen(what, addr, option string, err error) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = op.Err // without the address, which is told already
+	}
+	return fmt.Errorf("cannot serve %s on %s: %w; choose another address with %s", what, addr, err, option)
+}

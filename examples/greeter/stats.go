@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/astra-grpc/astra/interceptors"
+)
+
+// counts are of calls that ended and attempts that ended.
+type counts struct {
+	calls, attempts int
+	outcomes        [interceptors.Rescued + 1]int
+	refused         int // by the breaker; if the cache had an answer, these are rescued too
+}
+
+func (c *counts) add(o counts) {
+	c.calls += o.calls
+	c.attempts += o.attempts
+	c.refused += o.refused
+	for i, n := range o.outcomes {
+		c.outcomes[i] += n
+	}
+}
+
+// goodput is the number of calls that the server itself answered.
+func (c *counts) goodput() int {
+	return c.outcomes[interceptors.SuccessFirst] + c.outcomes[interceptors.SuccessAfterRetry]
+}
+
+func (c *counts) cached() int { return c.outcomes[interceptors.Rescued] }
+
+// failed is the number of calls whose callers saw an error.
+func (c *counts) failed() int {
+	return c.outcomes[interceptors.Failed] + c.outcomes[interceptors.RejectedBreaker]
+}
+
+// tally is what happened in an act.
+type tally struct {
+	counts
+	name string
+	took []time.Duration // each call
+	seen int             // attempts, as the server counted them
+}
+
+// slotsPerSecond is how finely the view looks at time; at a pace above 1, at
+// the story's.
+const slotsPerSecond = 4
+
+// ledger keeps the books of the story. It is an observer that is told in line:
+// it misses nothing, and the times it takes are the calls' own.
+type ledger struct {
+	began time.Time
+	slot  time.Duration
+
+	mu       sync.Mutex // guards what follows
+	endpoint *interceptors.Endpoint
+	acts     []*tally
+	act      *tally // nil: not known
+	entered  time.Time
+	slots    []counts // from the beginning on
+	journal  journal
+}
+
+var (
+	_ interceptors.InlineObserver = (*ledger)(nil)
+	_ interceptors.Starter        = (*ledger)(nil)
+)
+
+func newLedger(pace float64) *ledger {
+	slot := time.Duration(float64(time.Second) / slotsPerSecond / pace)
+	return &ledger{began: time.Now(), slot: slot, journal: newJournal(slot)}
+}
+
+// Inline implements [interceptors.InlineObserver].
+func (l *ledger) Inline() {}
+
+// Method implements [interceptors.Observer]: one method of one target is
+// called here.
+func (l *ledger) Method(e interceptors.Endpoint) interceptors.Recorder {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endpoint = &e
+	return l
+}
+
+// call is what a call carries in its context.
+type call struct {
+	began time.Time
+	act   *tally // that it is counted for; nil: not known yet
+}
+
+type callKey struct{}
+
+// Start implements [interceptors.Starter].
+func (l *ledger) Start(ctx context.Context, e interceptors.Event) context.Context {
+	if e.Kind != interceptors.CallStart {
+		return ctx
+	}
+	l.mu.Lock()
+	c := &call{time.Now(), l.act}
+	l.mu.Unlock()
+	if c.act != nil {
+		ctx = metadata.AppendToOutgoingContext(ctx, actKey, c.act.name)
+	}
+	return context.WithValue(ctx, callKey{}, c)
+}
+
+// Record implements [interceptors.Recorder].
+func (l *ledger) Record(ctx context.Context, e interceptors.Event) {
+	c := ctx.Value(callKey{}).(*call)
+	now := time.Now()
+	took := now.Sub(c.began)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.journal.event(now.Sub(l.began), e, took)
+	var n counts
+	switch e.Kind {
+	case interceptors.AttemptEnd:
+		n.attempts = 1
+	case interceptors.CallEnd:
+		n.calls = 1
+		n.outcomes[e.Outcome] = 1
+		if errors.Is(e.Err, interceptors.ErrBreakerOpen) {
+			n.refused = 1
+		}
+	default:
+		return
+	}
+	if c.act == nil {
+		c.act = l.tally()
+	}
+	c.act.add(n)
+	l.slotAt(now).add(n)
+	if e.Kind == interceptors.CallEnd {
+		c.act.took = append(c.act.took, took)
+	}
+}
+
+// unknownAct is where calls are counted that no act is known for: a server in
+// another process has not answered yet, or tells no story.
+const unknownAct = "unknown"
+
+func (l *ledger) tally() *tally {
+	if l.act != nil {
+		return l.act
+	}
+	return l.tallyOf(unknownAct)
+}
+
+func (l *ledger) tallyOf(name string) *tally {
+	for _, t := range l.acts {
+		if t.name == name {
+			return t
+		}
+	}
+	t := &tally{name: name}
+	l.acts = append(l.acts, t)
+	return t
+}
+
+func (l *ledger) slotAt(t time.Time) *counts {
+	i := int(t.Sub(l.began) / l.slot)
+	for len(l.slots) <= i {
+		l.slots = append(l.slots, counts{})
+	}
+	return &l.slots[i]
+}
+
+// enter begins an act. Calls that run stay in theirs.
+func (l *ledger) enter(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.act != nil && l.act.name == name {
+		return
+	}
+	l.act = l.tallyOf(name)
+	l.entered = time.Now()
+	l.journal.act(l.entered.Sub(l.began), name)
+}
+
+// follow is an interceptor inside the suite that learns of the acts from a
+// server in another process.
+func (l *ledger) follow(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	var trailer metadata.MD
+	err := invoke(ctx, method, req, reply, cc, append(slices.Clip(opts), grpc.Trailer(&trailer))...)
+	if name := trailer.Get(actKey); len(name) == 1 && aboutAct(name[0]) != "" && l.settled() {
+		l.enter(name[0])
+	}
+	return err
+}
+
+// settled is false in the first moments of an act, in which slow answers of the
+// one before still come in.
+func (l *ledger) settled() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.entered) > l.slot
+}
+
+// glimpse is what a view shows.
+type glimpse struct {
+	at      time.Duration
+	act     string // "": not known
+	last    counts // of the last second
+	slots   []counts
+	journal journal
+	breaker string
+	tokens  float64
+}
+
+func (l *ledger) glimpse() glimpse {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	g := glimpse{at: now.Sub(l.began), breaker: "unknown"}
+	l.slotAt(now)
+	g.slots = slices.Clone(l.slots[:len(l.slots)-1]) // the whole ones
+	for _, s := range g.slots[max(0, len(g.slots)-slotsPerSecond):] {
+		g.last.add(s)
+	}
+	g.journal = l.journal.copy()
+	if l.act != nil {
+		g.act = l.act.name
+	}
+	if l.endpoint != nil {
+		if state, ok := l.endpoint.BreakerState(); ok {
+			g.breaker = state.String()
+		}
+		g.tokens, _ = l.endpoint.BudgetTokens()
+	}
+	return g
+}
+
+// results are the tallies of acts that had calls, in order, the story over.
+func (l *ledger) results() []*tally {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.acts), func(t *tally) bool { return t.calls == 0 })
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/astra-grpc/astra/internal/flakyserver"
+)
+
+// act is a part of the story: what attempts meet at the server, and for how
+// long.
+type act struct {
+	name  string
+	about string
+	lasts time.Duration
+	meet  []flakyserver.Mix // rates sum to 1
+}
+
+var (
+	fine = []flakyserver.Step{
+		flakyserver.OK().After(3 * time.Millisecond),
+		flakyserver.OK().After(5 * time.Millisecond),
+		flakyserver.OK().After(8 * time.Millisecond),
+		flakyserver.OK().After(13 * time.Millisecond),
+	}
+	// In two of these four the server says when to come back.
+	shaky = []flakyserver.Step{
+		flakyserver.Fail(codes.Unavailable, "restarting"),
+		flakyserver.Fail(codes.Unavailable, "leader lost"),
+		flakyserver.Fail(codes.Unavailable, "pushback 40 ms").Pushback("40"),
+		flakyserver.Fail(codes.ResourceExhausted, "RetryInfo 80 ms").RetryInfo(80 * time.Millisecond),
+	}
+	gone = []flakyserver.Step{flakyserver.Fail(codes.Unavailable, "down").After(time.Millisecond)}
+)
+
+var story = []act{
+	{"healthy", "all is well: the first attempt is answered", 4 * time.Second,
+		[]flakyserver.Mix{{Rate: 1, Steps: fine}}},
+	{"faults", "one attempt in five fails: retries save nearly every call", 6 * time.Second,
+		[]flakyserver.Mix{{Rate: 0.8, Steps: fine}, {Rate: 0.2, Steps: shaky}}},
+	{"outage", "down: the budget drains, the breaker opens, the cache answers", 4 * time.Second,
+		[]flakyserver.Mix{{Rate: 1, Steps: gone}}},
+	{"probes", "still down: a probe fails now and then, the cache answers all", 6 * time.Second,
+		[]flakyserver.Mix{{Rate: 1, Steps: gone}}},
+	{"recovery", "up again: a probe finds out, and the breaker closes", 5 * time.Second,
+		[]flakyserver.Mix{{Rate: 1, Steps: fine}}},
+}
+
+// actKey is the trailer in which the server names its act, for a client that
+// is another process, and the header in which a client's calls name the act
+// that they began in, so that both sides count them for the same one.
+const actKey = "greeter-act"
+
+// seed makes the server draw the same faults each time the story is told.
+const seed = 7
+
+func aboutAct(name string) string {
+	for _, a := range story {
+		if a.name == name {
+			return a.about
+		}
+	}
+	return ""
+}
+
+// length is that of the whole story at the pace.
+func length(pace float64) time.Duration {
+	var sum time.Duration
+	for _, a := range story {
+		sum += a.lasts
+	}
+	return time.Duration(float64(sum) / pace)
+}
+
+// play makes the server behave as the act says from now on.
+func (a act) play(s *flakyserver.Server) {
+	tagged := slices.Clone(a.meet)
+	for i, m := range tagged {
+		steps := slices.Clone(m.Steps)
+		for j := range steps {
+			steps[j] = steps[j].Trailer(actKey, a.name)
+		}
+		tagged[i].Steps = steps
+	}
+	s.Random(sayHello, seed, tagged...)
+}
+
+// tell plays the story once, or until ctx ends; enter hears of each act as it
+// begins.
+func tell(ctx context.Context, s *flakyserver.Server, pace float64, enter func(act string)) {
+	for _, a := range story {
+		a.play(s)
+		enter(a.name)
+		if !wait(ctx, time.Duration(float64(a.lasts)/pace)) {
+			return
+		}
+	}
+}
+
+// wait is false if ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

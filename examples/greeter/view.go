@@ -1,0 +1,217 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/astra-grpc/astra/interceptors"
+)
+
+const (
+	width      = 79 // fits the narrowest of usual terminals
+	sparkCells = 60
+	sparkTop   = 24 // in a slot: 50 calls/s are 12 and 13 in turn, drawn alike half way up
+	eventLines = 6
+
+	lookEvery = 100 * time.Millisecond
+)
+
+// view shows what the ledger has: redrawn in place on a terminal, as lines
+// elsewhere.
+type view struct {
+	ledger   *ledger
+	out      io.Writer
+	terminal bool
+	palette  palette
+	length   time.Duration // of the story
+	burst    float64       // what a full budget holds
+	pace     float64
+}
+
+// watch shows the story until done is closed, then once more what it came to.
+func (v *view) watch(done <-chan struct{}) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	show, leave := v.lines()
+	if v.terminal {
+		show, leave = v.frames()
+	}
+	defer leave()
+	for {
+		show(v.ledger.glimpse())
+		select {
+		case <-look.C:
+		case <-done:
+			show(v.ledger.glimpse())
+			return
+		}
+	}
+}
+
+func (v *view) frames() (show func(glimpse), leave func()) {
+	s := &screen{out: v.out}
+	return func(g glimpse) { s.draw(v.frame(g)) }, s.leave
+}
+
+// lines shows events as they come, and numbers once a second.
+func (v *view) lines() (show func(glimpse), leave func()) {
+	told, next := 0, time.Second
+	return func(g glimpse) {
+		for _, e := range g.journal.after(told) {
+			fmt.Fprintf(v.out, "%6.1f s  %s\n", e.at.Seconds(), mark(e.kind)+e.text)
+		}
+		told = g.journal.written
+		if g.at >= next {
+			next = g.at.Truncate(time.Second) + time.Second
+			fmt.Fprintf(v.out, "%6.1f s  %s\n", g.at.Seconds(), v.line(g))
+		}
+	}, func() {}
+}
+
+func mark(k entryKind) string {
+	switch k {
+	case entryAct:
+		return "== "
+	case entryBreaker:
+		return "** "
+	}
+	return "   "
+}
+
+func (v *view) line(g glimpse) string {
+	n := &g.last
+	return fmt.Sprintf("breaker %-9s %3d calls/s: %d first try, %d after retry, %d cached, %d failed; amplification %s, budget %.1f/%.0f",
+		g.breaker+",", v.perSecond(n.calls), v.perSecond(n.outcomes[interceptors.SuccessFirst]), v.perSecond(n.outcomes[interceptors.SuccessAfterRetry]),
+		v.perSecond(n.cached()), v.perSecond(n.failed()), amplification(n), g.tokens, v.burst)
+}
+
+// perSecond turns a number of the last second, as the story counts it, into a
+// rate.
+func (v *view) perSecond(n int) int { return int(float64(n)*v.pace + 0.5) }
+
+func amplification(n *counts) string {
+	if n.calls == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", float64(n.attempts)/float64(n.calls))
+}
+
+// frame is the whole view, always of the same height.
+func (v *view) frame(g glimpse) []string {
+	p, n := v.palette, &g.last
+	number := func(n int, paint func(string) string) string {
+		s := pad(strconv.Itoa(v.perSecond(n)), -4)
+		if n == 0 {
+			return p.dim(s)
+		}
+		return paint(s)
+	}
+	full, empty := fill(20, g.tokens/v.burst, "█", "░")
+	lines := []string{
+		v.acts(g),
+		v.progress(g.at),
+		" " + aboutAct(g.act),
+		"",
+		" breaker  " + v.breaker(g.breaker) + p.dim("retry budget  ") + v.level(g.tokens)(full) + p.dim(empty) +
+			fmt.Sprintf("  %.1f of %.0f", g.tokens, v.burst),
+		" traffic  " + number(n.calls, p.bold) + " calls/s     " + number(n.attempts, p.blue) + " attempts/s      amplification " + p.bold(amplification(n)),
+		" answers  " + number(n.outcomes[interceptors.SuccessFirst], p.green) + " first try   " +
+			number(n.outcomes[interceptors.SuccessAfterRetry], p.green) + " after retry     " +
+			number(n.cached(), p.yellow) + " cached     " + number(n.failed(), p.red) + " failed",
+		"",
+	}
+	lines = append(lines, v.sparklines(g)...)
+	lines = append(lines, "")
+	return append(lines, v.events(g.journal)...)
+}
+
+// acts names the acts, the present one marked, and the time at the right.
+func (v *view) acts(g glimpse) string {
+	var plain, painted []string
+	for _, a := range story {
+		if a.name == g.act {
+			plain = append(plain, "▸"+a.name)
+			painted = append(painted, v.palette.bold("▸"+a.name))
+			continue
+		}
+		plain = append(plain, a.name)
+		painted = append(painted, v.palette.dim(a.name))
+	}
+	clock := fmt.Sprintf("%.1f of %.0f s", min(g.at, v.length).Seconds(), v.length.Seconds())
+	space := width - 1 - len([]rune(strings.Join(plain, "  ")))
+	return " " + strings.Join(painted, "  ") + pad(clock, -space)
+}
+
+func (v *view) progress(at time.Duration) string {
+	done, rest := fill(width-1, float64(at)/float64(v.length), "━", "─")
+	return " " + v.palette.blue(done) + v.palette.dim(rest)
+}
+
+func (v *view) breaker(state string) string {
+	s, p := pad("● "+state, 17), v.palette
+	switch state {
+	case interceptors.BreakerClosed.String():
+		return p.green(s)
+	case interceptors.BreakerHalfOpen.String():
+		return p.yellow(s)
+	case interceptors.BreakerOpen.String():
+		return p.red(s)
+	}
+	return p.dim(s)
+}
+
+func (v *view) level(tokens float64) func(string) string {
+	switch p := v.palette; {
+	case tokens < v.burst/5:
+		return p.red
+	case tokens < v.burst/2:
+		return p.yellow
+	default:
+		return p.green
+	}
+}
+
+// sparklines draws the recent past, all to one scale.
+func (v *view) sparklines(g glimpse) []string {
+	rows := []struct {
+		name  string
+		paint func(string) string
+		of    func(*counts) int
+	}{
+		{"goodput", v.palette.green, (*counts).goodput},
+		{"attempts", v.palette.blue, func(n *counts) int { return n.attempts }},
+		{"cached", v.palette.yellow, (*counts).cached},
+	}
+	past := g.slots[max(0, len(g.slots)-sparkCells):]
+	var lines []string
+	for _, r := range rows {
+		values := make([]int, len(past))
+		for i := range past {
+			values[i] = r.of(&past[i])
+		}
+		lines = append(lines, " "+pad(r.name, 9)+r.paint(pad(sparks(values, sparkTop), sparkCells))+
+			pad(strconv.Itoa(v.perSecond(r.of(&g.last))), -5)+"/s")
+	}
+	return lines
+}
+
+func (v *view) events(j journal) []string {
+	lines := make([]string, 0, eventLines)
+	for _, e := range j.entries[max(0, len(j.entries)-eventLines):] {
+		text := e.text
+		switch e.kind {
+		case entryAct:
+			text = v.palette.blue(text)
+		case entryBreaker:
+			text = v.palette.bold(text)
+		}
+		lines = append(lines, v.palette.dim(fmt.Sprintf("%6.1f s  ", e.at.Seconds()))+text)
+	}
+	for len(lines) < eventLines {
+		lines = append(lines, "")
+	}
+	return lines
+}
