@@ -32,6 +32,7 @@ type call struct {
 	lane   uint32
 
 	loop     retry.Loop
+	kind     AttemptKind // of the last attempt
 	token    breaker.Token
 	admitted bool            // token is to be settled
 	funded   bool            // a budget token is held for an attempt not made yet
@@ -108,7 +109,7 @@ func (c *call) end(code codes.Code, err error) {
 		to = c.plan.tells.verbose
 	}
 	if len(to) > 0 {
-		c.tell(to, ctx, Event{Kind: AttemptEnd, Attempt: c.loop.Attempts, Code: code, Err: err})
+		c.tell(to, ctx, Event{Kind: AttemptEnd, Attempt: c.loop.Attempts, AttemptKind: c.kind, Code: code, Err: err})
 	}
 }
 
@@ -192,6 +193,15 @@ func (c *call) refund() {
 	if c.funded {
 		c.funded = false
 		c.plan.budget.Refund()
+	}
+}
+
+// answered is for a stream whose server has answered. A stream may live for
+// days: if it is a probe, that is enough to know that the server is back.
+func (c *call) answered() {
+	if c.admitted && c.token.Probe() {
+		c.admitted = false
+		c.changed(c.breaker().Settle(c.suite.now(), c.token, breaker.Success, 0))
 	}
 }
 
@@ -315,7 +325,7 @@ func (c *call) tell(to []*recorder, ctx context.Context, e Event) {
 // context they want it to have.
 func (c *call) start(ctx context.Context, k Kind) context.Context {
 	for i := range c.plan.tells.starters {
-		ctx = c.plan.tells.starters[i].start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, Lane: c.lane})
+		ctx = c.plan.tells.starters[i].start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Lane: c.lane})
 	}
 	return ctx
 }

@@ -27,7 +27,11 @@ type teeCodec struct {
 	encoded mem.BufferSlice // … this
 	passed  mem.BufferSlice // what was encoded last, with a reference of ours
 	has     bool            // passed is set
-	off     atomic.Bool     // the stream is committed: remember nothing
+	off     atomic.Bool     // the stream is committed: remember nothing sent
+
+	// For a stream that can be resumed; the receiver's.
+	listens  bool            // remember what is received too
+	received mem.BufferSlice // what was decoded last, with a reference of ours
 }
 
 // Marshal implements encoding.CodecV2.
@@ -68,7 +72,20 @@ func (c *teeCodec) copyOf(v any, encoded mem.BufferSlice) (any, error) {
 }
 
 // Unmarshal implements encoding.CodecV2.
-func (c *teeCodec) Unmarshal(data mem.BufferSlice, v any) error { return c.base.Unmarshal(data, v) }
+func (c *teeCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	if c.listens {
+		c.received.Free()
+		data.Ref()
+		c.received = data
+	}
+	return c.base.Unmarshal(data, v)
+}
+
+// takeReceived hands over what was decoded last.
+func (c *teeCodec) takeReceived() (data mem.BufferSlice, ok bool) {
+	data, c.received = c.received, nil
+	return data, data != nil
+}
 
 // Name implements encoding.CodecV2. Empty, it leaves the content-type alone.
 func (c *teeCodec) Name() string { return c.name }

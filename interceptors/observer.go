@@ -63,10 +63,10 @@ type Kind uint8
 const (
 	// CallStart says that a call begins. Only told to a [Starter].
 	CallStart Kind = iota
-	// AttemptStart says that an attempt begins. Attempt. Only told to a [Starter].
+	// AttemptStart says that an attempt begins. Attempt, AttemptKind. Only told to a [Starter].
 	AttemptStart
-	// AttemptEnd says that an attempt ended. Attempt, Code, Err. Told exactly once for
-	// each attempt.
+	// AttemptEnd says that an attempt ended. Attempt, AttemptKind, Code, Err.
+	// Told exactly once for each attempt.
 	AttemptEnd
 	// BackoffStart says that the wait before another attempt begins. Attempt is the
 	// one that failed, so also the number of the retry; Delay is the planned
@@ -86,7 +86,33 @@ const (
 	// Told exactly once for each call, but for one refused for the faults of
 	// its own [WithCallPolicy].
 	CallEnd
+	// Replayed says that what a stream had sent was sent again to a new
+	// attempt. Attempt, Messages.
+	Replayed
 )
+
+// AttemptKind is what an attempt is made for.
+type AttemptKind uint8
+
+// The kinds of attempts.
+const (
+	FirstAttempt  AttemptKind = iota // every call has one
+	RetryAttempt                     // another has failed
+	ResumeAttempt                    // continues a stream after messages were delivered; see [Resume]
+)
+
+// String returns the kind as it is written in metric labels.
+func (k AttemptKind) String() string {
+	switch k {
+	case FirstAttempt:
+		return "first"
+	case RetryAttempt:
+		return "retry"
+	case ResumeAttempt:
+		return "resume"
+	}
+	return "invalid"
+}
 
 // Event is something that happened to a call. Which fields are set depends on
 // Kind.
@@ -98,12 +124,14 @@ type Event struct {
 	Exhausted bool
 	// Lane is a number that calls running on different processors mostly do
 	// not share: with it a counter can be striped.
-	Lane    uint32
-	Attempt int
-	Code    codes.Code
-	Delay   time.Duration
-	Reason  string
-	Err     error
+	Lane        uint32
+	Attempt     int
+	AttemptKind AttemptKind
+	Messages    int
+	Code        codes.Code
+	Delay       time.Duration
+	Reason      string
+	Err         error
 }
 
 // Outcome is how a call ended, as the caller sees it.

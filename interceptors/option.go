@@ -13,13 +13,14 @@ type Option func(*settings)
 type settings struct {
 	policies  patternTable[Policy]
 	fallbacks patternTable[Fallback]
+	resumes   patternTable[Resume]
 	observers []Observer
 	logger    *slog.Logger
 	faults    []error
 }
 
 func readOptions(opts []Option) *settings {
-	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}}
+	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}, resumes: patternTable[Resume]{}}
 	for _, o := range opts {
 		if o == nil {
 			s.fault(errors.New("a nil Option"))
@@ -72,6 +73,18 @@ func WithFallback(pattern string, f Fallback) Option {
 			return
 		}
 		set(s, s.fallbacks, "fallback", pattern, f)
+	}
+}
+
+// WithResume lets server streams of the methods that pattern names (the most
+// specific one's counts) go on where they were cut. See [Resume].
+func WithResume(pattern string, r Resume) Option {
+	return func(s *settings) {
+		if r == nil {
+			s.fault(fmt.Errorf("resume %s: nil is not one: want a function", pattern))
+			return
+		}
+		set(s, s.resumes, "resume", pattern, r)
 	}
 }
 

@@ -88,6 +88,7 @@ type plan struct {
 	breaker  *breaker.Guard // nil: none
 	budget   *budget.Guard  // nil: none
 	fallback Fallback       // nil: none
+	resume   Resume         // nil: none
 	tells    *recorders
 	marks    atomic.Uint32
 }

@@ -46,6 +46,7 @@ type clientStream struct {
 	final     error // what RecvMsg says then
 	cut       error // not nil: the inner stream did not end by itself
 
+	resume  *resumption // nil: a cut stream is not continued
 	first   streamAttempt
 	forget  func() bool // stops watching the caller's context; nil: it never ends
 	release context.CancelFunc
@@ -62,6 +63,9 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		st := &clientStream{desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts}
 		st.changed.L = &st.mu
 		st.call = call{suite: s, plan: p, policy: with.apply(p.policy), ctx: ctx, lane: lastLane.Add(1)}
+		if r := p.resume; r != nil && desc.ServerStreams && !desc.ClientStreams {
+			st.resume = &resumption{ask: r}
+		}
 		err := st.begin()
 		if fresh {
 			l.look(s, p, cc, method)
@@ -121,7 +125,7 @@ func (s *clientStream) open(a *streamAttempt) error {
 	ctx, _ := c.begin(a.bound)
 	opts := a.wrap(s.theirs, false)
 	if c.policy.retry.MaxAttempts > 1 {
-		opts = a.remember(opts)
+		opts = a.remember(opts, s.resume != nil)
 	}
 	inner, err := s.streamer(ctx, s.desc, s.cc, s.method, opts...)
 	s.mu.Lock()
@@ -134,40 +138,52 @@ func (s *clientStream) open(a *streamAttempt) error {
 	return nil
 }
 
-// drive decides what follows the death of an attempt, and does it, with mu
-// held, which it lets go of meanwhile. It returns false if the stream has ended.
+// drive goes on after the death of an attempt, with mu held, which it lets go
+// of meanwhile. It returns false if the stream has ended.
 func (s *clientStream) drive(dead *streamAttempt, err error) bool {
-	c := &s.call
 	for {
-		s.driving = true
-		s.mu.Unlock()
-		code := codeOf(err)
-		c.end(code, err)
-		f := failureOf(c.ctx, err, code, dead.trailers())
-		f.Committed = dead.headers() != nil
-		delay, again := c.next(f)
-		if again {
-			c.pause(delay, err)
-			gone := wait(c.ctx, delay)
-			c.paused()
-			if again = gone == nil && c.resume(); gone != nil {
-				err = interrupted(c.ctx, c.loop.Attempts, err)
-			}
-		}
-		s.mu.Lock()
-		s.driving = false
-		if !again {
+		again := false
+		if again, err = s.retry(dead, err, dead.headers() != nil); !again {
 			s.finish(err)
 			return false
 		}
-		dead.release()
 		next := new(streamAttempt)
+		s.call.kind = RetryAttempt
 		if err = s.open(next); err == nil {
 			s.replaying = len(s.log.messages) > 0 || s.log.closed
 			return true
 		}
 		dead = next
 	}
+}
+
+// retry decides what follows the death of an attempt, and waits for it, with mu
+// held, which it lets go of meanwhile. If there is to be no other, the error is
+// the stream's.
+func (s *clientStream) retry(dead *streamAttempt, err error, committed bool) (bool, error) {
+	c := &s.call
+	s.driving = true
+	s.mu.Unlock()
+	code := codeOf(err)
+	c.end(code, err)
+	f := failureOf(c.ctx, err, code, dead.trailers())
+	f.Committed = committed
+	delay, again := c.next(f)
+	if again {
+		c.pause(delay, err)
+		gone := wait(c.ctx, delay)
+		c.paused()
+		if again = gone == nil && c.resume(); gone != nil {
+			err = interrupted(c.ctx, c.loop.Attempts, err)
+		}
+	}
+	s.mu.Lock()
+	s.driving = false
+	s.changed.Broadcast()
+	if again {
+		dead.release()
+	}
+	return again, err
 }
 
 // SendMsg implements grpc.ClientStream. io.EOF means that the stream has ended;
@@ -277,6 +293,9 @@ func (s *clientStream) foundDead(a *streamAttempt) {
 // is one too many, the stream is committed.
 func (s *clientStream) keep(a *streamAttempt, m any, encoded mem.BufferSlice, has bool) {
 	c := &s.call
+	if s.resume != nil && has && s.resume.sent.like == nil && !s.done {
+		s.resume.keepSent(m, encoded)
+	}
 	switch {
 	case s.done || s.recvTo.Load() != nil || c.policy.retry.MaxAttempts == 1:
 	case has && s.log.fits(encoded.Len(), c.policy.bufferBytes, &c.suite.replay):

@@ -37,11 +37,13 @@ func (a *streamAttempt) bound(ctx context.Context, d time.Duration) (context.Con
 	return ctx, a.cancel
 }
 
-// remember adds the codec that keeps what is sent to the attempt's options.
-func (a *streamAttempt) remember(opts []grpc.CallOption) []grpc.CallOption {
+// remember adds the codec that keeps what is sent, and received, to the
+// attempt's options.
+func (a *streamAttempt) remember(opts []grpc.CallOption, received bool) []grpc.CallOption {
 	if a.codec.base, a.codec.name = codecOf(opts); a.codec.base == nil {
 		return opts // grpc-go will say so
 	}
+	a.codec.listens = received
 	a.ours = append(a.ours, grpc.ForceCodecV2(&a.codec))
 	return slices.Clip(a.ours)
 }

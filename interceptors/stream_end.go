@@ -17,6 +17,9 @@ func (s *clientStream) finish(err error) {
 	if err == nil {
 		s.final = io.EOF
 	}
+	if s.resume != nil {
+		s.resume.release()
+	}
 	if !s.replaying {
 		s.log.release(&s.call.suite.replay)
 	}

@@ -10,8 +10,13 @@ import (
 
 // RecvMsg implements grpc.ClientStream.
 func (s *clientStream) RecvMsg(m any) error {
-	if a := s.recvTo.Load(); a != nil {
-		return s.received(a, a.RecvMsg(m))
+	a := s.recvTo.Load()
+	if a != nil && s.resume == nil {
+		err := a.RecvMsg(m)
+		if err != nil || !s.desc.ServerStreams {
+			_, err = s.received(a, m, err)
+		}
+		return err
 	}
 	returned := false
 	defer func() {
@@ -19,9 +24,14 @@ func (s *clientStream) RecvMsg(m any) error {
 			s.panicked()
 		}
 	}()
-	a, err := s.recv(m)
-	if a != nil {
-		err = s.received(a, err)
+	var err error
+	if a == nil {
+		if a, err = s.recv(m); a != nil {
+			a, err = s.received(a, m, err)
+		}
+	}
+	for a != nil { // committed, or resumed
+		a, err = s.received(a, m, a.RecvMsg(m))
 	}
 	returned = true
 	return err
@@ -51,6 +61,9 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 			return nil, a.told(err)
 		case err == nil || errors.Is(err, io.EOF) || s.recvTo.Load() == a:
 			s.commit(a)
+			if err == nil {
+				s.call.answered()
+			}
 			return a, err
 		}
 		if !s.drive(a, a.told(err)) {
@@ -62,11 +75,15 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 	}
 }
 
-// received looks at what a committed attempt's RecvMsg returned: at the end of
-// the stream it is settled.
-func (s *clientStream) received(a *streamAttempt, err error) error {
+// received looks at what a committed attempt's RecvMsg returned. At the end of
+// the stream it is settled, unless another attempt, which is returned, can
+// continue it.
+func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAttempt, error) {
 	if err == nil && s.desc.ServerStreams {
-		return nil
+		if s.resume != nil {
+			s.deliver(a, m)
+		}
+		return nil, nil
 	}
 	outcome := a.told(err)
 	if errors.Is(err, io.EOF) {
@@ -74,11 +91,18 @@ func (s *clientStream) received(a *streamAttempt, err error) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if outcome != nil && s.resume != nil && !s.done {
+		if next, last := s.resumed(a, outcome); next != nil {
+			return next, nil
+		} else {
+			outcome = last
+		}
+	}
 	s.finish(outcome)
 	if outcome != nil {
-		return outcome
+		return nil, outcome
 	}
-	return err
+	return nil, err
 }
 
 // Header implements grpc.ClientStream. It blocks until the stream is committed
@@ -104,6 +128,7 @@ func (s *clientStream) Header() (metadata.MD, error) {
 		case s.done || s.driving || s.current != a:
 		case md != nil || s.recvTo.Load() == a:
 			s.commit(a)
+			s.call.answered()
 			return md, err
 		case s.receiving: // it will find out, and drive
 			s.changed.Wait()
@@ -174,6 +199,8 @@ func (s *clientStream) replay(a *streamAttempt) {
 	if s.done || s.recvTo.Load() == a {
 		s.log.release(&s.call.suite.replay)
 	}
-	_ = resent
+	if resent > 0 && !s.done {
+		s.call.tellAll(Event{Kind: Replayed, Attempt: s.call.loop.Attempts, Messages: resent})
+	}
 	s.changed.Broadcast()
 }

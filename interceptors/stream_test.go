@@ -97,3 +97,48 @@ func TestBidi(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestResume: a server stream cut after messages goes on where it was.
+func TestResume(t *testing.T) {
+	seen := &events{}
+	w := overTCP(t, interceptors.WithObserver(inline{seen}),
+		interceptors.WithResume(helloServer, func(_ context.Context, sent, last any) (any, bool) {
+			req, ok := sent.(*greeterpb.HelloRequest)
+			reply, ok2 := last.(*greeterpb.HelloReply)
+			if !ok || !ok2 {
+				t.Errorf("asked with %T and %T", sent, last)
+			}
+			return &greeterpb.HelloRequest{Name: req.GetName() + " after " + reply.GetMessage()}, true
+		}))
+	cut := flakyserver.Fail(codes.Unavailable, "cut")
+	w.Script(helloServer, cut.AfterReplies(2), cut, cut.AfterReplies(1), cut, flakyserver.OK())
+	req := &greeterpb.HelloRequest{Name: "Ann"}
+	stream, err := w.SayHelloServerStream(within(t), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Name = "changed since"
+	var got []string
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, m.GetMessage())
+		m.Message = "changed since"
+	}
+	want := []string{
+		"Hello Ann #1", "Hello Ann #2",
+		"Hello Ann after Hello Ann #2 #1",
+		"Hello Ann after Hello Ann after Hello Ann #2 #1 #1",
+		"Hello Ann after Hello Ann after Hello Ann #2 #1 #2",
+		"Hello Ann after Hello Ann after Hello Ann #2 #1 #3",
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %q", got)
+	}
+	t.Log(seen.story())
+}

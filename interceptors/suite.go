@@ -31,6 +31,7 @@ type Suite struct {
 	closed    bool
 	policies  patternTable[*compiled]
 	fallbacks patternTable[Fallback]
+	resumes   patternTable[Resume]
 	plans     map[key]*plan
 	budgets   map[budgetKey]*budget.Guard
 	swept     time.Duration // last look for idle plans
@@ -68,6 +69,7 @@ func New(opts ...Option) (*Suite, error) {
 		logger:    set.logger,
 		policies:  compileAll(set.policies),
 		fallbacks: set.fallbacks,
+		resumes:   set.resumes,
 		plans:     make(map[key]*plan),
 		budgets:   make(map[budgetKey]*budget.Guard),
 	}
@@ -125,8 +127,8 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // are faults, they are returned, joined, and nothing changes.
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
-	if len(set.observers) > 0 || len(set.fallbacks) > 0 || set.logger != nil {
-		set.fault(errors.New("reload: want policies only: observers, fallbacks and the logger are given to New"))
+	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || set.logger != nil {
+		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes and the logger are given to New"))
 	}
 	if err := set.err(); err != nil {
 		return err
@@ -268,6 +270,7 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 		return p
 	}
 	p.fallback, _ = s.fallbacks.lookup(e.method)
+	p.resume, _ = s.resumes.lookup(e.method)
 	p.tells = &e.watchedBy
 	if c.breakerOff {
 		e.liveBreaker.Store(nil)

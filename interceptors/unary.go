@@ -112,6 +112,7 @@ func (u *unaryCall) admitAndTry() error {
 		case !u.resume():
 			return err
 		}
+		u.kind = RetryAttempt
 	}
 }
 

@@ -69,7 +69,8 @@ type Decision struct {
 type Loop struct {
 	Attempts int // begun so far
 
-	step int           // retries since the start or the last pushback
+	past int           // of these, before the last message delivered
+	step int           // retries since the start, the last pushback or message
 	prev time.Duration // delay before the last attempt
 }
 
@@ -84,7 +85,7 @@ func (l *Loop) Next(p *Policy, f Failure, u float64) Decision {
 		return Decision{Reason: Deadline}
 	case !f.retryable(p):
 		return Decision{Reason: NotRetryable}
-	case l.Attempts >= p.MaxAttempts:
+	case l.Attempts-l.past >= p.MaxAttempts:
 		return Decision{Reason: Exhausted}
 	case f.Pushback.Stop:
 		return Decision{Reason: PushedBack}
@@ -94,6 +95,13 @@ func (l *Loop) Next(p *Policy, f Failure, u float64) Decision {
 		return Decision{Reason: Deadline}
 	}
 	return Decision{Delay: d, Reason: Again}
+}
+
+// Delivered says that the running attempt has delivered a message, and that the
+// stream can be resumed after it: that much has been achieved, so attempts and
+// backoff count from here. The running attempt is the first of the new count.
+func (l *Loop) Delivered() {
+	l.past, l.step, l.prev = l.Attempts-1, 0, 0
 }
 
 // retryable: RESOURCE_EXHAUSTED is retried, beside the policy's codes, when

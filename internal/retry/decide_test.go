@@ -101,6 +101,26 @@ func TestScheduleStartsOverAfterPushback(t *testing.T) {
 	}
 }
 
+func TestDeliveryStartsOver(t *testing.T) {
+	p := testPolicy()
+	f := Failure{Code: codes.Unavailable, Remaining: Forever}
+	var l Loop
+	l.Attempts++
+	for range 5 {
+		for _, want := range []time.Duration{500 * time.Millisecond, time.Second} {
+			if got := l.Next(p, f, 0); got.Reason != Again || got.Delay != want {
+				t.Fatalf("attempt %d: %v after %v, want %v", l.Attempts, got.Reason, got.Delay, want)
+			}
+			l.Attempts++
+		}
+		l.Delivered() // by the third, which then fails
+	}
+	l.Attempts += 2
+	if got := l.Next(p, f, 0); got.Reason != Exhausted {
+		t.Fatalf("%v, want the attempts used up", got.Reason)
+	}
+}
+
 // TestLoopEnds: whatever the failures say, the loop makes no more attempts than
 // it may, never waits past the deadline, and never a negative time.
 func TestLoopEnds(t *testing.T) {
