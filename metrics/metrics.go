@@ -8,10 +8,12 @@
 // The metrics, with their labels beside const labels:
 //
 //	astra_retry_attempts_total       function, outcome (success, failed), grpc_code
+//	astra_retry_attempt_kinds_total  function, kind (first, retry, resume)
 //	astra_retry_calls_total          function, outcome (see [interceptors.Outcome])
 //	astra_retry_delays_seconds       function
 //	astra_retry_exhaustions_total    function
 //	astra_retry_suppressed_total     function, reason
+//	astra_retry_replayed_messages_total  function
 //	astra_retry_backoff_level        function
 //	astra_retry_budget_tokens        target
 //	astra_breaker_state              function, target
@@ -64,13 +66,15 @@ type Metrics struct {
 
 	attempts    *prometheus.CounterVec // but the successful
 	calls       *prometheus.CounterVec // but those that succeeded first
+	kinds       *prometheus.CounterVec // but the first
+	replayed    *prometheus.CounterVec
 	exhaustions *prometheus.CounterVec
 	suppressed  *prometheus.CounterVec
 	transitions *prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 
-	// What Collect computes. The first two have the identity of a vector above.
-	attemptsDesc, callsDesc, levelDesc, tokensDesc, stateDesc *prometheus.Desc
+	// What Collect computes. The first three have the identity of a vector above.
+	attemptsDesc, callsDesc, kindsDesc, levelDesc, tokensDesc, stateDesc *prometheus.Desc
 
 	mu        sync.Mutex // guards what follows
 	functions map[string]*function
@@ -93,6 +97,8 @@ func New(opts ...Option) *Metrics {
 
 		attempts:    attemptsTotal.counters(l),
 		calls:       callsTotal.counters(l),
+		kinds:       attemptKindsTotal.counters(l),
+		replayed:    replayedMessagesTotal.counters(l),
 		exhaustions: exhaustionsTotal.counters(l),
 		suppressed:  suppressedTotal.counters(l),
 		transitions: breakerTransitionsTotal.counters(l),
@@ -100,6 +106,7 @@ func New(opts ...Option) *Metrics {
 
 		attemptsDesc: attemptsTotal.desc(l),
 		callsDesc:    callsTotal.desc(l),
+		kindsDesc:    attemptKindsTotal.desc(l),
 		levelDesc:    backoffLevel.desc(l),
 		tokensDesc:   budgetTokens.desc(l),
 		stateDesc:    breakerState.desc(l),
@@ -143,7 +150,7 @@ func label[V any](known map[string]V, name string, limit int) string {
 }
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	return []prometheus.Collector{m.attempts, m.calls, m.exhaustions, m.suppressed, m.transitions, m.delays}
+	return []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.exhaustions, m.suppressed, m.transitions, m.delays}
 }
 
 // Describe implements [prometheus.Collector].
@@ -177,6 +184,8 @@ func (m *Metrics) collectFunction(ch chan<- prometheus.Metric, f *function) {
 		float64(attempts), f.since, f.name, outcomeSuccess, codes.OK.String())
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.callsDesc, prometheus.CounterValue,
 		float64(calls), f.since, f.name, interceptors.SuccessFirst.String())
+	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.kindsDesc, prometheus.CounterValue,
+		float64(calls+f.firsts.Load()), f.since, f.name, interceptors.FirstAttempt.String())
 	ch <- prometheus.MustNewConstMetric(m.levelDesc, prometheus.GaugeValue,
 		float64(f.backoffs.highest()), f.name)
 }

@@ -11,6 +11,7 @@ const (
 	labelOutcome  = "outcome"
 	labelCode     = "grpc_code" // as go-grpc-middleware's grpc_client_handled_total has it
 	labelReason   = "reason"
+	labelKind     = "kind"
 	labelFrom     = "from"
 	labelTo       = "to"
 	labelTraceID  = "trace_id" // of exemplars
@@ -37,6 +38,16 @@ var (
 		"astra_retry_attempts_total",
 		"Attempts that ended, retries included.",
 		[]string{labelFunction, labelOutcome, labelCode},
+	}
+	attemptKindsTotal = family{
+		"astra_retry_attempt_kinds_total",
+		"Attempts that ended, by what they were made for.",
+		[]string{labelFunction, labelKind},
+	}
+	replayedMessagesTotal = family{
+		"astra_retry_replayed_messages_total",
+		"Messages of streams that were sent again to a new attempt.",
+		[]string{labelFunction},
 	}
 	callsTotal = family{
 		"astra_retry_calls_total",

@@ -21,6 +21,7 @@ type function struct {
 	name      string
 	since     time.Time
 	hot       lanes
+	firsts    *atomic.Uint64 // first attempts, but those of calls that they ended well
 	backoffs  *backoffs
 	exhausted prometheus.ExemplarAdder
 	delays    prometheus.ExemplarObserver
@@ -32,10 +33,13 @@ func (m *Metrics) newFunction(name string) *function {
 			m.calls.WithLabelValues(name, o.String())
 		}
 	}
+	m.kinds.WithLabelValues(name, interceptors.RetryAttempt.String())
+	m.replayed.WithLabelValues(name)
 	return &function{
 		name:      name,
 		since:     time.Now(),
 		hot:       newLanes(),
+		firsts:    new(atomic.Uint64),
 		backoffs:  &backoffs{calls: make(map[int]int)},
 		exhausted: m.exhaustions.WithLabelValues(name).(prometheus.ExemplarAdder),
 		delays:    m.delays.WithLabelValues(name).(prometheus.ExemplarObserver),
@@ -58,6 +62,11 @@ func (r *recorder) Succeeded(lane uint32) { r.function.hot.of(lane).firsts.Add(1
 func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
 	switch e.Kind {
 	case interceptors.AttemptEnd:
+		if e.AttemptKind == interceptors.FirstAttempt {
+			r.function.firsts.Add(1)
+		} else {
+			r.metrics.kinds.WithLabelValues(r.function.name, e.AttemptKind.String()).Inc()
+		}
 		if e.Err == nil {
 			r.function.hot.of(e.Lane).others.Add(1)
 			return
@@ -73,6 +82,8 @@ func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
 		r.function.delays.ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
 	case interceptors.BackoffEnd:
 		r.function.backoffs.add(e.Attempt, -1)
+	case interceptors.Replayed:
+		r.metrics.replayed.WithLabelValues(r.function.name).Add(float64(e.Messages))
 	case interceptors.Suppressed:
 		r.metrics.suppressed.WithLabelValues(r.function.name, e.Reason).Inc()
 	case interceptors.BreakerChange:
