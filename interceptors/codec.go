@@ -111,6 +111,8 @@ func codecOf(opts []grpc.CallOption) (base encoding.CodecV2, name string) {
 		switch o := o.(type) {
 		case grpc.ForceCodecV2CallOption:
 			base, name = o.CodecV2, o.CodecV2.Name()
+		case *grpc.ForceCodecV2CallOption: // as a suite above gives it
+			base, name = o.CodecV2, o.CodecV2.Name()
 		case grpc.ForceCodecCallOption:
 			base, name = codecV1{o.Codec}, o.Codec.Name()
 		case grpc.CustomCodecCallOption:

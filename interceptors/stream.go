@@ -123,6 +123,7 @@ func (s *clientStream) open(a *streamAttempt) error {
 	s.driving = true
 	s.mu.Unlock()
 	ctx, _ := c.begin(a.bound)
+	a.ours = a.opts[:0]
 	opts := a.wrap(s.theirs, false)
 	if c.policy.retry.MaxAttempts > 1 {
 		opts = a.remember(opts, s.resume != nil)

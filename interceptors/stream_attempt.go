@@ -21,9 +21,11 @@ type streamAttempt struct {
 	capture
 
 	codec    teeCodec
-	cancel   context.CancelFunc // nil: nothing to release
-	deadline *time.Timer        // of AttemptTimeout; nil: none
-	late     atomic.Bool        // it has fired
+	force    grpc.ForceCodecV2CallOption // that it be used
+	opts     [4]grpc.CallOption          // room for most
+	cancel   context.CancelFunc          // nil: nothing to release
+	deadline *time.Timer                 // of AttemptTimeout; nil: none
+	late     atomic.Bool                 // it has fired
 }
 
 // bound ends the attempt after d unless it is committed before. The context
@@ -44,7 +46,8 @@ func (a *streamAttempt) remember(opts []grpc.CallOption, received bool) []grpc.C
 		return opts // grpc-go will say so
 	}
 	a.codec.listens = received
-	a.ours = append(a.ours, grpc.ForceCodecV2(&a.codec))
+	a.force.CodecV2 = &a.codec
+	a.ours = append(a.ours, &a.force)
 	return slices.Clip(a.ours)
 }
 

@@ -24,6 +24,7 @@ const (
 // is counted in the suite's ledger too.
 type sendLog struct {
 	messages []sentMessage
+	one      [1]sentMessage // room for a server stream's
 	bytes    int
 	closed   bool // CloseSend was called
 }
@@ -44,6 +45,9 @@ func (l *sendLog) fits(size, limit int, suite *atomic.Int64) bool {
 }
 
 func (l *sendLog) add(m any, encoded mem.BufferSlice) {
+	if l.messages == nil {
+		l.messages = l.one[:0]
+	}
 	l.messages = append(l.messages, sentMessage{m, encoded})
 }
 
