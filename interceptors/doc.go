@@ -18,6 +18,16 @@
 //	settle   breaker and budget hear how it ended, observers too
 //	fallback answers what failed, if there is one
 //
+// # Streams
+//
+// Until a stream is committed (the caller has got a message, a header or a clean
+// end; headers had come when the attempt failed; more was sent than is kept;
+// Context or Trailer was called) it is retried like a call, and what was sent is
+// sent again. After that the inner stream is passed through. See [Resume] for
+// server streams that are cut later. Receive to the end, or end the context:
+// until then a stream holds its place as a probe, and is not counted. A Header,
+// Trailer or Peer option is not filled if the context ends the stream.
+//
 // # What the caller sees
 //
 // The reply, header, trailer and peer of the last attempt, and its error

@@ -27,12 +27,12 @@ type Policy struct {
 	Budget  Budget
 	Limit   Limit
 
-	// Timeout bounds the whole call, backoffs included. 0: only the caller's
+	// Timeout bounds the whole call, backoffs included, of a stream its life. 0: only the caller's
 	// own deadline does. The earlier of the two counts.
 	Timeout time.Duration
-	// AttemptTimeout bounds each attempt; one that exceeds it ends with
-	// DEADLINE_EXCEEDED and is retried if Retry.Codes has that. 0: none. It is
-	// not above Timeout.
+	// AttemptTimeout bounds each attempt, of a stream its time until it is
+	// committed; one that exceeds it ends with DEADLINE_EXCEEDED and is retried
+	// if Retry.Codes has that. 0: none. It is not above Timeout.
 	AttemptTimeout time.Duration
 }
 
@@ -56,8 +56,10 @@ type Retry struct {
 	// must contain (RESOURCE_EXHAUSTED excepted). RESOURCE_EXHAUSTED, say, may
 	// deserve more patience than UNAVAILABLE.
 	PerCode map[codes.Code]jitter.Backoff
-	// BufferBytes bounds what a stream keeps for replay. 0: 256 KiB. Streams
-	// are not retried by this version: it has no effect on unary calls.
+	// BufferBytes bounds what a stream keeps of what it sent, to send it again:
+	// 5 bytes and the encoding of each message. A stream that sends more is
+	// committed. 0: 256 KiB. All streams of a suite keep 64 MiB at most. It has
+	// no effect on unary calls.
 	BufferBytes int
 }
 
@@ -90,7 +92,7 @@ type Breaker struct {
 	// Consecutive opens the breaker at this many failures in a row, however
 	// long they took: slow traffic trips it too. 0: 7.
 	Consecutive int
-	// SlowCall is the duration of a call's last attempt from which on it
+	// SlowCall is the duration of a unary call's last attempt from which on it
 	// counts as slow. 0: none does.
 	SlowCall time.Duration
 	// SlowRate opens the breaker at this share of slow calls among those in

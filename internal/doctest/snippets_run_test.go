@@ -3,6 +3,7 @@ package doctest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -172,6 +173,27 @@ func TestObserverExample(t *testing.T) {
 		_ = suite.Close() // has delivered what was queued
 		if got := log.String(); strings.Count(got, "msg=retrying") != 1 || !strings.Contains(got, "method="+sayHello) {
 			t.Errorf("logged %q, want one line that names the method", got)
+		}
+	})
+}
+
+func TestResumeExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		suite, err := resuming()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Script(greeterpb.Greeter_SayHelloServerStream_FullMethodName, failure.AfterReplies(2), flakyserver.OK().AfterReplies(1))
+		stream, err := dial(t, s, suite.DialOptions()...).SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
+		var got []string
+		for err == nil {
+			var reply *greeterpb.HelloReply
+			if reply, err = stream.Recv(); err == nil {
+				got = append(got, reply.GetMessage())
+			}
+		}
+		if want := "[Hello Ann #1 Hello Ann #2 Hello Ann after Hello Ann #2 #1]"; fmt.Sprint(got) != want {
+			t.Errorf("%v, %v; want %s", got, err, want)
 		}
 	})
 }

@@ -95,3 +95,12 @@ func (l retryLog) Record(ctx context.Context, e interceptors.Event) {
 		l.WarnContext(ctx, "retrying", "attempt", e.Attempt, "code", e.Code, "delay", e.Delay)
 	}
 }
+
+// resuming continues a listing after the last entry that was delivered.
+func resuming() (*interceptors.Suite, error) {
+	return interceptors.New(interceptors.WithResume("/helloworld.Greeter/SayHelloServerStream",
+		func(_ context.Context, sent, last any) (next any, ok bool) {
+			asked, got := sent.(*greeterpb.HelloRequest), last.(*greeterpb.HelloReply)
+			return &greeterpb.HelloRequest{Name: asked.GetName() + " after " + got.GetMessage()}, true
+		}))
+}

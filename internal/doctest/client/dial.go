@@ -10,7 +10,7 @@ import (
 	"github.com/astra-grpc/astra/metrics"
 )
 
-// Dial returns a connection whose unary calls are retried, guarded and counted.
+// Dial returns a connection whose calls are retried, guarded and counted.
 func Dial(target string) (*grpc.ClientConn, error) {
 	m := metrics.New()
 	suite, err := interceptors.New(interceptors.WithObserver(m))
