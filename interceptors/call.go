@@ -41,6 +41,7 @@ type call struct {
 	owed     bool            // those told in one word have not been told of the attempt yet
 	closed   bool            // CallEnd has been told
 
+	untimed   bool          // a stream: how long it lives says nothing about the server
 	began     time.Duration // the running attempt, if slow calls count
 	slow      bool          // the last attempt was
 	exhausted bool
@@ -101,7 +102,7 @@ func (c *call) end(code codes.Code, err error) {
 	ctx := c.running
 	c.running = nil
 	c.code = code
-	if c.policy.slowCall > 0 {
+	if c.policy.slowCall > 0 && !c.untimed {
 		c.slow = c.suite.now()-c.began >= c.policy.slowCall
 	}
 	to := c.plan.tells.all
@@ -113,16 +114,14 @@ func (c *call) end(code codes.Code, err error) {
 	}
 }
 
-// endStream closes the books of a stream's last attempt. How long it lived says
-// nothing about the server. A committed one that failed might have been
-// retried, had it failed before.
+// endStream closes the books of a stream's last attempt. A committed one that
+// failed might have been retried, had it failed before.
 func (c *call) endStream(err error, committed bool) {
 	code := codes.OK
 	if err != nil {
 		code = codeOf(err)
 	}
 	c.end(code, err)
-	c.slow = false
 	if err != nil && committed && c.policy.retry.Codes.Contains(code) && callerOf(c.ctx) == retry.Waiting {
 		c.stop(retry.Committed)
 	}

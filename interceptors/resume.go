@@ -71,12 +71,12 @@ func (s *clientStream) resumed(a *streamAttempt, err error) (*streamAttempt, err
 		if err = s.open(a); err != nil {
 			continue
 		}
-		s.mu.Unlock()
-		err = a.SendMsg(next)
-		if err == nil || errors.Is(err, io.EOF) { // its RecvMsg will say why
-			err = a.CloseSend()
-		}
-		s.mu.Lock()
+		s.drives(func() {
+			err = a.SendMsg(next)
+			if err == nil || errors.Is(err, io.EOF) { // its RecvMsg will say why
+				err = a.CloseSend()
+			}
+		})
 		if err != nil {
 			return nil, a.told(err)
 		}
@@ -118,12 +118,6 @@ func (s *clientStream) askResume(a *streamAttempt) (next any, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	s.driving = true
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.driving = false
-		s.changed.Broadcast()
-	}()
-	return r.ask(s.call.ctx, sent, last)
+	s.drives(func() { next, ok = r.ask(s.call.ctx, sent, last) })
+	return next, ok
 }

@@ -6,9 +6,11 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/astra-grpc/astra/internal/retry"
 )
@@ -62,7 +64,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		p, fresh := s.planOf(cc, method)
 		st := &clientStream{desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts}
 		st.changed.L = &st.mu
-		st.call = call{suite: s, plan: p, policy: with.apply(p.policy), ctx: ctx, lane: lastLane.Add(1)}
+		st.call = call{suite: s, plan: p, policy: with.apply(p.policy), ctx: ctx, lane: lastLane.Add(1), untimed: true}
 		if r := p.resume; r != nil && desc.ServerStreams && !desc.ClientStreams {
 			st.resume = &resumption{ask: r}
 		}
@@ -120,23 +122,39 @@ func (s *clientStream) admitAndOpen() error {
 func (s *clientStream) open(a *streamAttempt) error {
 	c := &s.call
 	s.current = a
-	s.driving = true
+	var err error
+	s.drives(func() {
+		ctx, _ := c.begin(a.bound)
+		a.number = c.loop.Attempts
+		a.ours = a.opts[:0]
+		opts := a.wrap(s.theirs, false)
+		if c.policy.retry.MaxAttempts > 1 {
+			opts = a.remember(opts, s.resume != nil)
+		}
+		var inner grpc.ClientStream
+		if inner, err = s.streamer(ctx, s.desc, s.cc, s.method, opts...); err == nil {
+			a.ClientStream = inner
+		}
+	})
+	return a.told(err)
+}
+
+// outside does what is not ours to hold mu for, with mu held before and after,
+// in a panic too.
+func (s *clientStream) outside(do func()) {
 	s.mu.Unlock()
-	ctx, _ := c.begin(a.bound)
-	a.ours = a.opts[:0]
-	opts := a.wrap(s.theirs, false)
-	if c.policy.retry.MaxAttempts > 1 {
-		opts = a.remember(opts, s.resume != nil)
-	}
-	inner, err := s.streamer(ctx, s.desc, s.cc, s.method, opts...)
-	s.mu.Lock()
-	s.driving = false
-	s.changed.Broadcast()
-	if err != nil {
-		return a.told(err)
-	}
-	a.ClientStream = inner
-	return nil
+	defer s.mu.Lock()
+	do()
+}
+
+// drives does the same as the one who drives.
+func (s *clientStream) drives(do func()) {
+	s.driving = true
+	defer func() {
+		s.driving = false
+		s.changed.Broadcast()
+	}()
+	s.outside(do)
 }
 
 // drive goes on after the death of an attempt, with mu held, which it lets go
@@ -163,24 +181,23 @@ func (s *clientStream) drive(dead *streamAttempt, err error) bool {
 // the stream's.
 func (s *clientStream) retry(dead *streamAttempt, err error, committed bool) (bool, error) {
 	c := &s.call
-	s.driving = true
-	s.mu.Unlock()
-	code := codeOf(err)
-	c.end(code, err)
-	f := failureOf(c.ctx, err, code, dead.trailers())
-	f.Committed = committed
-	delay, again := c.next(f)
-	if again {
+	again := false
+	s.drives(func() {
+		code := codeOf(err)
+		c.end(code, err)
+		f := failureOf(c.ctx, err, code, dead.trailers())
+		f.Committed = committed
+		var delay time.Duration
+		if delay, again = c.next(f); !again {
+			return
+		}
 		c.pause(delay, err)
 		gone := wait(c.ctx, delay)
 		c.paused()
 		if again = gone == nil && c.resume(); gone != nil {
 			err = interrupted(c.ctx, c.loop.Attempts, err)
 		}
-	}
-	s.mu.Lock()
-	s.driving = false
-	s.changed.Broadcast()
+	})
 	if again {
 		dead.release()
 	}
@@ -201,6 +218,9 @@ func (s *clientStream) SendMsg(m any) error {
 	}()
 	err := s.send(m)
 	returned = true
+	if !s.desc.ClientStreams && errors.Is(err, io.EOF) {
+		return nil // as grpc-go has it: RecvMsg is what comes next
+	}
 	return err
 }
 
@@ -212,11 +232,11 @@ func (s *clientStream) send(m any) error {
 		if !ok {
 			return io.EOF
 		}
-		s.mu.Unlock()
-		err := a.SendMsg(m)
+		var err error
+		s.outside(func() { err = a.SendMsg(m) })
 		encoded, has := a.codec.take()
-		s.mu.Lock()
-		if err == nil && s.current == a {
+		dying := s.driving || s.current != a
+		if err == nil && !dying {
 			s.keep(a, m, encoded, has)
 			return nil
 		}
@@ -226,7 +246,7 @@ func (s *clientStream) send(m any) error {
 		switch {
 		case s.done:
 			return io.EOF
-		case s.current != a: // it died, and the next has not got this message
+		case dying: // the next has not got this message
 		case !errors.Is(err, io.EOF): // the caller's own fault; grpc-go has ended the stream
 			s.finish(err)
 			return err
@@ -265,16 +285,13 @@ func (s *clientStream) toSend() (a *streamAttempt, ok bool) {
 // meanwhile. If headers came, the stream is committed: there may be messages
 // to receive, so this is not the end.
 func (s *clientStream) foundDead(a *streamAttempt) {
-	s.driving = true
-	s.mu.Unlock()
 	var err error
-	md := a.headers()
-	if md == nil {
-		err = a.told(a.verdict())
-	}
-	s.mu.Lock()
-	s.driving = false
-	s.changed.Broadcast()
+	var md metadata.MD
+	s.drives(func() {
+		if md = a.headers(); md == nil {
+			err = a.told(a.verdict())
+		}
+	})
 	switch {
 	case s.done:
 	case md != nil:
@@ -284,9 +301,7 @@ func (s *clientStream) foundDead(a *streamAttempt) {
 		s.finish(nil)
 	case s.drive(a, err) && s.replaying:
 		next := s.current
-		s.mu.Unlock()
-		s.replay(next)
-		s.mu.Lock()
+		s.outside(func() { s.replay(next) })
 	}
 }
 

@@ -20,6 +20,7 @@ type streamAttempt struct {
 	grpc.ClientStream // nil: it could not be made
 	capture
 
+	number   int // among the stream's attempts
 	codec    teeCodec
 	force    grpc.ForceCodecV2CallOption // that it be used
 	opts     [4]grpc.CallOption          // room for most

@@ -74,12 +74,13 @@ func (s *clientStream) abandoned() {
 	}
 }
 
-// panicked settles a stream under which something panicked. mu is never held
-// while code runs that is not ours.
+// panicked settles a stream under which something panicked.
 func (s *clientStream) panicked() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.driving, s.receiving, s.replaying = false, false, false
+	for s.driving && !s.done {
+		s.changed.Wait()
+	}
 	if !s.done {
 		s.cut = errPanicked
 		s.finish(s.cut)

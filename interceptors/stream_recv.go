@@ -50,12 +50,7 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 			return nil, s.final
 		}
 		a := s.current
-		s.receiving = true
-		s.mu.Unlock()
-		err := a.RecvMsg(m)
-		s.mu.Lock()
-		s.receiving = false
-		s.changed.Broadcast()
+		err := s.receive(a, m)
 		switch {
 		case s.done && s.recvTo.Load() == nil: // abandoned meanwhile
 			return nil, a.told(err)
@@ -75,6 +70,17 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 	}
 }
 
+// receive is the inner RecvMsg, with mu held before and after.
+func (s *clientStream) receive(a *streamAttempt, m any) (err error) {
+	s.receiving = true
+	defer func() {
+		s.receiving = false
+		s.changed.Broadcast()
+	}()
+	s.outside(func() { err = a.RecvMsg(m) })
+	return err
+}
+
 // received looks at what a committed attempt's RecvMsg returned. At the end of
 // the stream it is settled, unless another attempt, which is returned, can
 // continue it.
@@ -92,11 +98,11 @@ func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAtte
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if outcome != nil && s.resume != nil && !s.done {
-		if next, last := s.resumed(a, outcome); next != nil {
+		next, last := s.resumed(a, outcome)
+		if next != nil {
 			return next, nil
-		} else {
-			outcome = last
 		}
+		outcome = last
 	}
 	s.finish(outcome)
 	if outcome != nil {
@@ -121,9 +127,9 @@ func (s *clientStream) Header() (metadata.MD, error) {
 		if s.done {
 			return a.headers(), nil
 		}
-		s.mu.Unlock()
-		md, err := a.Header()
-		s.mu.Lock()
+		var md metadata.MD
+		var err error
+		s.outside(func() { md, err = a.Header() })
 		switch {
 		case s.done || s.driving || s.current != a:
 		case md != nil || s.recvTo.Load() == a:
@@ -200,7 +206,7 @@ func (s *clientStream) replay(a *streamAttempt) {
 		s.log.release(&s.call.suite.replay)
 	}
 	if resent > 0 && !s.done {
-		s.call.tellAll(Event{Kind: Replayed, Attempt: s.call.loop.Attempts, Messages: resent})
+		s.call.tellAll(Event{Kind: Replayed, Attempt: a.number, Messages: resent})
 	}
 	s.changed.Broadcast()
 }
