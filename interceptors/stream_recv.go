@@ -205,7 +205,7 @@ func (s *clientStream) replay(a *streamAttempt) {
 	if s.done || s.recvTo.Load() == a {
 		s.log.release(&s.call.suite.replay)
 	}
-	if resent > 0 && !s.done {
+	if resent > 0 { // told even if the stream has ended meanwhile
 		s.call.tellAll(Event{Kind: Replayed, Attempt: a.number, Messages: resent})
 	}
 	s.changed.Broadcast()

@@ -29,15 +29,17 @@ type client struct {
 func dial(target string, policy interceptors.Policy, observers []interceptors.Observer, more ...grpc.DialOption) (*client, error) {
 	var cache lastGreetings
 	suite, err := interceptors.New(
-		interceptors.WithPolicy(policy),                     // or none: the defaults are sound
-		interceptors.WithFallback(sayHello, cache.fallback), // asked when all else has failed
-		interceptors.WithObserver(observers...),             // metrics, logs, traces
+		interceptors.WithPolicy(policy),                                // or none: the defaults are sound
+		interceptors.WithFallback(sayHello, cache.fallback),            // asked when all else has failed
+		interceptors.WithResume(sayHelloServerStream, resumeGreetings), // asked when a stream is cut
+		interceptors.WithObserver(observers...),                        // metrics, logs, traces
 	)
 	if err != nil {
 		return nil, err // every fault of every policy at once
 	}
 	opts := append(suite.DialOptions(), // first, so outermost: what follows sees each attempt
 		grpc.WithChainUnaryInterceptor(cache.remember),
+		grpc.WithChainStreamInterceptor(offsets), // what a server had better do
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	conn, err := grpc.NewClient(target, append(opts, more...)...)
 	if err != nil {

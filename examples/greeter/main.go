@@ -1,7 +1,8 @@
 // Command greeter tells, live and in half a minute, how a client with an
 // Astra suite lives through a bad day of its server: transient faults, which
 // retries mend; an outage, in which the retry budget runs dry, the breaker
-// opens and a fallback answers from a cache; the probes; the recovery.
+// opens and a fallback answers from a cache; the probes; the recovery; and
+// streams that are cut, of which their callers notice nothing.
 //
 //	go run ./examples/greeter
 //

@@ -113,7 +113,7 @@ func get(t *testing.T, url string) string {
 	return string(body)
 }
 
-const fast = "8" // the story in about 3 s
+const fast = "8" // the story in about 4 s
 
 func TestStory(t *testing.T) {
 	t.Parallel()
@@ -143,7 +143,7 @@ func TestStory(t *testing.T) {
 		"== healthy", "== faults", "the call is saved", "== outage",
 		"breaker closed → open: failures in a row", "refused by the breaker: answered from the cache in",
 		"breaker half-open → open: the probe failed", "== recovery", "breaker half-open → closed",
-		"The story in numbers", "Client and server agree on the attempts", "sum(rate(astra_retry_attempts_total",
+		"== streams", "The story in numbers", "Every message came exactly once, in order.", "Client and server agree on the attempts", "sum(rate(astra_retry_attempts_total",
 	} {
 		_, after, found := strings.Cut(rest, next)
 		if !found {
@@ -153,17 +153,17 @@ func TestStory(t *testing.T) {
 	}
 
 	const faults, outage = 1, 2
-	client, server := row(t, text, "attempts, client's count"), row(t, text, "attempts, server's count")
+	client, server := row(t, text, "client's attempts"), row(t, text, "server's attempts")
 	if fmt.Sprint(client) != fmt.Sprint(server) {
 		t.Errorf("attempts: client %v, server %v", client, server)
 	}
 	if n := row(t, text, "saved by a retry")[faults]; n == 0 {
 		t.Error("no retry saved a call")
 	}
-	if n := row(t, text, "answered by the fallback")[outage]; n == 0 {
+	if n := row(t, text, "answered by fallback")[outage]; n == 0 {
 		t.Error("the fallback answered nothing in the outage")
 	}
-	if n := row(t, text, "refused by the breaker")[outage]; n == 0 {
+	if n := row(t, text, "refused by breaker")[outage]; n == 0 {
 		t.Error("the breaker refused nothing in the outage")
 	}
 	for i, n := range row(t, text, "failed") {
@@ -183,16 +183,16 @@ func TestTwoProcesses(t *testing.T) {
 	server.exits(t, 0)
 
 	text := client.stdout.String()
-	for _, want := range []string{"== faults", "== outage", "== recovery", "breaker closed → open", "breaker half-open → closed"} {
+	for _, want := range []string{"== faults", "== outage", "== recovery", "breaker closed → open", "breaker half-open → closed", "== streams", "Every message came exactly once"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "server's count") {
+	if strings.Contains(text, "server's attempts") {
 		t.Error("counts of a server that is another process")
 	}
 	// Not act by act, which the two begin at different moments; but in all.
-	attempts := row(t, text, "attempts, client's count")
+	attempts := row(t, text, "client's attempts")
 	want := fmt.Sprintf("stopped: %d attempts came", attempts[len(attempts)-1])
 	if !strings.Contains(server.stdout.String(), want) {
 		t.Errorf("no %q in\n%s", want, &server.stdout)

@@ -47,7 +47,7 @@ func show(ctx context.Context, cfg config, out io.Writer) error {
 
 	fmt.Fprintf(out, "Greeter   %s\n", target)
 	fmt.Fprintf(out, "metrics   %s\n", page.url)
-	fmt.Fprintf(out, "client    %d calls/s, each within %v\n", callsPerSecond, callDeadline)
+	fmt.Fprintf(out, "client    %d calls/s, each within %v; in the last act %d streams/s too\n", callsPerSecond, callDeadline, streamsPerSecond)
 	fmt.Fprintf(out, "policy    %s\n", knobs)
 	if cfg.pace != 1 {
 		fmt.Fprintf(out, "pace      %v times: calls come that much faster, waits are that much shorter\n", cfg.pace)
@@ -61,7 +61,8 @@ func show(ctx context.Context, cfg config, out io.Writer) error {
 	}
 	perform(ctx, cfg, books, greeter, server, v)
 
-	s := summary{acts: books.results(), arrived: -1, url: page.url, early: ctx.Err() != nil, palette: v.palette}
+	s := summary{arrived: -1, url: page.url, early: ctx.Err() != nil, palette: v.palette}
+	s.acts, s.streams = books.results()
 	if server != nil {
 		s.arrived = countAttempts(server, s.acts)
 	}
@@ -84,14 +85,18 @@ func perform(ctx context.Context, cfg config, books *ledger, greeter *client, se
 	defer callers.Wait()
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	if server == nil {
+	begin := func() {
 		callers.Go(func() { load(ctx, greeter, cfg.pace) })
+		callers.Go(func() { streams(ctx, greeter, books, cfg.pace) })
+	}
+	if server == nil {
+		begin()
 		wait(ctx, length(cfg.pace))
 		return
 	}
 	story[0].play(server) // before the first call
 	books.enter(story[0].name)
-	callers.Go(func() { load(ctx, greeter, cfg.pace) })
+	begin()
 	tell(ctx, server, cfg.pace, books.enter)
 }
 
@@ -101,14 +106,14 @@ const serverLog = 1 << 14
 // countAttempts fills in what the server saw: of each act, as the attempts'
 // headers name it, and in all.
 func countAttempts(s *flakyserver.Server, acts []*tally) (all int) {
-	for _, a := range s.Attempts(sayHello) {
+	for _, a := range s.Attempts(flakyserver.Any) {
 		for _, t := range acts {
 			if slices.Contains(a.Metadata.Get(actKey), t.name) {
 				t.seen++
 			}
 		}
 	}
-	return int(s.Stats(sayHello).Attempts)
+	return int(s.Stats(flakyserver.Any).Attempts)
 }
 
 // serve runs the flaky server alone, telling its story again and again.
@@ -126,7 +131,7 @@ func serve(ctx context.Context, cfg config, out io.Writer) error {
 			fmt.Fprintf(out, "%6.1f s  %s: %s\n", time.Since(began).Seconds(), name, aboutAct(name))
 		})
 	}
-	n := s.Stats(sayHello)
+	n := s.Stats(flakyserver.Any)
 	fmt.Fprintf(out, "\nstopped: %d attempts came, %d were answered\n", n.Attempts, n.Served)
 	return nil
 }

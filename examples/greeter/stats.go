@@ -45,7 +45,7 @@ func (c *counts) failed() int {
 type tally struct {
 	counts
 	name string
-	took []time.Duration // each call
+	took []time.Duration // each unary call
 	seen int             // attempts, as the server counted them
 }
 
@@ -65,6 +65,7 @@ type ledger struct {
 	act      *tally // nil: not known
 	entered  time.Time
 	slots    []counts // from the beginning on
+	streams  streamCounts
 	journal  journal
 }
 
@@ -81,9 +82,12 @@ func newLedger(pace float64) *ledger {
 // Inline implements [interceptors.InlineObserver].
 func (l *ledger) Inline() {}
 
-// Method implements [interceptors.Observer]: one method of one target is
-// called here.
+// Method implements [interceptors.Observer]. There is one target; of its
+// methods the view shows the breaker of sayHello.
 func (l *ledger) Method(e interceptors.Endpoint) interceptors.Recorder {
+	if e.Method() != sayHello {
+		return streamBook{l, e.Method()}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.endpoint = &e
@@ -97,6 +101,8 @@ type call struct {
 }
 
 type callKey struct{}
+
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
 // Start implements [interceptors.Starter].
 func (l *ledger) Start(ctx context.Context, e interceptors.Event) context.Context {
@@ -114,13 +120,20 @@ func (l *ledger) Start(ctx context.Context, e interceptors.Event) context.Contex
 
 // Record implements [interceptors.Recorder].
 func (l *ledger) Record(ctx context.Context, e interceptors.Event) {
-	c := ctx.Value(callKey{}).(*call)
-	now := time.Now()
+	c, now := callOf(ctx), time.Now()
 	took := now.Sub(c.began)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.journal.event(now.Sub(l.began), e, took)
+	l.count(c, now, e)
+	if e.Kind == interceptors.CallEnd {
+		c.act.took = append(c.act.took, took)
+	}
+}
+
+// count counts what ended, with mu held.
+func (l *ledger) count(c *call, now time.Time, e interceptors.Event) {
 	var n counts
 	switch e.Kind {
 	case interceptors.AttemptEnd:
@@ -139,9 +152,6 @@ func (l *ledger) Record(ctx context.Context, e interceptors.Event) {
 	}
 	c.act.add(n)
 	l.slotAt(now).add(n)
-	if e.Kind == interceptors.CallEnd {
-		c.act.took = append(c.act.took, took)
-	}
 }
 
 // unknownAct is where calls are counted that no act is known for: a server in
@@ -211,6 +221,7 @@ type glimpse struct {
 	act     string // "": not known
 	last    counts // of the last second
 	slots   []counts
+	streams streamCounts
 	journal journal
 	breaker string
 	tokens  float64
@@ -220,7 +231,7 @@ func (l *ledger) glimpse() glimpse {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	g := glimpse{at: now.Sub(l.began), breaker: "unknown"}
+	g := glimpse{at: now.Sub(l.began), streams: l.streams, breaker: "unknown"}
 	l.slotAt(now)
 	g.slots = slices.Clone(l.slots[:len(l.slots)-1]) // the whole ones
 	for _, s := range g.slots[max(0, len(g.slots)-slotsPerSecond):] {
@@ -239,9 +250,10 @@ func (l *ledger) glimpse() glimpse {
 	return g
 }
 
-// results are the tallies of acts that had calls, in order, the story over.
-func (l *ledger) results() []*tally {
+// results are the tallies of acts that had calls, in order, and the streams of
+// them all, the story over.
+func (l *ledger) results() ([]*tally, streamCounts) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.acts), func(t *tally) bool { return t.calls == 0 })
+	return slices.DeleteFunc(slices.Clone(l.acts), func(t *tally) bool { return t.calls == 0 }), l.streams
 }

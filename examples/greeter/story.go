@@ -17,7 +17,12 @@ type act struct {
 	about string
 	lasts time.Duration
 	meet  []flakyserver.Mix // rates sum to 1
+
+	serverStreams, clientStreams []flakyserver.Step // over and over; none: OK
 }
+
+// streamsAct is the act in which there are streams too.
+const streamsAct = "streams"
 
 var (
 	fine = []flakyserver.Step{
@@ -34,19 +39,39 @@ var (
 		flakyserver.Fail(codes.ResourceExhausted, "RetryInfo 80 ms").RetryInfo(80 * time.Millisecond),
 	}
 	gone = []flakyserver.Step{flakyserver.Fail(codes.Unavailable, "down").After(time.Millisecond)}
+
+	cut  = flakyserver.Fail(codes.Unavailable, "restarting").After(5 * time.Millisecond)
+	flow = flakyserver.OK().After(5 * time.Millisecond)
+
+	// Attempts come one at a time, so what follows a cut is the next attempt
+	// of the same stream.
+	cutServerStreams = []flakyserver.Step{
+		cut, flow, // before the first message
+		cut.AfterReplies(1), flow,
+		flow,
+		cut.AfterReplies(2), flow,
+	}
+	cutClientStreams = []flakyserver.Step{
+		cut.AfterReceived(3), flow,
+		flow,
+		cut.AfterReceived(2), flow,
+	}
 )
 
 var story = []act{
-	{"healthy", "all is well: the first attempt is answered", 4 * time.Second,
-		[]flakyserver.Mix{{Rate: 1, Steps: fine}}},
-	{"faults", "one attempt in five fails: retries save nearly every call", 6 * time.Second,
-		[]flakyserver.Mix{{Rate: 0.8, Steps: fine}, {Rate: 0.2, Steps: shaky}}},
-	{"outage", "down: the budget drains, the breaker opens, the cache answers", 4 * time.Second,
-		[]flakyserver.Mix{{Rate: 1, Steps: gone}}},
-	{"probes", "still down: a probe fails now and then, the cache answers all", 6 * time.Second,
-		[]flakyserver.Mix{{Rate: 1, Steps: gone}}},
-	{"recovery", "up again: a probe finds out, and the breaker closes", 5 * time.Second,
-		[]flakyserver.Mix{{Rate: 1, Steps: fine}}},
+	{name: "healthy", about: "all is well: the first attempt is answered",
+		lasts: 4 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: fine}}},
+	{name: "faults", about: "one attempt in five fails: retries save nearly every call",
+		lasts: 6 * time.Second, meet: []flakyserver.Mix{{Rate: 0.8, Steps: fine}, {Rate: 0.2, Steps: shaky}}},
+	{name: "outage", about: "down: the budget drains, the breaker opens, the cache answers",
+		lasts: 4 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: gone}}},
+	{name: "probes", about: "still down: a probe fails now and then, the cache answers all",
+		lasts: 6 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: gone}}},
+	{name: "recovery", about: "up again: a probe finds out, and the breaker closes",
+		lasts: 5 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: fine}}},
+	{name: streamsAct, about: "most of them are cut: retried, resumed or sent again, unseen",
+		lasts: 5 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: fine}},
+		serverStreams: cutServerStreams, clientStreams: cutClientStreams},
 }
 
 // actKey is the trailer in which the server names its act, for a client that
@@ -56,6 +81,10 @@ const actKey = "greeter-act"
 
 // seed makes the server draw the same faults each time the story is told.
 const seed = 7
+
+// scriptRounds is more often than an act needs a script, even with a few
+// clients at once.
+const scriptRounds = 256
 
 func aboutAct(name string) string {
 	for _, a := range story {
@@ -86,6 +115,8 @@ func (a act) play(s *flakyserver.Server) {
 		tagged[i].Steps = steps
 	}
 	s.Random(sayHello, seed, tagged...)
+	s.Script(sayHelloServerStream, slices.Repeat(a.serverStreams, scriptRounds)...)
+	s.Script(sayHelloClientStream, slices.Repeat(a.clientStreams, scriptRounds)...)
 }
 
 // tell plays the story once, or until ctx ends; enter hears of each act as it

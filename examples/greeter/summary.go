@@ -14,6 +14,7 @@ import (
 // summary is what remains of a story: a column for each act, and their total.
 type summary struct {
 	acts    []*tally
+	streams streamCounts
 	arrived int // attempts in all, as the server counted them; -1: not known
 	url     string
 	early   bool // ended before its time
@@ -44,6 +45,9 @@ func (s *summary) print(out io.Writer) {
 	}
 	fmt.Fprintf(out, "\nOf %d calls the server answered %d at the first attempt and %d after a retry,\nthe cache %d; %d failed.\n",
 		all.calls, all.outcomes[interceptors.SuccessFirst], all.outcomes[interceptors.SuccessAfterRetry], all.cached(), all.failed())
+	if s.streams != (streamCounts{}) {
+		fmt.Fprintln(out, s.streamed())
+	}
 	if s.arrived >= 0 {
 		fmt.Fprintln(out, s.agreement(all))
 	}
@@ -57,8 +61,8 @@ Amplification and outcomes in PromQL (scrape %s):
 }
 
 const (
-	labelWidth  = 25
-	columnWidth = 9
+	labelWidth  = 22
+	columnWidth = 7 // or the name's, and one between
 )
 
 func (s *summary) rows(all *tally) []string {
@@ -68,7 +72,7 @@ func (s *summary) rows(all *tally) []string {
 		var b strings.Builder
 		b.WriteString(pad(label, labelWidth))
 		for _, t := range columns {
-			b.WriteString(pad(cell(t), -columnWidth))
+			b.WriteString(pad(cell(t), -1-max(columnWidth, len(t.name))))
 		}
 		rows = append(rows, b.String())
 	}
@@ -80,19 +84,30 @@ func (s *summary) rows(all *tally) []string {
 	}
 	row("", func(t *tally) string { return t.name })
 	count("calls", func(t *tally) int { return t.calls })
-	count("attempts, client's count", func(t *tally) int { return t.attempts })
+	count("client's attempts", func(t *tally) int { return t.attempts })
 	if s.arrived >= 0 {
-		count("attempts, server's count", func(t *tally) int { return t.seen })
+		count("server's attempts", func(t *tally) int { return t.seen })
 	}
 	row("attempts ÷ calls", func(t *tally) string { return amplification(&t.counts) })
 	outcome("answered first try", interceptors.SuccessFirst)
 	outcome("saved by a retry", interceptors.SuccessAfterRetry)
-	outcome("answered by the fallback", interceptors.Rescued)
+	outcome("answered by fallback", interceptors.Rescued)
 	count("failed", func(t *tally) int { return t.failed() })
-	count("refused by the breaker", func(t *tally) int { return t.refused })
-	row("latency p50", func(t *tally) string { return quantile(t.took, 0.50) })
-	row("latency p99", func(t *tally) string { return quantile(t.took, 0.99) })
+	count("refused by breaker", func(t *tally) int { return t.refused })
+	row("unary latency p50", func(t *tally) string { return quantile(t.took, 0.50) })
+	row("unary latency p99", func(t *tally) string { return quantile(t.took, 0.99) })
 	return rows
+}
+
+// streamed tells of the streams among the calls.
+func (s *summary) streamed() string {
+	n := &s.streams
+	text := fmt.Sprintf("Of all calls %d were streams that ended well. Cut, they were retried %s\nbefore the first message, resumed %s after it, and sent %s again.",
+		n.done, plural(n.retried, "time"), plural(n.resumed, "time"), plural(n.replayed, "message"))
+	if n.notWhole > 0 {
+		return text + "\n" + s.palette.red(fmt.Sprintf("In %s messages were missing, doubled or out of order.", plural(n.notWhole, "stream")))
+	}
+	return text + "\n" + s.palette.green("Every message came exactly once, in order.")
 }
 
 // agreement compares the two sides' counts.

@@ -56,9 +56,12 @@ func (v *view) frames() (show func(glimpse), leave func()) {
 	return func(g glimpse) { s.draw(v.frame(g)) }, s.leave
 }
 
-// lines shows events as they come, and numbers once a second.
+// lines shows events as they come, and numbers once a second; those of streams
+// once a second of the story, if there are new ones.
 func (v *view) lines() (show func(glimpse), leave func()) {
 	told, next := 0, time.Second
+	second := time.Duration(float64(time.Second) / v.pace)
+	streams, nextStreams := streamCounts{}, second
 	return func(g glimpse) {
 		for _, e := range g.journal.after(told) {
 			fmt.Fprintf(v.out, "%6.1f s  %s\n", e.at.Seconds(), mark(e.kind)+e.text)
@@ -67,6 +70,10 @@ func (v *view) lines() (show func(glimpse), leave func()) {
 		if g.at >= next {
 			next = g.at.Truncate(time.Second) + time.Second
 			fmt.Fprintf(v.out, "%6.1f s  %s\n", g.at.Seconds(), v.line(g))
+		}
+		if g.at >= nextStreams && g.streams != streams {
+			nextStreams, streams = g.at.Truncate(second)+second, g.streams
+			fmt.Fprintf(v.out, "%6.1f s  %s\n", g.at.Seconds(), streamLine(streams))
 		}
 	}, func() {}
 }
@@ -88,6 +95,11 @@ func (v *view) line(g glimpse) string {
 		v.perSecond(n.cached()), v.perSecond(n.failed()), amplification(n), g.tokens, v.burst)
 }
 
+func streamLine(n streamCounts) string {
+	return fmt.Sprintf("streams so far: %d done, %d retried before the first message, %d resumed after one, %s replayed",
+		n.done, n.retried, n.resumed, plural(n.replayed, "message"))
+}
+
 // perSecond turns a number of the last second, as the story counts it, into a
 // rate.
 func (v *view) perSecond(n int) int { return int(float64(n)*v.pace + 0.5) }
@@ -102,13 +114,14 @@ func amplification(n *counts) string {
 // frame is the whole view, always of the same height.
 func (v *view) frame(g glimpse) []string {
 	p, n := v.palette, &g.last
-	number := func(n int, paint func(string) string) string {
-		s := pad(strconv.Itoa(v.perSecond(n)), -4)
+	total := func(n int, paint func(string) string) string {
+		s := pad(strconv.Itoa(n), -4)
 		if n == 0 {
 			return p.dim(s)
 		}
 		return paint(s)
 	}
+	number := func(n int, paint func(string) string) string { return total(v.perSecond(n), paint) }
 	full, empty := fill(20, g.tokens/v.burst, "█", "░")
 	lines := []string{
 		v.acts(g),
@@ -117,10 +130,12 @@ func (v *view) frame(g glimpse) []string {
 		"",
 		" breaker  " + v.breaker(g.breaker) + p.dim("retry budget  ") + v.level(g.tokens)(full) + p.dim(empty) +
 			fmt.Sprintf("  %.1f of %.0f", g.tokens, v.burst),
-		" traffic  " + number(n.calls, p.bold) + " calls/s     " + number(n.attempts, p.blue) + " attempts/s      amplification " + p.bold(amplification(n)),
-		" answers  " + number(n.outcomes[interceptors.SuccessFirst], p.green) + " first try   " +
-			number(n.outcomes[interceptors.SuccessAfterRetry], p.green) + " after retry     " +
-			number(n.cached(), p.yellow) + " cached     " + number(n.failed(), p.red) + " failed",
+		" traffic  " + number(n.calls, p.bold) + " calls/s    " + number(n.attempts, p.blue) + " attempts/s    amplification " + p.bold(amplification(n)),
+		" answers  " + number(n.outcomes[interceptors.SuccessFirst], p.green) + " first try  " +
+			number(n.outcomes[interceptors.SuccessAfterRetry], p.green) + " after retry   " +
+			number(n.cached(), p.yellow) + " cached   " + number(n.failed(), p.red) + " failed",
+		" streams  " + total(g.streams.done, p.bold) + " done       " + total(g.streams.retried, p.green) + " retried early " +
+			total(g.streams.resumed, p.green) + " resumed  " + total(g.streams.replayed, p.green) + " msgs replayed",
 		"",
 	}
 	lines = append(lines, v.sparklines(g)...)

@@ -37,6 +37,7 @@ func glimpseOf(act string) glimpse {
 	}
 	failed.Outcome = interceptors.Rescued
 	g.journal.event(g.at, failed, 117*time.Millisecond)
+	g.streams = streamCounts{done: 100, retried: 20, resumed: 30, replayed: 999}
 	g.journal.event(g.at, interceptors.Event{Kind: interceptors.BreakerChange, To: interceptors.BreakerOpen, Reason: "consecutive"}, 0)
 	return g
 }
@@ -60,8 +61,8 @@ func TestFramesFit(t *testing.T) {
 			}
 		}
 	}
-	text := strings.Join(v.frame(glimpseOf("outage")), "\n")
-	for _, want := range []string{"▸outage", "half-open", "30.00", "4.2 of 30", "breaker closed → open", "████"} {
+	text := escapes.ReplaceAllString(strings.Join(v.frame(glimpseOf("outage")), "\n"), "")
+	for _, want := range []string{"▸outage", "half-open", "30.00", "4.2 of 30", "breaker closed → open", "████", " 30 resumed"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
