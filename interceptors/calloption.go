@@ -19,7 +19,7 @@ func WithCallPolicy(p Policy) grpc.CallOption {
 	if faults := p.validate("call policy"); len(faults) > 0 {
 		return callOption{err: badCallPolicy(errors.Join(faults...))}
 	}
-	return callOption{policy: compile(p.withDefaults())}
+	return callOption{policy: compile(p.clone().withDefaults())}
 }
 
 // NoRetry makes one call with a single attempt. Everything else of its policy
@@ -50,7 +50,7 @@ func readCallOptions(opts []grpc.CallOption) (o override) {
 		case ours.err != nil:
 			o.err = ours.err
 		case ours.policy != nil:
-			o.policy, o.err = ours.policy, nil
+			o = override{policy: ours.policy}
 		default:
 			o.noRetry = true
 		}

@@ -16,10 +16,10 @@ type layers struct {
 	warned sync.Map // target → nothing
 }
 
-// look checks a plan's method once, after a call: before a channel's first the
-// resolver has not run.
+// look checks a plan's method once, after a call that succeeded: before that the
+// resolver may not have run.
 func (l *layers) look(s *Suite, p *plan, cc *grpc.ClientConn, method string) {
-	if p.marks.Or(markChecked)&markChecked == 0 && l != nil {
+	if l != nil && p.marks.Or(markChecked)&markChecked == 0 {
 		l.check(s, cc, method)
 	}
 }

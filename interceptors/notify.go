@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -67,7 +68,7 @@ type watcher struct {
 	stop     chan struct{}
 	done     chan struct{}
 
-	panicked, behind sync.Once // so that each is logged once
+	panicked, behind atomic.Bool // and logged. No sync.Once: a logger may come back here
 }
 
 type queued struct {
@@ -126,9 +127,9 @@ func (w *watcher) enqueue(q queued) {
 	select {
 	case w.events <- q:
 	default:
-		w.behind.Do(func() {
+		if w.behind.CompareAndSwap(false, true) {
 			w.suite.log().Warn("astra: an observer is too slow: events are dropped", "observer", fmt.Sprintf("%T", w.observer))
-		})
+		}
 	}
 }
 
@@ -160,10 +161,8 @@ func (r *recorder) forget() {
 
 // recovered is deferred around every call of an observer.
 func (w *watcher) recovered() {
-	if p := recover(); p != nil {
-		w.panicked.Do(func() {
-			w.suite.log().Error("astra: an observer panicked", "observer", fmt.Sprintf("%T", w.observer), "panic", p)
-		})
+	if p := recover(); p != nil && w.panicked.CompareAndSwap(false, true) {
+		w.suite.log().Error("astra: an observer panicked", "observer", fmt.Sprintf("%T", w.observer), "panic", p)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 // if it does not care.
 //
 // Events reach an observer through a queue of its own, in order, on a
-// goroutine of the suite's: a slow one delays no call, but misses events when
-// its queue of 4096 is full, which is logged. One that promises to be quick
+// goroutine of the suite's: a slow one delays no call, but misses events,
+// evictions among them, when its queue of 4096 is full, which is logged. One that promises to be quick
 // can be told in line: see [InlineObserver]. A panic in an observer is
 // recovered and logged once; the call goes on.
 type Observer interface {

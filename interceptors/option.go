@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 )
 
 // Option configures a [Suite], at [New] or [Suite.Reload].
@@ -51,8 +52,16 @@ func (s *settings) setPolicy(pattern string, p Policy) {
 	s.faults = append(s.faults, p.validate("policy "+pattern)...)
 }
 
+// clone returns a policy that shares nothing with this one: what the caller
+// does to it later changes nothing here.
+func (p Policy) clone() Policy {
+	p.Retry.PerCode = maps.Clone(p.Retry.PerCode)
+	return p
+}
+
 // WithPolicy sets the policy of every method that no [WithMethodPolicy] names.
 func WithPolicy(p Policy) Option {
+	p = p.clone()
 	return func(s *settings) { s.setPolicy(everyMethod, p) }
 }
 
@@ -61,6 +70,7 @@ func WithPolicy(p Policy) Option {
 // policy holds as a whole; what it leaves zero is the default, not what a
 // wider pattern says.
 func WithMethodPolicy(pattern string, p Policy) Option {
+	p = p.clone()
 	return func(s *settings) { s.setPolicy(pattern, p) }
 }
 

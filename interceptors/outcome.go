@@ -21,8 +21,10 @@ const pushbackKey = "grpc-retry-pushback-ms"
 // beneath may return a bare context error, which is that, not UNKNOWN.
 func codeOf(err error) codes.Code {
 	switch s, ok := status.FromError(err); {
-	case ok:
+	case ok && s.Code() != codes.OK && s.Code() <= codes.Unauthenticated:
 		return s.Code()
+	case ok: // a number that gRPC does not know, or an error that says it is none
+		return codes.Unknown
 	case errors.Is(err, context.DeadlineExceeded):
 		return codes.DeadlineExceeded
 	case errors.Is(err, context.Canceled):
@@ -49,10 +51,10 @@ func failureOf(ctx context.Context, err error, code codes.Code, trailer metadata
 }
 
 func callerOf(ctx context.Context) retry.Caller {
-	switch ctx.Err() {
-	case nil:
+	switch err := ctx.Err(); {
+	case err == nil:
 		return retry.Waiting
-	case context.DeadlineExceeded:
+	case errors.Is(err, context.DeadlineExceeded):
 		return retry.Expired
 	default:
 		return retry.Cancelled
@@ -65,7 +67,7 @@ func retryInfo(err error) time.Duration {
 	s, _ := status.FromError(err)
 	for _, d := range s.Details() {
 		if info, ok := d.(*errdetails.RetryInfo); ok {
-			return info.GetRetryDelay().AsDuration()
+			return max(1, info.GetRetryDelay().AsDuration()) // zero is a time too
 		}
 	}
 	return 0

@@ -68,6 +68,7 @@ type endpoint struct {
 	target, method string
 	watchedBy      recorders
 	kept           *breaker.Guard // also while a policy turns it off; nil: never had one
+	keptBudget     *budget.Guard  // likewise
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
 	liveBudget  atomic.Pointer[budget.Guard]

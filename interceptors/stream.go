@@ -61,7 +61,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 			onFinish(opts, with.err)
 			return nil, with.err
 		}
-		p, fresh := s.planOf(cc, method)
+		p, fresh := s.planOf(cc, method, l)
 		st := &clientStream{desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts}
 		st.changed.L = &st.mu
 		st.call = call{suite: s, plan: p, policy: with.apply(p.policy), ctx: ctx, lane: lastLane.Add(1), untimed: true}
@@ -69,11 +69,11 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 			st.resume = &resumption{ask: r}
 		}
 		err := st.begin()
-		if fresh {
-			l.look(s, p, cc, method)
-		}
 		if err != nil {
 			return nil, err
+		}
+		if fresh {
+			l.look(s, p, cc, method)
 		}
 		return st, nil
 	}

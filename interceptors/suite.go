@@ -24,6 +24,7 @@ type Suite struct {
 	watchers []*watcher
 	layers   layers
 
+	full   atomic.Bool           // there are too many plans, and that has been logged
 	table  atomic.Pointer[table] // what calls read
 	replay atomic.Int64          // bytes that streams keep to send again
 
@@ -35,7 +36,7 @@ type Suite struct {
 	plans     map[key]*plan
 	budgets   map[budgetKey]*budget.Guard
 	swept     time.Duration // last look for idle plans
-	full      sync.Once     // logs that there are too many
+	others    *endpoint     // of what there are too many of; nil: there are not
 }
 
 // budgetKey: methods of a target share a budget as long as their policies
@@ -51,6 +52,8 @@ const (
 	// idleAfter is how long a pair must have been without a call to be
 	// forgotten.
 	idleAfter = 10 * time.Minute
+	// overflow is the target and method of all pairs past maxPlans.
+	overflow = "other"
 )
 
 // nobody is told what happens after Close, or past maxPlans.
@@ -155,6 +158,9 @@ func (s *Suite) Close() error {
 		for _, p := range s.plans {
 			p.evict()
 		}
+		if s.others != nil {
+			s.others.evict()
+		}
 	}
 	s.mu.Unlock()
 	for _, w := range s.watchers {
@@ -168,21 +174,32 @@ func (s *Suite) rebuild() {
 	now := s.now()
 	old := s.budgets
 	s.budgets = make(map[budgetKey]*budget.Guard)
+	for k, g := range old {
+		if k.target == overflow {
+			s.budgets[k] = g
+		}
+	}
 	for k, p := range s.plans {
-		s.plans[k] = s.newPlan(now, p.endpoint, old)
+		next := s.newPlan(now, p.endpoint, old)
+		next.marks.Store(p.marks.Load())
+		s.plans[k] = next
 	}
 	s.table.Store(newTable(s.plans))
 }
 
 // planOf returns the plan of a call, and whether it is to be looked at when the
 // call is over.
-func (s *Suite) planOf(cc *grpc.ClientConn, method string) (p *plan, fresh bool) {
+func (s *Suite) planOf(cc *grpc.ClientConn, method string, l *layers) (p *plan, fresh bool) {
 	var target string
 	if cc != nil {
 		target = cc.Target()
 	}
 	p = s.plan(target, method)
-	if fresh = p.marks.Load() != markAll; fresh {
+	want := uint32(markUsed)
+	if l != nil {
+		want = markAll
+	}
+	if fresh = p.marks.Load()&want != want; fresh {
 		p.marks.Or(markUsed)
 	}
 	return p, fresh
@@ -194,39 +211,69 @@ func (s *Suite) plan(target, method string) *plan {
 	if p := s.table.Load().find(target, method); p != nil {
 		return p
 	}
+	p, full := s.makePlan(key{target, method})
+	if full && s.full.CompareAndSwap(false, true) {
+		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without a breaker, and are observed as one",
+			"kept", maxPlans, "method", method, "target", target)
+	}
+	return p
+}
+
+// makePlan makes a plan and keeps it, unless there are too many.
+func (s *Suite) makePlan(k key) (p *plan, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := key{target, method}
 	if p := s.plans[k]; p != nil {
-		return p
+		return p, false
 	}
 	now := s.now()
 	if now-s.swept >= idleAfter {
 		s.sweep(now)
 	}
-	e := &endpoint{target: target, method: method}
 	if len(s.plans) >= maxPlans {
-		s.full.Do(func() {
-			s.log().Warn("astra: too many methods and targets: further ones go without breaker and observers", "kept", maxPlans)
-		})
-		e.target = "" // one budget for all of these
-		return &plan{endpoint: e, tells: &nobody, policy: s.policy(method), budget: s.budget(now, e, s.policy(method), nil)}
+		return s.overflowPlan(now, k), true
 	}
+	p = s.newPlan(now, s.newEndpoint(k), nil)
+	p.marks.Store(markUsed)
+	s.plans[k] = p
+
+	t := s.table.Load()
+	next := &table{maps.Clone(t.methods)}
+	if m := next.methods[k.method]; m != nil {
+		next.methods[k.method] = &perMethod{m.target, m.plan, maps.Clone(m.more)}
+	}
+	next.add(k, p)
+	s.table.Store(next)
+	return p, false
+}
+
+func (s *Suite) newEndpoint(k key) *endpoint {
+	e := &endpoint{target: k.target, method: k.method}
 	if !s.closed {
 		for _, w := range s.watchers {
 			e.watchedBy.add(w.recorder(Endpoint{s, e}))
 		}
 	}
-	p := s.newPlan(now, e, nil)
-	s.plans[k] = p
+	return e
+}
 
-	t := s.table.Load()
-	next := &table{maps.Clone(t.methods)}
-	if m := next.methods[method]; m != nil {
-		next.methods[method] = &perMethod{m.target, m.plan, maps.Clone(m.more)}
+// overflowPlan is the plan of a pair that nothing is kept for: its method's
+// policy and fallback, and one budget and one endpoint for all of these.
+func (s *Suite) overflowPlan(now time.Duration, k key) *plan {
+	if s.others == nil {
+		s.others = s.newEndpoint(key{overflow, overflow})
 	}
-	next.add(k, p)
-	s.table.Store(next)
+	p := &plan{
+		endpoint: &endpoint{target: k.target, method: k.method},
+		tells:    &nobody,
+		policy:   s.policy(k.method),
+		budget:   s.budget(now, &endpoint{target: overflow}, s.policy(k.method), nil),
+	}
+	if !s.closed {
+		p.tells = &s.others.watchedBy
+		p.fallback, _ = s.fallbacks.lookup(k.method)
+		p.resume, _ = s.resumes.lookup(k.method)
+	}
 	return p
 }
 
@@ -235,6 +282,11 @@ func (s *Suite) sweep(now time.Duration) {
 	s.swept = now
 	idle := false
 	inUse := make(map[budgetKey]*budget.Guard)
+	for k, g := range s.budgets {
+		if k.target == overflow {
+			inUse[k] = g
+		}
+	}
 	for k, p := range s.plans {
 		if p.marks.And(^uint32(markUsed))&markUsed != 0 {
 			if p.budget != nil {
@@ -263,7 +315,6 @@ func (s *Suite) policy(method string) *compiled {
 func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
 	c := s.policy(e.method)
 	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old)}
-	p.marks.Store(markUsed)
 	e.liveBudget.Store(p.budget)
 	if s.closed {
 		e.liveBreaker.Store(nil)
@@ -286,23 +337,29 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 	return p
 }
 
+// budget returns the budget of an endpoint under a policy. One that the policy
+// turns off is kept for the day it is turned on again. Where budgets become one,
+// it holds the least of them; where one becomes several, each what it held.
 func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budgetKey]*budget.Guard) *budget.Guard {
 	if c.budgetOff {
 		return nil
 	}
 	k := budgetKey{e.target, c.budget}
+	had := e.keptBudget
 	g := s.budgets[k]
-	if g != nil {
-		return g
+	if g == nil {
+		g = old[k]
 	}
-	if g = old[k]; g == nil {
-		if had := e.liveBudget.Load(); had != nil {
-			g = had.Successor(now, c.budget)
-		} else {
-			g = budget.NewGuard(now, c.budget)
-		}
+	switch {
+	case g == nil && had == nil:
+		g = budget.NewGuard(now, c.budget)
+	case g == nil:
+		g = had.Successor(now, c.budget)
+	case had != nil && had != g:
+		g.AtMost(now, had.Level(now))
 	}
 	s.budgets[k] = g
+	e.keptBudget = g
 	return g
 }
 

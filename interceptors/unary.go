@@ -45,7 +45,7 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 			onFinish(opts, with.err)
 			return with.err
 		}
-		p, fresh := s.planOf(cc, method)
+		p, fresh := s.planOf(cc, method, l)
 		u := unaryCalls.Get().(*unaryCall)
 		u.suite, u.plan, u.ctx = s, p, ctx
 		u.policy = with.apply(p.policy)
@@ -53,7 +53,7 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		u.opts = u.wrap(opts, true)
 
 		err := u.run(ctx)
-		if fresh {
+		if fresh && err == nil {
 			l.look(s, p, cc, method)
 		}
 		u.release() // not after a panic: who knows what still runs
@@ -74,7 +74,7 @@ func (u *unaryCall) run(caller context.Context) error {
 	u.settle(err)
 	u.deliver()
 	u.onFinish(err)
-	if err == nil || u.plan.fallback == nil || caller.Err() == context.Canceled {
+	if err == nil || u.plan.fallback == nil || errors.Is(caller.Err(), context.Canceled) {
 		u.close(err, false)
 		return err
 	}
@@ -113,6 +113,7 @@ func (u *unaryCall) admitAndTry() error {
 			return err
 		}
 		u.kind = RetryAttempt
+		u.resetReply() // a codec that merges would add to what the failed one left
 	}
 }
 
@@ -132,10 +133,16 @@ func (u *unaryCall) attempt() error {
 }
 
 func (u *unaryCall) fallBack(ctx context.Context, err error) error {
-	if m, ok := u.reply.(proto.Message); ok && u.loop.Attempts > 0 {
-		proto.Reset(m)
+	if u.loop.Attempts > 0 {
+		u.resetReply()
 	}
 	return u.plan.fallback(ctx, u.method, u.req, u.reply, err)
+}
+
+func (u *unaryCall) resetReply() {
+	if m, ok := u.reply.(proto.Message); ok {
+		proto.Reset(m)
+	}
 }
 
 // abort runs when run ends, and does something if it did not return.

@@ -59,7 +59,7 @@ import (
 // beforehand, and stay. A breaker's state and a budget's tokens are read at
 // each scrape and go when the suite forgets the method.
 //
-// A first attempt that succeeds costs two atomic additions, without allocation,
+// A first attempt that succeeds costs one atomic addition, without allocation,
 // lock or label look-up.
 type Metrics struct {
 	maxMethods, maxTargets int
@@ -179,13 +179,13 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (m *Metrics) collectFunction(ch chan<- prometheus.Metric, f *function) {
-	attempts, calls := f.hot.fold()
+	attempts, calls, firsts := f.hot.fold()
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.attemptsDesc, prometheus.CounterValue,
 		float64(attempts), f.since, f.name, outcomeSuccess, codes.OK.String())
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.callsDesc, prometheus.CounterValue,
 		float64(calls), f.since, f.name, interceptors.SuccessFirst.String())
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.kindsDesc, prometheus.CounterValue,
-		float64(calls+f.firsts.Load()), f.since, f.name, interceptors.FirstAttempt.String())
+		float64(firsts+f.firsts.Load()), f.since, f.name, interceptors.FirstAttempt.String())
 	ch <- prometheus.MustNewConstMetric(m.levelDesc, prometheus.GaugeValue,
 		float64(f.backoffs.highest()), f.name)
 }

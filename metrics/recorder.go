@@ -73,6 +73,10 @@ func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
 		}
 		add(ctx, r.metrics.attempts.WithLabelValues(r.function.name, outcomeFailed, grpcCode(e.Code)))
 	case interceptors.CallEnd:
+		if e.Outcome == interceptors.SuccessFirst { // told at length, through another's recorder
+			r.function.hot.of(e.Lane).alone.Add(1)
+			return
+		}
 		add(ctx, r.metrics.calls.WithLabelValues(r.function.name, e.Outcome.String()))
 		if e.Exhausted {
 			r.function.exhausted.AddWithExemplar(1, exemplar(ctx))
@@ -129,7 +133,8 @@ type lanes []lane
 type lane struct {
 	firsts atomic.Uint64 // calls whose first attempt succeeded
 	others atomic.Uint64 // other attempts that succeeded
-	_      [112]byte     // a cache line (and its prefetched twin) each
+	alone  atomic.Uint64 // calls as firsts, whose attempt is among others
+	_      [104]byte     // a cache line (and its prefetched twin) each
 }
 
 // maxLanes keeps a method's lanes at 8 KiB on the largest machines.
@@ -142,14 +147,16 @@ func newLanes() lanes {
 
 func (l lanes) of(n uint32) *lane { return &l[n&uint32(len(l)-1)] }
 
-// fold returns the attempts that succeeded, and the calls whose first did.
-func (l lanes) fold() (attempts, calls uint64) {
+// fold returns the attempts that succeeded, the calls whose first did, and those
+// of them told in one word.
+func (l lanes) fold() (attempts, calls, firsts uint64) {
 	for i := range l {
-		firsts := l[i].firsts.Load()
-		calls += firsts
-		attempts += firsts + l[i].others.Load()
+		first := l[i].firsts.Load()
+		firsts += first
+		calls += first + l[i].alone.Load()
+		attempts += first + l[i].others.Load()
 	}
-	return attempts, calls
+	return attempts, calls, firsts
 }
 
 // backoffs counts the calls that are backing off, by the number of the retry.

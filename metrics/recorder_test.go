@@ -242,6 +242,27 @@ func TestLanes(t *testing.T) {
 	}
 }
 
+// plain hides what a recorder can do beside Record, as a decorator does.
+type plain struct{ *metrics.Metrics }
+
+func (o plain) Method(e interceptors.Endpoint) interceptors.Recorder {
+	return struct{ interceptors.Recorder }{o.Metrics.Method(e)}
+}
+
+// Behind a decorator everything is told at length, and counts the same.
+func TestDecorated(t *testing.T) {
+	m := metrics.New()
+	if err := newClient(t, plain{m}).call(context.Background(), nil, hello); err != nil {
+		t.Fatal(err)
+	}
+	reg := register(t, m)
+	for _, family := range []string{"astra_retry_attempts_total", "astra_retry_calls_total", "astra_retry_attempt_kinds_total"} {
+		if got := sum(values(t, reg, family)); got != 1 {
+			t.Errorf("%s: %v, want 1", family, got)
+		}
+	}
+}
+
 func BenchmarkRecorderSuccess(b *testing.B) {
 	b.Run("serial", func(b *testing.B) {
 		r, _ := newRecorder(b)

@@ -127,7 +127,10 @@ func (g *Guard) drain(now time.Duration) {
 				continue
 			}
 			// The 32 bits kept name the epoch nearest to now.
-			g.m.window.addSuccesses(last+int64(int32(e-uint32(last))), uint64(n))
+			// One far off was counted by another width, before Reconfigure.
+			if off := int64(int32(e - uint32(last))); -buckets < off && off < buckets {
+				g.m.window.addSuccesses(last+off, uint64(n))
+			}
 		}
 	}
 }
@@ -153,6 +156,9 @@ func (l *lane) add(epoch int64) {
 			// in the next one: a window's edge is not that sharp.
 			c.Add(1)
 			return
+		}
+		if int32(uint32(epoch)-uint32(w>>32)) < 0 {
+			return // the clock was read a whole window ago: what is newer stays
 		}
 		if c.CompareAndSwap(w, uint64(uint32(epoch))<<32|1) {
 			return

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -63,7 +64,8 @@ func TestGuardUnderLoad(t *testing.T) {
 					p := probes.Add(1)
 					for m := most.Load(); p > m && !most.CompareAndSwap(m, p); m = most.Load() {
 					}
-					probes.Add(-1) // before its place is given back
+					runtime.Gosched() // let others try to be too many
+					probes.Add(-1)    // before its place is given back
 				}
 				var change Transition
 				if (n/50+int(i))%3 == 0 {
@@ -105,6 +107,36 @@ func TestGuardReconfigureKeepsCounts(t *testing.T) {
 	g.Reconfigure(0, cfg)
 	if got := g.Settle(0, token, Failure, 0); got.Reason != FailureRate {
 		t.Fatalf("%v: the buffered successes were lost", got)
+	}
+}
+
+// TestLateClocks: neither a clock read a window ago, nor one counted by another
+// width, takes away what is known.
+func TestLateClocks(t *testing.T) {
+	cfg := testConfig()
+	cfg.Consecutive, cfg.MinCalls, cfg.FailureRate = 100, 1, 0.5
+	g := NewGuard(cfg)
+	token, _ := g.AdmitClosed()
+	for range 10 {
+		g.Succeed(15*time.Second, token, 0)
+	}
+	g.Succeed(5*time.Second, token, 0) // the same bucket, ten epochs ago
+	for range 9 {
+		if g.Settle(15*time.Second, token, Failure, 0).Happened() {
+			t.Fatal("a late success took newer ones away")
+		}
+	}
+
+	g = NewGuard(cfg)
+	token, _ = g.AdmitClosed()
+	g.lanes[0].add(1_000_015) // as if the width had been a thousandth
+	for range 10 {
+		g.Succeed(15*time.Second, token, 1)
+	}
+	for range 9 {
+		if g.Settle(15*time.Second, token, Failure, 0).Happened() {
+			t.Fatal("a bucket is deaf")
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package breaker
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // State is where a breaker stands. The values are those of the
 // astra_breaker_state metric.
@@ -191,25 +194,30 @@ func (m *Machine) takePlace(now time.Duration) (probe, bool) {
 		free = len(m.places)
 		m.places = append(m.places, place{})
 	}
+	expires := now + m.cfg.ProbeTTL
+	if expires < now { // past the end of time
+		expires = math.MaxInt64
+	}
 	m.serial++
-	m.places[free] = place{serial: m.serial, expires: now + m.cfg.ProbeTTL}
+	m.places[free] = place{m.serial, expires}
 	return probe{uint32(free), m.serial}, true
 }
 
-// Wait returns how long it takes at least until a call may pass that cannot
-// now: the rest of the open time, or the time until a probe expires.
+// Wait returns after how long it makes sense to try again: the rest of the open
+// time; while probes are under way, which may end at any moment, OpenFor, or
+// less if one expires before.
 func (m *Machine) Wait(now time.Duration) time.Duration {
 	switch m.state {
 	case Open:
 		return max(0, m.until-now)
 	case HalfOpen:
-		first := m.cfg.ProbeTTL
+		first := m.cfg.OpenFor
 		for _, p := range m.places {
-			if p.serial != 0 {
+			if p.serial != 0 && p.expires > now {
 				first = min(first, p.expires-now)
 			}
 		}
-		return max(0, first)
+		return first
 	}
 	return 0
 }
@@ -327,9 +335,7 @@ func openTime(first, most time.Duration, openings int, u float64) time.Duration 
 		}
 		d *= 2
 	}
-	spreadOut := float64(d) * (1 - spread + 2*spread*u)
-	if spreadOut >= float64(most) { // compared as floats, which do not overflow
-		return most
-	}
-	return time.Duration(spreadOut)
+	low := float64(d) * (1 - spread) // as floats, which do not overflow
+	high := min(float64(d)*(1+spread), float64(most))
+	return min(most, time.Duration(low+(high-low)*u))
 }

@@ -145,7 +145,7 @@ func TestOpenTimeGrowsAndStartsOver(t *testing.T) {
 	m := NewMachine(testConfig())
 	now := time.Duration(0)
 	settleAll(t, &m, now, Failure, 7)
-	for _, open := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+	for _, open := range []time.Duration{1, 2, 4, 8, 16, 32, 54, 54} {
 		if got := m.Wait(now); got != open*time.Second {
 			t.Fatalf("open for %v, want %v s", got, int(open))
 		}
@@ -169,7 +169,7 @@ func TestOpenTimeIsSpreadAndCapped(t *testing.T) {
 		{0, 0, 800 * time.Millisecond},
 		{0, 0.5, time.Second},
 		{1, 0, 1600 * time.Millisecond},
-		{6, 0.999, time.Minute},
+		{6, 0.5, 54 * time.Second},
 		{1 << 40, 0, 48 * time.Second},
 	} {
 		if got := openTime(time.Second, time.Minute, tc.openings, tc.u); got != tc.want {
@@ -194,7 +194,10 @@ func TestProbeExpires(t *testing.T) {
 	m := NewMachine(testConfig())
 	settleAll(t, &m, 0, Failure, 7)
 	hung, _, _ := m.Admit(time.Second)
-	if got := m.Wait(4 * time.Second); got != 7*time.Second {
+	if got := m.Wait(4 * time.Second); got != time.Second {
+		t.Fatalf("Wait = %v, want OpenFor: the probe may end at any moment", got)
+	}
+	if got := m.Wait(10500 * time.Millisecond); got != 500*time.Millisecond {
 		t.Fatalf("Wait = %v, want the rest of the probe's time", got)
 	}
 	if _, _, ok := m.Admit(11*time.Second - 1); ok {
@@ -234,6 +237,20 @@ func TestProbesOfTwoPeriods(t *testing.T) {
 	}
 	if _, _, ok := m.Admit(3 * time.Second); !ok {
 		t.Fatal("the late probe's place is lost")
+	}
+}
+
+// TestProbesWithoutEnd: the longest time is no overflow.
+func TestProbesWithoutEnd(t *testing.T) {
+	cfg := testConfig()
+	cfg.ProbeTTL = 1<<63 - 1
+	m := NewMachine(cfg)
+	settleAll(t, &m, 0, Failure, 7)
+	if _, _, ok := m.Admit(time.Second); !ok {
+		t.Fatal("no probe")
+	}
+	if _, _, ok := m.Admit(time.Second); ok {
+		t.Fatal("two probes in flight")
 	}
 }
 

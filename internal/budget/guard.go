@@ -31,6 +31,11 @@ func (g *Guard) Successor(now time.Duration, cfg Config) *Guard {
 	return next
 }
 
+// AtMost takes away what the bucket holds beyond that many tokens.
+func (g *Guard) AtMost(now time.Duration, tokens float64) {
+	g.locked(func(b *Bucket) { b.tokens = min(b.Level(now), tokens) })
+}
+
 // Deposit is [Bucket.Deposit].
 func (g *Guard) Deposit() {
 	if !g.full.Load() {
