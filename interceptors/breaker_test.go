@@ -418,51 +418,41 @@ func TestPanicLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// TestProbesNeverExceedTheirNumber under real concurrency: whatever the
-// outcomes, cancellations and panics, the calls that run while the breaker is
-// not closed are at most Probes.
+// TestProbesNeverExceedTheirNumber under real concurrency: of many calls that
+// come at once while the breaker is not closed, Probes are let through, and
+// whatever becomes of them, the next round's are as many.
 func TestProbesNeverExceedTheirNumber(t *testing.T) {
-	const probes = 2
-	s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{
-		Probes: probes, Consecutive: 3, OpenFor: ms, MaxOpenFor: 2 * ms,
-	})))
-	var most, inFlight, ran atomic.Int64
-	var open atomic.Bool // once open, the server never answers, so it never closes
-	invoke := func(_ context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
-		if !open.Load() {
-			return status.Error(codes.Unavailable, "")
+	const probes, callers = 2, 16
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Probes: probes})))
+		trip(t, s, 8)
+		ends := []func() error{
+			func() error { panic("beneath") },
+			func() error { return status.Error(codes.NotFound, "") },
+			func() error { return status.Error(codes.Unavailable, "") },
 		}
-		n := inFlight.Add(1)
-		defer inFlight.Add(-1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-		}
-		switch ran.Add(1) % 3 {
-		case 0:
-			panic("beneath")
-		case 1:
-			return status.Error(codes.NotFound, "")
-		}
-		return status.Error(codes.Unavailable, "")
-	}
-	interceptor := s.UnaryClientInterceptor()
-	one := func() error {
-		defer func() { _ = recover() }()
-		return interceptor(context.Background(), method, nil, nil, nil, invoke)
-	}
-	for !errors.Is(one(), interceptors.ErrBreakerOpen) {
-	}
-	open.Store(true)
-	var wg sync.WaitGroup
-	until := time.Now().Add(300 * ms)
-	for range 16 {
-		wg.Go(func() {
-			for time.Now().Before(until) {
-				_ = one()
+		for round := range 30 {
+			time.Sleep(72 * time.Second)
+			var inFlight atomic.Int64
+			release := make(chan struct{})
+			invoke := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+				n := inFlight.Add(1)
+				<-release
+				return ends[(round+int(n))%len(ends)]()
 			}
-		})
-	}
-	wg.Wait()
-	if most.Load() > probes || ran.Load() < 10 {
-		t.Fatalf("%d probes at once, want at most %d, in %d", most.Load(), probes, ran.Load())
-	}
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					defer func() { _ = recover() }()
+					_ = s.UnaryClientInterceptor()(context.Background(), method, nil, nil, nil, invoke)
+				})
+			}
+			synctest.Wait()
+			if n := inFlight.Load(); n != probes {
+				t.Fatalf("round %d: %d probes in flight, want %d", round, n, probes)
+			}
+			close(release)
+			wg.Wait()
+		}
+	})
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 const (
@@ -35,6 +37,9 @@ var mayImport = map[string][]string{
 		module + "internal/breaker", module + "internal/budget", module + "internal/retry",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
+	"metrics": {
+		module + "interceptors", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
+	},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
 }
 
@@ -42,7 +47,7 @@ var mayImport = map[string][]string{
 var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/retry"}
 
 var (
-	impure = []string{"math/rand", "math/rand/v2", "crypto/rand", "context", "os", "net", "runtime"}
+	pure   = []string{"bytes", "cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits", "slices", "strconv", "strings", "time", "sync", "sync/atomic"}
 	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
 )
 
@@ -110,6 +115,10 @@ func (s source) imports(t *testing.T) (paths []string) {
 	return paths
 }
 
+func standard(path string) bool { return !strings.Contains(strings.SplitN(path, "/", 2)[0], ".") }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 func TestImportsPointDown(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range sources(t) {
@@ -119,8 +128,7 @@ func TestImportsPointDown(t *testing.T) {
 		}
 		seen[s.dir] = true
 		for _, p := range s.imports(t) {
-			standard := !strings.Contains(strings.SplitN(p, "/", 2)[0], ".")
-			if !standard && !slices.ContainsFunc(allowed, func(a string) bool {
+			if !standard(p) && !slices.ContainsFunc(allowed, func(a string) bool {
 				return p == a || strings.HasSuffix(a, "/") && strings.HasPrefix(p, a)
 			}) {
 				t.Errorf("%s/%s imports %s: want only %v", s.dir, s.name, p, allowed)
@@ -139,9 +147,14 @@ func TestCoresArePure(t *testing.T) {
 		if !slices.Contains(cores, s.dir) || s.isTest() {
 			continue
 		}
+		for _, i := range s.file.Imports {
+			if i.Name != nil && i.Path.Value == `"time"` {
+				t.Errorf("%s/%s gives time another name, under which nobody looks for its clock", s.dir, s.name)
+			}
+		}
 		for _, p := range s.imports(t) {
-			if slices.Contains(impure, p) {
-				t.Errorf("%s/%s imports %s: time and chance come in as arguments", s.dir, s.name, p)
+			if standard(p) && !slices.Contains(pure, p) {
+				t.Errorf("%s/%s imports %s: a core has no clock, chance, goroutines or I/O; want only %v", s.dir, s.name, p, pure)
 			}
 			if (p == "sync" || p == "sync/atomic") && s.name != "guard.go" {
 				t.Errorf("%s/%s imports %s: only guard.go is for concurrent use", s.dir, s.name, p)
