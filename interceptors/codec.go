@@ -153,7 +153,7 @@ func (c codecV1) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 // codecV0 does the same for the oldest interface.
-type codecV0 struct{ grpc.Codec } //nolint:staticcheck // deprecated, and supported by grpc-go
+type codecV0 struct{ grpc.Codec }
 
 func (c codecV0) Marshal(v any) (mem.BufferSlice, error) {
 	data, err := c.Codec.Marshal(v)

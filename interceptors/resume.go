@@ -62,7 +62,7 @@ func (s *clientStream) resumed(a *streamAttempt, err error) (*streamAttempt, err
 		if !ok {
 			return nil, err
 		}
-		again := false
+		var again bool
 		if again, err = s.retry(a, err, false); !again {
 			return nil, err
 		}

@@ -161,7 +161,7 @@ func (s *clientStream) drives(do func()) {
 // of meanwhile. It returns false if the stream has ended.
 func (s *clientStream) drive(dead *streamAttempt, err error) bool {
 	for {
-		again := false
+		var again bool
 		if again, err = s.retry(dead, err, dead.headers() != nil); !again {
 			s.finish(err)
 			return false
@@ -182,6 +182,10 @@ func (s *clientStream) drive(dead *streamAttempt, err error) bool {
 func (s *clientStream) retry(dead *streamAttempt, err error, committed bool) (bool, error) {
 	c := &s.call
 	again := false
+	s.driving = true
+	for s.replaying { // to the dead one: that ends at once, and must have, before the log goes elsewhere
+		s.changed.Wait()
+	}
 	s.drives(func() {
 		code := codeOf(err)
 		c.end(code, err)
@@ -235,8 +239,13 @@ func (s *clientStream) send(m any) error {
 		var err error
 		s.outside(func() { err = a.SendMsg(m) })
 		encoded, has := a.codec.take()
-		dying := s.driving || s.current != a
-		if err == nil && !dying {
+		// Others may be finding out what became of the attempt. io.EOF alone does
+		// not say: grpc-go's transparent retry can bring a stream back to life
+		// that has returned it, with the message.
+		for s.current == a && !s.done && s.recvTo.Load() != a && (s.driving || s.receiving && err != nil) {
+			s.changed.Wait()
+		}
+		if err == nil && s.current == a && !s.done {
 			s.keep(a, m, encoded, has)
 			return nil
 		}
@@ -246,16 +255,17 @@ func (s *clientStream) send(m any) error {
 		switch {
 		case s.done:
 			return io.EOF
-		case dying: // the next has not got this message
+		case s.current != a: // the next has not got this message
 		case !errors.Is(err, io.EOF): // the caller's own fault; grpc-go has ended the stream
 			s.finish(err)
 			return err
 		case s.recvTo.Load() == a:
 			return io.EOF
-		case s.receiving: // the receiver will find out, and drive
-			s.changed.Wait()
 		default:
 			s.foundDead(a)
+			if s.current == a {
+				return io.EOF
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"errors"
 	"io"
 
 	"google.golang.org/grpc/status"
@@ -40,7 +41,7 @@ func (s *clientStream) conclude(err error) {
 	if s.release != nil {
 		defer s.release()
 	}
-	if s.cut == errPanicked {
+	if errors.Is(s.cut, errPanicked) {
 		defer c.unwind()
 	} else {
 		defer c.close(err, false)

@@ -151,7 +151,7 @@ func (s *clientStream) Trailer() metadata.MD { return s.settled().trailers() }
 // context holds is the attempt's.
 func (s *clientStream) Context() context.Context {
 	if a := s.settled(); a.ClientStream != nil {
-		return a.ClientStream.Context()
+		return a.Context()
 	}
 	return s.call.ctx
 }

@@ -157,7 +157,7 @@ func (l *lane) add(epoch int64) {
 			c.Add(1)
 			return
 		}
-		if int32(uint32(epoch)-uint32(w>>32)) < 0 {
+		if uint32(w) > 0 && int32(uint32(epoch)-uint32(w>>32)) < 0 {
 			return // the clock was read a whole window ago: what is newer stays
 		}
 		if c.CompareAndSwap(w, uint64(uint32(epoch))<<32|1) {
