@@ -30,12 +30,27 @@ type program struct {
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
+	more chan struct{} // closed at the next write; nil: nobody waits
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.more != nil {
+		close(o.more)
+		o.more = nil
+	}
 	return o.text.Write(p)
+}
+
+// next is closed when something is written.
+func (o *output) next() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.more == nil {
+		o.more = make(chan struct{})
+	}
+	return o.more
 }
 
 func (o *output) String() string {
@@ -60,13 +75,17 @@ func start(t *testing.T, args ...string) *program {
 func (p *program) await(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.After(30 * time.Second); ; {
+		more := p.stdout.next()
 		if m := re.FindStringSubmatch(p.stdout.String()); m != nil {
 			return m[len(m)-1]
 		}
+		select {
+		case <-more:
+		case <-deadline:
+			t.Fatalf("no %q in\n%s%s", pattern, &p.stdout, &p.stderr)
+		}
 	}
-	t.Fatalf("no %q in\n%s%s", pattern, &p.stdout, &p.stderr)
-	return ""
 }
 
 func (p *program) exits(t *testing.T, want int) {
