@@ -48,20 +48,6 @@ func (c *actor) options() []string {
 	return []string{fmt.Sprint("options: header ", show(c.header), ", trailer ", show(c.trailer), ", peer ", c.peer.Addr != nil)}
 }
 
-func serverSaw(srv *flakyserver.Server, method string) (all []string) {
-	for i, a := range srv.Attempts(method) {
-		end := a.Code.String()
-		switch {
-		case a.Reset:
-			end = "reset"
-		case a.Code == codes.Canceled || a.Code == codes.DeadlineExceeded:
-			end = "gone" // which of the two is chance: client and server both watch the clock
-		}
-		all = append(all, fmt.Sprintf("attempt %d: previous %d, received %d, %s", i+1, a.Previous, a.Received, end))
-	}
-	return all
-}
-
 // actor does what a row's program says and keeps what it is told.
 type actor struct {
 	t      *testing.T
@@ -71,6 +57,7 @@ type actor struct {
 	watch  *wireWatch
 	ctx    context.Context // of the stream
 	cancel context.CancelFunc
+	expire func()
 	cut    bool // or to be cut by its context
 
 	patience context.Context   // of the test
@@ -83,6 +70,31 @@ type actor struct {
 	header, trailer metadata.MD
 	peer            peer.Peer
 	finished        chan string
+}
+
+// setContext makes the stream's context, which can be cancelled and expire.
+func (c *actor) setContext() {
+	expired := make(chan struct{})
+	c.expire = sync.OnceFunc(func() { close(expired) })
+	context.AfterFunc(c.patience, c.expire)
+	c.ctx, c.cancel = context.WithCancel(expiring{c.patience, expired})
+}
+
+// expiring is a context whose deadline passes when told.
+type expiring struct {
+	context.Context
+	expired chan struct{}
+}
+
+func (c expiring) Done() <-chan struct{} { return c.expired }
+
+func (c expiring) Err() error {
+	select {
+	case <-c.expired:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 const (
@@ -102,7 +114,8 @@ const (
 //	backoff:1              waits until the first backoff has begun, if it is ours
 //	come:2 got:3           waits until the server has seen two attempts begin, has received three messages
 //	goaway stop            the server says GOAWAY, or is closed
-//	cancel deadline:50ms   ends the context; before all of the above, limits it
+//	cancel expire          ends the context, as if by its deadline
+//	deadline:1s            before all of the above: gives it a deadline
 //	abandon                receives no more
 func (c *actor) do(op string) {
 	op, arg, _ := strings.Cut(op, ":")
@@ -139,6 +152,10 @@ func (c *actor) do(op string) {
 	case "cancel":
 		c.cut = true
 		c.cancel()
+		return
+	case "expire":
+		c.cut = true
+		c.expire()
 		return
 	case "abandon":
 		c.stream, c.final = nil, status.FromContextError(context.Canceled).Err()

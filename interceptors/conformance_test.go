@@ -84,7 +84,7 @@ var rules = []rule{
 	{name: "connection going away", kinds: each, script: steps(flakyserver.GoAway()), attempts: 1},
 	{name: "connection going away on a retry", kinds: each, script: steps(fail, flakyserver.GoAway()), attempts: 2},
 	{name: "deadline", kinds: each, script: steps(flakyserver.Hang().AfterReceived(everything)),
-		client: "deadline:150ms send close all", attempts: 1, final: codes.DeadlineExceeded},
+		client: "send close got:1 recv& expire join", attempts: 1, final: codes.DeadlineExceeded},
 
 	{name: "pushback 0", kinds: each, script: steps(fail.Pushback("0")), attempts: 2},
 	{name: "pushback 5", kinds: each, script: steps(fail.Pushback("5"), fail.Pushback("+05")), attempts: 3},
@@ -100,10 +100,10 @@ var rules = []rule{
 	{name: "pushback 50.0", kinds: each, script: steps(late.Pushback("50.0")), attempts: 1, final: codes.Unavailable},
 	{name: "pushback twice", kinds: each, script: steps(late.Pushback("0", "0")), attempts: 1, final: codes.Unavailable},
 	{name: "pushback past the deadline", kinds: each, script: steps(late.Pushback("60000")),
-		client: "deadline:300ms send close all", attempts: 1, final: codes.Unavailable,
+		client: "deadline:1s send close all", attempts: 1, final: codes.Unavailable,
 		differs: noWaiting, ours: "recv: Unavailable scripted; finished: Unavailable scripted", native: "recv: DeadlineExceeded; finished: DeadlineExceeded"},
 	{name: "pushback past 32 bits", kinds: kinds(onBidi), script: steps(late.Pushback("2147483648")),
-		client: "deadline:300ms send close all", attempts: 1, final: codes.Unavailable,
+		client: "deadline:1s send close all", attempts: 1, final: codes.Unavailable,
 		differs: "A6 has it malformed; grpc-go waits for weeks",
 		ours:    "recv: Unavailable scripted; finished: Unavailable scripted", native: "recv: DeadlineExceeded; finished: DeadlineExceeded"},
 	{name: "exhausted resource", kinds: each, script: steps(busy), attempts: 1, final: codes.ResourceExhausted},
@@ -352,7 +352,7 @@ func observe(t *testing.T, kind *streamKind, r rule, retries func(*testing.T, in
 	patience, done := context.WithTimeout(context.Background(), 20*time.Second)
 	defer done()
 	c.patience = patience
-	c.ctx, c.cancel = context.WithCancel(patience)
+	c.setContext()
 	defer func() { c.cancel() }()
 	for _, op := range strings.Fields(program) {
 		c.do(op)
@@ -365,7 +365,9 @@ func observe(t *testing.T, kind *streamKind, r rule, retries func(*testing.T, in
 		c.do("trailer")
 	}
 	finished := []string{<-c.finished}
-	err = srv.Await(patience, func() bool { s := srv.Stats(kind.method); return s.Ended == s.Attempts })
+	err = srv.Await(patience, func() bool {
+		return !slices.ContainsFunc(srv.Attempts(kind.method), func(a flakyserver.Attempt) bool { return !a.Ended })
+	})
 	if err != nil {
 		t.Errorf("attempts have not ended: %v", err)
 	}
@@ -380,4 +382,18 @@ func observe(t *testing.T, kind *streamKind, r rule, retries func(*testing.T, in
 		Options:  append(c.options(), "finished: "+strings.Join(finished, ", ")),
 		Final:    codeOfEnd(c.final),
 	}
+}
+
+func serverSaw(srv *flakyserver.Server, method string) (all []string) {
+	for i, a := range srv.Attempts(method) {
+		end := a.Code.String()
+		switch {
+		case a.Reset:
+			end = "reset"
+		case a.Code == codes.Canceled || a.Code == codes.DeadlineExceeded:
+			end = "gone" // which of the two is chance: client and server both watch the clock
+		}
+		all = append(all, fmt.Sprintf("attempt %d: previous %d, received %d, %s", i+1, a.Previous, a.Received, end))
+	}
+	return all
 }
