@@ -89,6 +89,9 @@ const (
 	// Replayed says that what a stream had sent was sent again to a new
 	// attempt. Attempt, Messages.
 	Replayed
+	// Hedged says what became of a hedge, once for each: Hedge, Attempt, and
+	// Reason if it was suppressed.
+	Hedged
 )
 
 // AttemptKind is what an attempt is made for.
@@ -99,6 +102,7 @@ const (
 	FirstAttempt  AttemptKind = iota // every call has one
 	RetryAttempt                     // another has failed
 	ResumeAttempt                    // continues a stream after messages were delivered; see [Resume]
+	HedgeAttempt                     // another still runs, or has failed; see [Hedge]
 )
 
 // String returns the kind as it is written in metric labels.
@@ -110,6 +114,31 @@ func (k AttemptKind) String() string {
 		return "retry"
 	case ResumeAttempt:
 		return "resume"
+	case HedgeAttempt:
+		return "hedge"
+	}
+	return "invalid"
+}
+
+// HedgeResult is what became of a hedge.
+type HedgeResult uint8
+
+// What can become of a hedge.
+const (
+	HedgeWon        HedgeResult = iota // it answered the call
+	HedgeLost                          // another did, or none
+	HedgeSuppressed                    // it was due and not made; Reason tells why
+)
+
+// String returns the result as it is written in metric labels.
+func (r HedgeResult) String() string {
+	switch r {
+	case HedgeWon:
+		return "won"
+	case HedgeLost:
+		return "lost"
+	case HedgeSuppressed:
+		return "suppressed"
 	}
 	return "invalid"
 }
@@ -127,6 +156,7 @@ type Event struct {
 	Lane        uint32
 	Attempt     int
 	AttemptKind AttemptKind
+	Hedge       HedgeResult
 	Messages    int
 	Code        codes.Code
 	Delay       time.Duration
@@ -141,8 +171,10 @@ type Outcome uint8
 const (
 	SuccessFirst      Outcome = iota // the first attempt succeeded
 	SuccessAfterRetry                // a later one did
+	SuccessHedge                     // a hedge did
 	Failed                           // none did
 	RejectedBreaker                  // the breaker refused it: no attempt was made
+	RejectedLimit                    // the limit did
 	Rescued                          // the fallback answered
 )
 
@@ -153,10 +185,14 @@ func (o Outcome) String() string {
 		return "success_first"
 	case SuccessAfterRetry:
 		return "success_after_retry"
+	case SuccessHedge:
+		return "success_hedge"
 	case Failed:
 		return "failed"
 	case RejectedBreaker:
 		return "rejected_breaker"
+	case RejectedLimit:
+		return "rejected_limit"
 	case Rescued:
 		return "fallback"
 	}
@@ -165,7 +201,7 @@ func (o Outcome) String() string {
 
 // Outcomes lists all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{SuccessFirst, SuccessAfterRetry, Failed, RejectedBreaker, Rescued}
+	return []Outcome{SuccessFirst, SuccessAfterRetry, SuccessHedge, Failed, RejectedBreaker, RejectedLimit, Rescued}
 }
 
 // BreakerState is where a breaker stands; its values are those of the

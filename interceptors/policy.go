@@ -63,12 +63,18 @@ type Retry struct {
 	BufferBytes int
 }
 
-// Hedge starts further attempts while the first still runs. This version does
-// not hedge: New reports a fault if MaxAttempts is above 1.
+// Hedge starts further attempts while the first still runs.
 type Hedge struct {
 	MaxAttempts int            // 0 or 1: off
 	Delay       time.Duration  // between one start and the next
 	NonFatal    astracodes.Set // codes that start the next attempt instead of ending the call
+}
+
+func (h Hedge) on() bool { return h.MaxAttempts > 1 }
+
+// on reports whether anything asks for a second attempt.
+func (r Retry) on() bool {
+	return r.MaxAttempts > 1 || r.Backoff != (jitter.Backoff{}) || r.Codes != 0 || len(r.PerCode) > 0
 }
 
 // Breaker refuses calls to a method of a target that fails, so that a dead
@@ -134,8 +140,7 @@ type Budget struct {
 	Burst float64
 }
 
-// Limit bounds calls in flight and their rate. This version does not limit:
-// New reports a fault if a field is set.
+// Limit bounds calls in flight and their rate.
 type Limit struct {
 	MaxConcurrent int           // calls in flight; 0: no limit
 	MaxQueue      int           // calls waiting for a place

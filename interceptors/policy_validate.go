@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -14,15 +15,38 @@ import (
 	"github.com/astra-grpc/astra/jitter"
 )
 
-// faults collects what is wrong with a policy, each fault with its field's
-// path, value and allowed range.
+// Fault is something wrong with a policy. [New], [Suite.Reload] and
+// [Policy.Validate] join one for each; errors.As finds them.
+type Fault struct {
+	Policy  string // whose: "policy /pkg.Service/*"; "" if that is known
+	Field   string // its path: "Retry.MaxAttempts", "Retry.PerCode[NOT_FOUND].Base"
+	Problem string // its value and the allowed range
+}
+
+func (f *Fault) Error() string {
+	if f.Policy == "" {
+		return f.Field + ": " + f.Problem
+	}
+	return f.Policy + ": " + f.Field + ": " + f.Problem
+}
+
+// Validate returns every fault of the policy, each a [*Fault], joined; nil if
+// there is none.
+func (p Policy) Validate() error { return errors.Join(p.validate("")...) }
+
+// faults collects what is wrong with a part of a policy.
 type faults struct {
-	path string // of the struct being checked: "policy /pkg.Service/*: Retry."
-	errs []error
+	policy string
+	path   string // of the struct being checked: "Retry."
+	errs   []error
 }
 
 func (f *faults) add(field string, value any, want string) {
-	f.errs = append(f.errs, fmt.Errorf("%s%s: %v is out of range: want %s", f.path, field, value, want))
+	f.say(field, fmt.Sprintf("%v is out of range: want %s", value, want))
+}
+
+func (f *faults) say(field, problem string) {
+	f.errs = append(f.errs, &Fault{f.policy, f.path + field, problem})
 }
 
 // validate returns every fault of the policy. Name tells which policy it is:
@@ -34,13 +58,13 @@ func (p Policy) validate(name string) []error {
 		check func(*faults)
 	}{
 		{"Retry.", p.Retry.validate},
-		{"Hedge.", p.Hedge.validate},
+		{"Hedge.", p.validateHedge},
 		{"Breaker.", p.Breaker.validate},
 		{"Budget.", p.Budget.validate},
 		{"Limit.", p.Limit.validate},
 		{"", p.validateTimeouts},
 	} {
-		f := faults{path: name + ": " + section.name}
+		f := faults{policy: name, path: section.name}
 		section.check(&f)
 		errs = append(errs, f.errs...)
 	}
@@ -84,20 +108,24 @@ func (r Retry) validate(f *faults) {
 func (r Retry) validateBackoff(f *faults, field string, b jitter.Backoff) {
 	if err := b.Validate(); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			f.errs = append(f.errs, fmt.Errorf("%s%s.%s", f.path, field, strings.TrimSuffix(line, "\n")))
+			own, problem, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+			f.say(field+"."+own, problem)
 		}
 	}
 }
 
-func (h Hedge) validate(f *faults) {
-	if h.MaxAttempts != 0 && h.MaxAttempts != 1 {
-		f.add("MaxAttempts", h.MaxAttempts, "0 or 1, off: this version does not hedge")
+// maxHedgeAttempts bounds what one call may have in flight.
+const maxHedgeAttempts = 10
+
+func (p Policy) validateHedge(f *faults) {
+	h := p.Hedge
+	countUpTo(f, "MaxAttempts", h.MaxAttempts, maxHedgeAttempts)
+	if h.on() && p.Retry.on() {
+		f.add("MaxAttempts", h.MaxAttempts, "0 or 1 beside a Retry that is set: a call is hedged or retried, not both")
 	}
-	if h.Delay != 0 {
-		f.add("Delay", h.Delay, "0: this version does not hedge")
-	}
-	if h.NonFatal != 0 {
-		f.add("NonFatal", h.NonFatal, "none: this version does not hedge")
+	durationRange(f, "Delay", h.Delay, 1, math.MaxInt64)
+	if h.NonFatal.Validate() != nil {
+		f.add("NonFatal", fmt.Sprintf("%#x", uint32(h.NonFatal)), "only bits of the 17 codes, as codes.Of makes them")
 	}
 }
 
@@ -132,21 +160,11 @@ func (b Budget) validate(f *faults) {
 }
 
 func (l Limit) validate(f *faults) {
-	for _, field := range []struct {
-		name  string
-		value any
-		set   bool
-	}{
-		{"MaxConcurrent", l.MaxConcurrent, l.MaxConcurrent != 0},
-		{"MaxQueue", l.MaxQueue, l.MaxQueue != 0},
-		{"MaxWait", l.MaxWait, l.MaxWait != 0},
-		{"Rate", l.Rate, l.Rate != 0},
-		{"Burst", l.Burst, l.Burst != 0},
-	} {
-		if field.set {
-			f.add(field.name, field.value, "0: this version does not limit")
-		}
-	}
+	countUpTo(f, "MaxConcurrent", l.MaxConcurrent, 1e6)
+	countUpTo(f, "MaxQueue", l.MaxQueue, 1e6)
+	durationRange(f, "MaxWait", l.MaxWait, 1, math.MaxInt64)
+	shareUpTo(f, "Rate", l.Rate, 1e9)
+	countUpTo(f, "Burst", l.Burst, 1e6)
 }
 
 // The helpers below let zero pass, which stands for the default.

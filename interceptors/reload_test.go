@@ -2,8 +2,10 @@ package interceptors_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -185,4 +187,40 @@ func TestClose(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// notices keeps what a suite tells of itself.
+type notices struct{ got []interceptors.Notice }
+
+func (n *notices) Method(interceptors.Endpoint) interceptors.Recorder { return nil }
+func (n *notices) Notice(got interceptors.Notice)                     { n.got = append(n.got, got) }
+
+func TestRevision(t *testing.T) {
+	var told notices
+	s := newSuite(t, interceptors.WithObserver(&told))
+	if r := s.Revision(); r.Generation != 1 || r.Err != nil || r.Since.IsZero() {
+		t.Fatalf("%+v after New, want the first generation", r)
+	}
+	bad := interceptors.WithPolicy(interceptors.Policy{Timeout: -1})
+	if err := s.Reload(bad); err == nil || s.Revision().Err != err || s.Revision().Generation != 1 || s.Revision().ErrAt.IsZero() {
+		t.Fatalf("%+v after a faulty Reload, want the first generation and %v", s.Revision(), err)
+	}
+	if err := s.Reload(); err != nil || s.Revision().Err != nil || s.Revision().Generation != 2 {
+		t.Fatalf("%+v, %v after a Reload, want the second generation and no fault", s.Revision(), err)
+	}
+	unreadable := errors.New("no such file")
+	s.ReloadFailed(unreadable)
+	if r := s.Revision(); r.Err != unreadable || r.Generation != 2 {
+		t.Fatalf("%+v, want the second generation and %v", r, unreadable)
+	}
+	var results []string
+	for _, n := range told.got {
+		results = append(results, n.Result)
+		if n.Kind != interceptors.Reloaded || (n.Err == nil) != (n.Result == "success") {
+			t.Errorf("told %+v", n)
+		}
+	}
+	if !slices.Equal(results, []string{"failed", "success", "failed"}) {
+		t.Errorf("told %v", results)
+	}
 }

@@ -3,14 +3,12 @@ package interceptors
 import (
 	"errors"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 
-	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 )
 
@@ -30,6 +28,7 @@ type Suite struct {
 
 	mu        sync.Mutex // guards what follows, and the replacing of table
 	closed    bool
+	revision  Revision
 	policies  patternTable[*compiled]
 	fallbacks patternTable[Fallback]
 	resumes   patternTable[Resume]
@@ -45,19 +44,6 @@ type budgetKey struct {
 	target string
 	config budget.Config
 }
-
-const (
-	// maxPlans bounds the pairs of target and method that state is kept for.
-	maxPlans = 4096
-	// idleAfter is how long a pair must have been without a call to be
-	// forgotten.
-	idleAfter = 10 * time.Minute
-	// overflow is the target and method of all pairs past maxPlans.
-	overflow = "other"
-)
-
-// nobody is told what happens after Close, or past maxPlans.
-var nobody recorders
 
 // New returns a suite. Without options every method has the default [Policy].
 // The error joins every fault of every option, each naming field, value and
@@ -80,6 +66,7 @@ func New(opts ...Option) (*Suite, error) {
 		s.watchers = append(s.watchers, newWatcher(s, o))
 	}
 	s.table.Store(newTable(nil))
+	s.reloaded()
 	return s, nil
 }
 
@@ -127,21 +114,25 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // options are faults here. The state of breakers, budgets and metrics stays
 // too: an open breaker stays open for the time it has, under the new
 // thresholds. Calls that run end under the policy they began with. If there
-// are faults, they are returned, joined, and nothing changes.
+// are faults, they are returned, joined, and nothing changes but
+// [Suite.Revision].
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
 	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || set.logger != nil {
 		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes and the logger are given to New"))
 	}
 	if err := set.err(); err != nil {
+		s.ReloadFailed(err)
 		return err
 	}
 	policies := compileAll(set.policies)
 
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.policies = policies
+	s.reloaded()
 	s.rebuild()
+	s.mu.Unlock()
+	s.notify(Notice{Kind: Reloaded, Result: "success"})
 	return nil
 }
 
@@ -167,200 +158,6 @@ func (s *Suite) Close() error {
 		w.close()
 	}
 	return nil
-}
-
-// rebuild makes the plans anew, around the state they have.
-func (s *Suite) rebuild() {
-	now := s.now()
-	old := s.budgets
-	s.budgets = make(map[budgetKey]*budget.Guard)
-	for k, g := range old {
-		if k.target == overflow {
-			s.budgets[k] = g
-		}
-	}
-	for k, p := range s.plans {
-		next := s.newPlan(now, p.endpoint, old)
-		next.marks.Store(p.marks.Load())
-		s.plans[k] = next
-	}
-	s.table.Store(newTable(s.plans))
-}
-
-// planOf returns the plan of a call, and whether it is to be looked at when the
-// call is over.
-func (s *Suite) planOf(cc *grpc.ClientConn, method string, l *layers) (p *plan, fresh bool) {
-	var target string
-	if cc != nil {
-		target = cc.Target()
-	}
-	p = s.plan(target, method)
-	want := uint32(markUsed)
-	if l != nil {
-		want = markAll
-	}
-	if fresh = p.marks.Load()&want != want; fresh {
-		p.marks.Or(markUsed)
-	}
-	return p, fresh
-}
-
-// plan returns what a call needs. The first call of a method on a target makes
-// it; later ones read it without a lock.
-func (s *Suite) plan(target, method string) *plan {
-	if p := s.table.Load().find(target, method); p != nil {
-		return p
-	}
-	p, full := s.makePlan(key{target, method})
-	if full && s.full.CompareAndSwap(false, true) {
-		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without a breaker, and are observed as one",
-			"kept", maxPlans, "method", method, "target", target)
-	}
-	return p
-}
-
-// makePlan makes a plan and keeps it, unless there are too many.
-func (s *Suite) makePlan(k key) (p *plan, full bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.plans[k]; p != nil {
-		return p, false
-	}
-	now := s.now()
-	if now-s.swept >= idleAfter {
-		s.sweep(now)
-	}
-	if len(s.plans) >= maxPlans {
-		return s.overflowPlan(now, k), true
-	}
-	p = s.newPlan(now, s.newEndpoint(k), nil)
-	p.marks.Store(markUsed)
-	s.plans[k] = p
-
-	t := s.table.Load()
-	next := &table{maps.Clone(t.methods)}
-	if m := next.methods[k.method]; m != nil {
-		next.methods[k.method] = &perMethod{m.target, m.plan, maps.Clone(m.more)}
-	}
-	next.add(k, p)
-	s.table.Store(next)
-	return p, false
-}
-
-func (s *Suite) newEndpoint(k key) *endpoint {
-	e := &endpoint{target: k.target, method: k.method}
-	if !s.closed {
-		for _, w := range s.watchers {
-			e.watchedBy.add(w.recorder(Endpoint{s, e}))
-		}
-	}
-	return e
-}
-
-// overflowPlan is the plan of a pair that nothing is kept for: its method's
-// policy and fallback, and one budget and one endpoint for all of these.
-func (s *Suite) overflowPlan(now time.Duration, k key) *plan {
-	if s.others == nil {
-		s.others = s.newEndpoint(key{overflow, overflow})
-	}
-	p := &plan{
-		endpoint: &endpoint{target: k.target, method: k.method},
-		tells:    &nobody,
-		policy:   s.policy(k.method),
-		budget:   s.budget(now, &endpoint{target: overflow}, s.policy(k.method), nil),
-	}
-	if !s.closed {
-		p.tells = &s.others.watchedBy
-		p.fallback, _ = s.fallbacks.lookup(k.method)
-		p.resume, _ = s.resumes.lookup(k.method)
-	}
-	return p
-}
-
-// sweep forgets the plans that no call has used since the last sweep.
-func (s *Suite) sweep(now time.Duration) {
-	s.swept = now
-	idle := false
-	inUse := make(map[budgetKey]*budget.Guard)
-	for k, g := range s.budgets {
-		if k.target == overflow {
-			inUse[k] = g
-		}
-	}
-	for k, p := range s.plans {
-		if p.marks.And(^uint32(markUsed))&markUsed != 0 {
-			if p.budget != nil {
-				inUse[budgetKey{k.target, p.policy.budget}] = p.budget
-			}
-			continue
-		}
-		idle = true
-		delete(s.plans, k)
-		p.evict()
-	}
-	if idle {
-		s.budgets = inUse
-		s.table.Store(newTable(s.plans))
-	}
-}
-
-func (s *Suite) policy(method string) *compiled {
-	c, _ := s.policies.lookup(method)
-	return c
-}
-
-// newPlan joins an endpoint's living state and today's policy. Budgets that
-// are not in s.budgets yet start from what the endpoint's had, or from one of
-// old.
-func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
-	c := s.policy(e.method)
-	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old)}
-	e.liveBudget.Store(p.budget)
-	if s.closed {
-		e.liveBreaker.Store(nil)
-		return p
-	}
-	p.fallback, _ = s.fallbacks.lookup(e.method)
-	p.resume, _ = s.resumes.lookup(e.method)
-	p.tells = &e.watchedBy
-	if c.breakerOff {
-		e.liveBreaker.Store(nil)
-		return p
-	}
-	if e.kept == nil {
-		e.kept = breaker.NewGuard(c.breaker)
-	} else {
-		e.kept.Reconfigure(now, c.breaker)
-	}
-	p.breaker = e.kept
-	e.liveBreaker.Store(p.breaker)
-	return p
-}
-
-// budget returns the budget of an endpoint under a policy. One that the policy
-// turns off is kept for the day it is turned on again. Where budgets become one,
-// it holds the least of them; where one becomes several, each what it held.
-func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budgetKey]*budget.Guard) *budget.Guard {
-	if c.budgetOff {
-		return nil
-	}
-	k := budgetKey{e.target, c.budget}
-	had := e.keptBudget
-	g := s.budgets[k]
-	if g == nil {
-		g = old[k]
-	}
-	switch {
-	case g == nil && had == nil:
-		g = budget.NewGuard(now, c.budget)
-	case g == nil:
-		g = had.Successor(now, c.budget)
-	case had != nil && had != g:
-		g.AtMost(now, had.Level(now))
-	}
-	s.budgets[k] = g
-	e.keptBudget = g
-	return g
 }
 
 // now is the time as the cores count it.

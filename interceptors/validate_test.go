@@ -31,13 +31,13 @@ func faultyEverywhere() interceptors.Policy {
 			PerCode:     map[codes.Code]jitter.Backoff{codes.NotFound: {Max: -1}},
 			BufferBytes: -1,
 		},
-		Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: 1, NonFatal: astracodes.Retryable},
+		Hedge: interceptors.Hedge{MaxAttempts: 11, Delay: -1, NonFatal: 1 << 20},
 		Breaker: interceptors.Breaker{
 			FailureRate: 1.5, MinCalls: -1, Window: time.Millisecond, Consecutive: -1, SlowCall: -1, SlowRate: math.NaN(),
 			OpenFor: time.Nanosecond, MaxOpenFor: -1, Probes: 1001, Failures: 1 << 20,
 		},
 		Budget:         interceptors.Budget{Ratio: -0.1, MinPerSecond: math.Inf(1), Burst: 0.5},
-		Limit:          interceptors.Limit{MaxConcurrent: 1, MaxQueue: 1, MaxWait: 1, Rate: 1, Burst: 1},
+		Limit:          interceptors.Limit{MaxConcurrent: -1, MaxQueue: -1, MaxWait: -1, Rate: -1, Burst: -1},
 		Timeout:        -1,
 		AttemptTimeout: -1,
 	}
@@ -62,9 +62,10 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Retry.PerCode[NOT_FOUND]:",
 		"policy /a.B/*: Retry.PerCode[NOT_FOUND].Max: -1ns",
 		"policy /a.B/*: Retry.BufferBytes: -1",
-		"policy /a.B/*: Hedge.MaxAttempts: 2",
-		"policy /a.B/*: Hedge.Delay: 1ns",
-		"policy /a.B/*: Hedge.NonFatal: DEADLINE_EXCEEDED,UNAVAILABLE",
+		"policy /a.B/*: Hedge.MaxAttempts: 11 is out of range: want from 1 to 10",
+		"policy /a.B/*: Hedge.MaxAttempts: 11 is out of range: want 0 or 1 beside a Retry that is set",
+		"policy /a.B/*: Hedge.Delay: -1ns",
+		"policy /a.B/*: Hedge.NonFatal: 0x100000",
 		"policy /a.B/*: Breaker.FailureRate: 1.5 is out of range: want above 0, up to 1",
 		"policy /a.B/*: Breaker.MinCalls: -1",
 		"policy /a.B/*: Breaker.Window: 1ms is out of range: want from 10ms to 1h0m0s",
@@ -78,11 +79,11 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Budget.Ratio: -0.1",
 		"policy /a.B/*: Budget.MinPerSecond: +Inf",
 		"policy /a.B/*: Budget.Burst: 0.5",
-		"policy /a.B/*: Limit.MaxConcurrent: 1",
-		"policy /a.B/*: Limit.MaxQueue: 1",
-		"policy /a.B/*: Limit.MaxWait: 1ns",
-		"policy /a.B/*: Limit.Rate: 1",
-		"policy /a.B/*: Limit.Burst: 1",
+		"policy /a.B/*: Limit.MaxConcurrent: -1",
+		"policy /a.B/*: Limit.MaxQueue: -1",
+		"policy /a.B/*: Limit.MaxWait: -1ns",
+		"policy /a.B/*: Limit.Rate: -1",
+		"policy /a.B/*: Limit.Burst: -1",
 		"policy /a.B/*: Timeout: -1ns",
 		"policy /a.B/*: AttemptTimeout: -1ns",
 		`policy: pattern "a.B/C" is not one`,
@@ -94,8 +95,8 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	} {
 		wantFault(t, err, part)
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 37 {
-		t.Errorf("want 37 faults joined, each its own error:\n%v", err)
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 38 {
+		t.Errorf("want 38 faults joined, each its own error:\n%v", err)
 	}
 }
 

@@ -18,6 +18,7 @@
 //	astra_retry_budget_tokens        target
 //	astra_breaker_state              function, target
 //	astra_breaker_transitions_total  function, target, from, to, reason
+//	astra_config_reloads_total       result (success, failed)
 //
 // function is the full method name, "/helloworld.Greeter/SayHello". Attempts
 // divided by calls is the load that retries add:
@@ -71,6 +72,7 @@ type Metrics struct {
 	exhaustions *prometheus.CounterVec
 	suppressed  *prometheus.CounterVec
 	transitions *prometheus.CounterVec
+	reloads     *prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 
 	// What Collect computes. The first three have the identity of a vector above.
@@ -85,6 +87,7 @@ type Metrics struct {
 var (
 	_ prometheus.Collector        = (*Metrics)(nil)
 	_ interceptors.InlineObserver = (*Metrics)(nil)
+	_ interceptors.SuiteObserver  = (*Metrics)(nil)
 )
 
 // New returns a Metrics, to be registered and to be given to suites.
@@ -102,6 +105,7 @@ func New(opts ...Option) *Metrics {
 		exhaustions: exhaustionsTotal.counters(l),
 		suppressed:  suppressedTotal.counters(l),
 		transitions: breakerTransitionsTotal.counters(l),
+		reloads:     configReloadsTotal.counters(l),
 		delays:      delaysSeconds.histograms(l, delayBuckets),
 
 		attemptsDesc: attemptsTotal.desc(l),
@@ -119,6 +123,13 @@ func New(opts ...Option) *Metrics {
 
 // Inline implements [interceptors.InlineObserver].
 func (m *Metrics) Inline() {}
+
+// Notice implements [interceptors.SuiteObserver].
+func (m *Metrics) Notice(n interceptors.Notice) {
+	if n.Kind == interceptors.Reloaded {
+		m.reloads.WithLabelValues(n.Result).Inc()
+	}
+}
 
 // Method implements [interceptors.Observer]. It resolves what can be resolved
 // once for all calls of the method.
@@ -150,7 +161,7 @@ func label[V any](known map[string]V, name string, limit int) string {
 }
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	return []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.exhaustions, m.suppressed, m.transitions, m.delays}
+	return []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.exhaustions, m.suppressed, m.transitions, m.reloads, m.delays}
 }
 
 // Describe implements [prometheus.Collector].

@@ -14,6 +14,7 @@ const (
 	labelKind     = "kind"
 	labelFrom     = "from"
 	labelTo       = "to"
+	labelResult   = "result"
 	labelTraceID  = "trace_id" // of exemplars
 )
 
@@ -88,6 +89,11 @@ var (
 		"astra_breaker_transitions_total",
 		"Changes of the circuit breaker's state, by reason.",
 		[]string{labelFunction, labelTarget, labelFrom, labelTo, labelReason},
+	}
+	configReloadsTotal = family{
+		"astra_config_reloads_total",
+		"Replacements of a suite's policies, tried.",
+		[]string{labelResult},
 	}
 )
 

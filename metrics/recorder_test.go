@@ -283,3 +283,15 @@ func BenchmarkRecorderSuccess(b *testing.B) {
 		})
 	})
 }
+
+func TestReloadsAreCounted(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	c := newClient(t, m)
+	for _, timeout := range []time.Duration{1, -1, 2} {
+		_ = c.Reload(interceptors.WithPolicy(interceptors.Policy{Timeout: timeout}))
+	}
+	if got := values(t, reg, "astra_config_reloads_total"); got["success"] != 2 || got["failed"] != 1 {
+		t.Errorf("counted %v, want 2 that succeeded and 1 that failed", got)
+	}
+}

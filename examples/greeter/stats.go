@@ -31,14 +31,14 @@ func (c *counts) add(o counts) {
 
 // goodput is the number of calls that the server itself answered.
 func (c *counts) goodput() int {
-	return c.outcomes[interceptors.SuccessFirst] + c.outcomes[interceptors.SuccessAfterRetry]
+	return c.outcomes[interceptors.SuccessFirst] + c.outcomes[interceptors.SuccessAfterRetry] + c.outcomes[interceptors.SuccessHedge]
 }
 
 func (c *counts) cached() int { return c.outcomes[interceptors.Rescued] }
 
 // failed is the number of calls whose callers saw an error.
 func (c *counts) failed() int {
-	return c.outcomes[interceptors.Failed] + c.outcomes[interceptors.RejectedBreaker]
+	return c.outcomes[interceptors.Failed] + c.outcomes[interceptors.RejectedBreaker] + c.outcomes[interceptors.RejectedLimit]
 }
 
 // tally is what happened in an act.

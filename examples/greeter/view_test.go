@@ -22,7 +22,7 @@ var escapes = regexp.MustCompile(`\x1b\[[?0-9;]*[a-zA-Z]`)
 
 // glimpseOf is a moment as full as can be.
 func glimpseOf(act string) glimpse {
-	n := counts{calls: 50, attempts: 1500, outcomes: [...]int{10, 20, 5, 5, 10}}
+	n := counts{calls: 50, attempts: 1500, outcomes: [...]int{10, 20, 0, 5, 5, 0, 10}}
 	g := glimpse{at: 12 * time.Second, act: act, last: n, breaker: "half-open", tokens: 4.2}
 	for i := range 2 * sparkCells {
 		g.slots = append(g.slots, counts{calls: 12, attempts: i % 30})

@@ -1,0 +1,140 @@
+package interceptors
+
+import (
+	"maps"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/astra-grpc/astra/internal/budget"
+)
+
+const (
+	// maxPlans bounds the pairs of target and method that state is kept for.
+	maxPlans = 4096
+	// idleAfter is how long a pair must have been without a call to be
+	// forgotten.
+	idleAfter = 10 * time.Minute
+	// overflow is the target and method of all pairs past maxPlans.
+	overflow = "other"
+)
+
+// nobody is told what happens after Close, or past maxPlans.
+var nobody recorders
+
+// planOf returns the plan of a call, and whether it is to be looked at when the
+// call is over.
+func (s *Suite) planOf(cc *grpc.ClientConn, method string, l *layers) (p *plan, fresh bool) {
+	var target string
+	if cc != nil {
+		target = cc.Target()
+	}
+	p = s.plan(target, method)
+	want := uint32(markUsed)
+	if l != nil {
+		want = markAll
+	}
+	if fresh = p.marks.Load()&want != want; fresh {
+		p.marks.Or(markUsed)
+	}
+	return p, fresh
+}
+
+// plan returns what a call needs. The first call of a method on a target makes
+// it; later ones read it without a lock.
+func (s *Suite) plan(target, method string) *plan {
+	if p := s.table.Load().find(target, method); p != nil {
+		return p
+	}
+	p, full := s.makePlan(key{target, method})
+	if full && s.full.CompareAndSwap(false, true) {
+		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without a breaker, and are observed as one",
+			"kept", maxPlans, "method", method, "target", target)
+	}
+	return p
+}
+
+// makePlan makes a plan and keeps it, unless there are too many.
+func (s *Suite) makePlan(k key) (p *plan, full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.plans[k]; p != nil {
+		return p, false
+	}
+	now := s.now()
+	if now-s.swept >= idleAfter {
+		s.sweep(now)
+	}
+	if len(s.plans) >= maxPlans {
+		return s.overflowPlan(now, k), true
+	}
+	p = s.newPlan(now, s.newEndpoint(k), nil)
+	p.marks.Store(markUsed)
+	s.plans[k] = p
+
+	t := s.table.Load()
+	next := &table{maps.Clone(t.methods)}
+	if m := next.methods[k.method]; m != nil {
+		next.methods[k.method] = &perMethod{m.target, m.plan, maps.Clone(m.more)}
+	}
+	next.add(k, p)
+	s.table.Store(next)
+	return p, false
+}
+
+func (s *Suite) newEndpoint(k key) *endpoint {
+	e := &endpoint{target: k.target, method: k.method}
+	if !s.closed {
+		for _, w := range s.watchers {
+			e.watchedBy.add(w.recorder(Endpoint{s, e}))
+		}
+	}
+	return e
+}
+
+// overflowPlan is the plan of a pair that nothing is kept for: its method's
+// policy and fallback, and one budget and one endpoint for all of these.
+func (s *Suite) overflowPlan(now time.Duration, k key) *plan {
+	if s.others == nil {
+		s.others = s.newEndpoint(key{overflow, overflow})
+	}
+	p := &plan{
+		endpoint: &endpoint{target: k.target, method: k.method},
+		tells:    &nobody,
+		policy:   s.policy(k.method),
+		budget:   s.budget(now, &endpoint{target: overflow}, s.policy(k.method), nil),
+	}
+	if !s.closed {
+		p.tells = &s.others.watchedBy
+		p.fallback, _ = s.fallbacks.lookup(k.method)
+		p.resume, _ = s.resumes.lookup(k.method)
+	}
+	return p
+}
+
+// sweep forgets the plans that no call has used since the last sweep.
+func (s *Suite) sweep(now time.Duration) {
+	s.swept = now
+	idle := false
+	inUse := make(map[budgetKey]*budget.Guard)
+	for k, g := range s.budgets {
+		if k.target == overflow {
+			inUse[k] = g
+		}
+	}
+	for k, p := range s.plans {
+		if p.marks.And(^uint32(markUsed))&markUsed != 0 {
+			if p.budget != nil {
+				inUse[budgetKey{k.target, p.policy.budget}] = p.budget
+			}
+			continue
+		}
+		idle = true
+		delete(s.plans, k)
+		p.evict()
+	}
+	if idle {
+		s.budgets = inUse
+		s.table.Store(newTable(s.plans))
+	}
+}
