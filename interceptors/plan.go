@@ -48,6 +48,7 @@ func compile(p Policy) *compiled {
 			Consecutive: b.Consecutive,
 			OpenFor:     b.OpenFor,
 			MaxOpenFor:  b.MaxOpenFor,
+			ProbeShare:  b.ProbeShare,
 			Probes:      b.Probes,
 			ProbeTTL:    max(minProbeTTL, p.Timeout),
 		},
