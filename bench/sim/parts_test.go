@@ -221,7 +221,7 @@ func TestLoops(t *testing.T) {
 // TestPeerFuse: open for its time, one call through, late results unheard.
 func TestPeerFuse(t *testing.T) {
 	const s = time.Second
-	f := peerBreaker(inRow(2), doubling(s, 3*s, 0))()
+	f := peerBreaker(inRow(2), doubling(3*s, 0))()
 	admit := func(now time.Duration, want bool) ticket {
 		t.Helper()
 		ticket, ok := f.admit(now, 0)
@@ -248,7 +248,7 @@ func TestPeerFuse(t *testing.T) {
 	}
 	f.settle(12*s, admit(12*s, true), false, 0)
 	admit(12*s, true)
-	if got := doubling(s, time.Minute, 0.5)(3, 0.5); got != 6*s {
+	if got := doubling(time.Minute, 0.5)(3, 0.5); got != 6*s {
 		t.Errorf("8 s less a quarter: %v", got)
 	}
 }
