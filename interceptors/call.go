@@ -32,18 +32,17 @@ type call struct {
 	lane   uint32
 
 	loop     retry.Loop
-	kind     AttemptKind // of the last attempt
+	kind     AttemptKind // of the last attempt begun; in the end, of the one that is the call's outcome
 	token    breaker.Token
-	admitted bool            // token is to be settled
-	funded   bool            // a budget token is held for an attempt not made yet
-	pausing  bool            // a backoff has begun and not ended
-	running  context.Context // of the attempt that has begun and not ended; nil: none
-	owed     bool            // those told in one word have not been told of the attempt yet
-	closed   bool            // CallEnd has been told
+	admitted bool    // token is to be settled
+	funded   bool    // a budget token is held for an attempt not made yet
+	pausing  bool    // a backoff has begun and not ended
+	running  attempt // that has begun and not ended, of those made in turn
+	owed     bool    // those told in one word have not been told of the attempt yet
+	closed   bool    // CallEnd has been told
 
-	untimed   bool          // a stream: how long it lives says nothing about the server
-	began     time.Duration // the running attempt, if slow calls count
-	slow      bool          // the last attempt was
+	untimed   bool // a stream: how long it lives says nothing about the server
+	slow      bool // the last attempt was
 	exhausted bool
 	refused   bool
 	code      codes.Code    // of the last attempt
@@ -78,39 +77,68 @@ func (c *call) breaker() *breaker.Guard {
 	return c.plan.breaker
 }
 
-// begin starts an attempt and returns its context. It derives from the call's,
-// never from another attempt's. limit applies an AttemptTimeout, if there is
-// one. cancel, which may be nil, must be called when the attempt is over.
-func (c *call) begin(limit func(context.Context, time.Duration) (context.Context, context.CancelFunc)) (ctx context.Context, cancel context.CancelFunc) {
-	c.loop.Attempts++
-	if c.policy.slowCall > 0 {
-		c.began = c.suite.now()
-	}
-	ctx = c.ctx
-	if n := c.loop.Attempts; n > 1 {
-		ctx = metadata.AppendToOutgoingContext(ctx, attemptsKey, strconv.Itoa(n-1))
-	}
-	if d := c.policy.attemptTimeout; d > 0 {
-		ctx, cancel = limit(ctx, d)
-	}
-	c.running = c.start(ctx, AttemptStart)
-	return c.running, cancel
+// attempt is one that has begun and not ended.
+type attempt struct {
+	ctx    context.Context // nil: there is none
+	number int
+	kind   AttemptKind
+	began  time.Duration // if it matters
 }
 
-// end closes the books of the running attempt.
+// begin starts an attempt and returns its context. cancel, which may be nil,
+// must be called when the attempt is over.
+func (c *call) begin(limit limit) (ctx context.Context, cancel context.CancelFunc) {
+	if c.policy.attemptTimeout == 0 {
+		limit = nil
+	}
+	c.running, cancel = c.launch(limit)
+	return c.running.ctx, cancel
+}
+
+// end closes the books of the attempt that begin started.
 func (c *call) end(code codes.Code, err error) {
-	ctx := c.running
-	c.running = nil
+	a := c.running
+	c.running = attempt{}
+	c.ended(a, code, err)
+}
+
+// limit applies an AttemptTimeout to a context.
+type limit func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
+
+// launch starts an attempt. Its context derives from the call's, never from
+// another attempt's.
+func (c *call) launch(limit limit) (a attempt, cancel context.CancelFunc) {
+	c.loop.Attempts++
+	a = attempt{ctx: c.ctx, number: c.loop.Attempts, kind: c.kind}
+	if c.policy.slowCall > 0 || c.policy.hedges() {
+		a.began = c.suite.now()
+	}
+	if a.number > 1 {
+		a.ctx = metadata.AppendToOutgoingContext(a.ctx, attemptsKey, strconv.Itoa(a.number-1))
+	}
+	if limit != nil {
+		a.ctx, cancel = limit(a.ctx, c.policy.attemptTimeout)
+	}
+	a.ctx = c.start(a.ctx, AttemptStart)
+	return a, cancel
+}
+
+// ended closes the books of an attempt whose end is the call's, or was to be.
+func (c *call) ended(a attempt, code codes.Code, err error) {
 	c.code = code
 	if c.policy.slowCall > 0 && !c.untimed {
-		c.slow = c.suite.now()-c.began >= c.policy.slowCall
+		c.slow = c.suite.now()-a.began >= c.policy.slowCall
 	}
 	to := c.plan.tells.all
 	if c.owed = err == nil && c.loop.Attempts == 1; c.owed {
 		to = c.plan.tells.verbose
 	}
+	c.tellEnd(to, a, code, err)
+}
+
+func (c *call) tellEnd(to []*recorder, a attempt, code codes.Code, err error) {
 	if len(to) > 0 {
-		c.tell(to, ctx, Event{Kind: AttemptEnd, Attempt: c.loop.Attempts, AttemptKind: c.kind, Code: code, Err: err})
+		c.tell(to, a.ctx, Event{Kind: AttemptEnd, Attempt: a.number, AttemptKind: a.kind, Code: code, Err: err})
 	}
 }
 
@@ -267,7 +295,9 @@ func (c *call) close(err error, rescued bool) {
 		e.Outcome = RejectedBreaker
 	case err != nil:
 		e.Outcome = Failed
-	case c.loop.Attempts > 1:
+	case c.kind == HedgeAttempt:
+		e.Outcome = SuccessHedge
+	case c.kind != FirstAttempt:
 		e.Outcome = SuccessAfterRetry
 	}
 	c.tell(to, c.ctx, e)
@@ -289,7 +319,7 @@ func (c *call) unwind() {
 	if c.closed {
 		return
 	}
-	if c.running != nil {
+	if c.running.ctx != nil {
 		c.end(codes.Unknown, errPanicked)
 	}
 	if c.pausing { // a context may panic too

@@ -58,13 +58,18 @@ func readCallOptions(opts []grpc.CallOption) (o override) {
 	return o
 }
 
-// apply returns the policy that the call has.
-func (o override) apply(p *compiled) *compiled {
+// apply returns the policy that a call of the plan's method has. One given for
+// the call names its method as exactly as can be.
+func (o override) apply(p *plan) *compiled {
+	c := p.policy
 	if o.policy != nil {
-		p = o.policy
+		c = o.policy
+		if p.idempotent {
+			c = c.idempotent
+		}
 	}
 	if o.noRetry {
-		p = p.single
+		c = c.single
 	}
-	return p
+	return c
 }

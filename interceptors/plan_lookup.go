@@ -47,6 +47,9 @@ func (s *Suite) plan(target, method string) *plan {
 		return p
 	}
 	p, full := s.makePlan(key{target, method})
+	if p.unhedged {
+		s.warnUnhedged(p)
+	}
 	if full && s.full.CompareAndSwap(false, true) {
 		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without a breaker, and are observed as one",
 			"kept", maxPlans, "method", method, "target", target)
@@ -83,7 +86,7 @@ func (s *Suite) makePlan(k key) (p *plan, full bool) {
 }
 
 func (s *Suite) newEndpoint(k key) *endpoint {
-	e := &endpoint{target: k.target, method: k.method}
+	e := &endpoint{target: k.target, method: k.method, idempotent: declaredIdempotent(k.method)}
 	if !s.closed {
 		for _, w := range s.watchers {
 			e.watchedBy.add(w.recorder(Endpoint{s, e}))
@@ -98,11 +101,13 @@ func (s *Suite) overflowPlan(now time.Duration, k key) *plan {
 	if s.others == nil {
 		s.others = s.newEndpoint(key{overflow, overflow})
 	}
+	e := &endpoint{target: k.target, method: k.method, idempotent: declaredIdempotent(k.method)}
+	c, _ := s.policy(k.method, e.idempotent)
 	p := &plan{
-		endpoint: &endpoint{target: k.target, method: k.method},
+		endpoint: e,
 		tells:    &nobody,
-		policy:   s.policy(k.method),
-		budget:   s.budget(now, &endpoint{target: overflow}, s.policy(k.method), nil),
+		policy:   c,
+		budget:   s.budget(now, &endpoint{target: overflow}, c, nil),
 	}
 	if !s.closed {
 		p.tells = &s.others.watchedBy

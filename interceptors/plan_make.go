@@ -7,8 +7,10 @@ import (
 	"github.com/astra-grpc/astra/internal/budget"
 )
 
-// rebuild makes the plans anew, around the state they have.
-func (s *Suite) rebuild() {
+// rebuild makes the plans anew, around the state they have. It returns those
+// that are not hedged, though their policy hedges and those before were not
+// known to be left out.
+func (s *Suite) rebuild() (unhedged []*plan) {
 	now := s.now()
 	old := s.budgets
 	s.budgets = make(map[budgetKey]*budget.Guard)
@@ -21,21 +23,33 @@ func (s *Suite) rebuild() {
 		next := s.newPlan(now, p.endpoint, old)
 		next.marks.Store(p.marks.Load())
 		s.plans[k] = next
+		if next.unhedged && !p.unhedged {
+			unhedged = append(unhedged, next)
+		}
 	}
 	s.table.Store(newTable(s.plans))
+	return unhedged
 }
 
-func (s *Suite) policy(method string) *compiled {
-	c, _ := s.policies.lookup(method)
-	return c
+// policy returns what the policies say of a method. Unhedged is true if they
+// would hedge it, were it declared idempotent or named exactly.
+func (s *Suite) policy(method string, declared bool) (c *compiled, unhedged bool) {
+	c, _ = s.policies.lookup(method)
+	if declared {
+		return c.idempotent, false
+	}
+	if _, exact := s.policies[method]; exact {
+		return c, false
+	}
+	return c.undeclared, c.hedges()
 }
 
 // newPlan joins an endpoint's living state and today's policy. Budgets that
 // are not in s.budgets yet start from what the endpoint's had, or from one of
 // old.
 func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
-	c := s.policy(e.method)
-	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old)}
+	c, unhedged := s.policy(e.method, e.idempotent)
+	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old), unhedged: unhedged}
 	e.liveBudget.Store(p.budget)
 	if s.closed {
 		e.liveBreaker.Store(nil)

@@ -52,8 +52,13 @@ type Retry struct {
 	Backoff jitter.Backoff
 	// Codes are retried. 0: [astracodes.Retryable]. OK cannot be among them.
 	Codes astracodes.Set
-	// PerCode replaces Backoff after failures with these codes, which Codes
-	// must contain (RESOURCE_EXHAUSTED excepted). RESOURCE_EXHAUSTED, say, may
+	// IdempotentCodes are retried too, where the method's descriptor declares
+	// it NO_SIDE_EFFECTS or IDEMPOTENT (idempotency_level in the .proto file).
+	// 0: none; [astracodes.RetryableIdempotent] is meant for it. OK cannot be
+	// among them.
+	IdempotentCodes astracodes.Set
+	// PerCode replaces Backoff after failures with these codes, which Codes or
+	// IdempotentCodes must contain (RESOURCE_EXHAUSTED excepted). RESOURCE_EXHAUSTED, say, may
 	// deserve more patience than UNAVAILABLE.
 	PerCode map[codes.Code]jitter.Backoff
 	// BufferBytes bounds what a stream keeps of what it sent, to send it again:
@@ -63,18 +68,52 @@ type Retry struct {
 	BufferBytes int
 }
 
-// Hedge starts further attempts while the first still runs.
+// Hedge starts further attempts of a call while the first still runs, and takes
+// the first good answer (gRFC A6, "hedging policy"): it cuts the tail that slow
+// servers make, at the price of a few attempts more. It is for unary calls, and
+// for server streams until their first message; streams that the client sends
+// on are not hedged. A call is hedged or retried, not both: with hedging on, a
+// zero Retry means no retry.
+//
+// OK ends the call, and so does a failure whose code is fatal. One that is not
+// starts the next attempt at once, and is the call's error only if no other
+// attempt runs or may still start. RESOURCE_EXHAUSTED is not fatal if the
+// server says when to try again. A server's pushback sets the time of the next
+// attempt, or, negative, stops new ones and lets the others finish. Hedges
+// take tokens of the [Budget] as retries do; one that is refused leaves the
+// call to those that run. To the breaker a hedged call is one call.
+//
+// Attempts that lost are cancelled and not waited for. They have copies of the
+// request, and replies of their own, so the caller's messages are its own
+// again when the call returns. Messages that are neither proto.Message nor
+// pointers that the call's codec can copy fail the call with
+// FAILED_PRECONDITION. A lost attempt reads as CANCELLED to load balancers: xDS
+// outlier detection counts it against its backend.
+//
+// A method may run twice at the same time, so a policy for many methods hedges
+// only those whose descriptor declares them NO_SIDE_EFFECTS or IDEMPOTENT; of
+// others it makes single attempts, and a warning tells once. [WithMethodPolicy]
+// with a method's full name hedges any, and so does [WithCallPolicy].
 type Hedge struct {
-	MaxAttempts int            // 0 or 1: off
-	Delay       time.Duration  // between one start and the next
-	NonFatal    astracodes.Set // codes that start the next attempt instead of ending the call
+	// MaxAttempts counts the first attempt too. 0 or 1: off. Range 1 to 10.
+	MaxAttempts int
+	// Delay is the time from one start to the next. 0: the time within which
+	// 95 % of the method's recent successful attempts had ended, and not before
+	// 100 of them are known in the last one to two minutes (about one call a
+	// second); until then only failures start another attempt. It is known to
+	// 1/16 of itself, and at least 1 ms.
+	Delay time.Duration
+	// NonFatal are the codes of failures that do not end the call.
+	// 0: [astracodes.Retryable]. For none, as gRFC A6 has it for an empty
+	// list, give codes.Of(codes.OK): no failure is OK.
+	NonFatal astracodes.Set
 }
 
 func (h Hedge) on() bool { return h.MaxAttempts > 1 }
 
 // on reports whether anything asks for a second attempt.
 func (r Retry) on() bool {
-	return r.MaxAttempts > 1 || r.Backoff != (jitter.Backoff{}) || r.Codes != 0 || len(r.PerCode) > 0
+	return r.MaxAttempts > 1 || r.Backoff != (jitter.Backoff{}) || r.Codes != 0 || r.IdempotentCodes != 0 || len(r.PerCode) > 0
 }
 
 // Breaker refuses calls to a method of a target that fails, so that a dead

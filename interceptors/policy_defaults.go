@@ -13,7 +13,13 @@ const minProbeTTL = 10 * time.Second
 // withDefaults returns the policy with every zero that stands for something
 // replaced by it.
 func (p Policy) withDefaults() Policy {
+	h := &p.Hedge
+	h.NonFatal = cmp.Or(h.NonFatal, astracodes.Retryable)
+
 	r := &p.Retry
+	if h.on() {
+		r.MaxAttempts = 1 // hedged or retried, not both
+	}
 	r.MaxAttempts = cmp.Or(r.MaxAttempts, 3)
 	r.Codes = cmp.Or(r.Codes, astracodes.Retryable)
 	r.BufferBytes = cmp.Or(r.BufferBytes, 256<<10)

@@ -87,12 +87,14 @@ func (r Retry) validate(f *faults) {
 	countUpTo(f, "MaxAttempts", r.MaxAttempts, 100)
 	countUpTo(f, "BufferBytes", r.BufferBytes, math.MaxInt32)
 	codeSet(f, "Codes", r.Codes)
+	codeSet(f, "IdempotentCodes", r.IdempotentCodes)
 	r.validateBackoff(f, "Backoff", r.Backoff)
 
 	retried := r.Codes
 	if retried == 0 {
 		retried = astracodes.Retryable
 	}
+	retried |= r.IdempotentCodes
 	retried = retried.With(codes.ResourceExhausted)
 	for _, c := range slices.Sorted(maps.Keys(r.PerCode)) {
 		field := fmt.Sprintf("PerCode[%s]", astracodes.Name(c))

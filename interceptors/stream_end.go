@@ -38,6 +38,13 @@ func (s *clientStream) conclude(err error) {
 	if s.forget != nil {
 		s.forget()
 	}
+	if s.race != nil {
+		if err != nil {
+			s.race.left = err
+		}
+		s.race.leave()
+		s.race = nil
+	}
 	if s.release != nil {
 		defer s.release()
 	}
@@ -45,7 +52,7 @@ func (s *clientStream) conclude(err error) {
 		defer c.unwind()
 	} else {
 		defer c.close(err, false)
-		if c.running != nil {
+		if c.running.ctx != nil {
 			c.endStream(err, s.recvTo.Load() != nil)
 		}
 		c.settle(err)

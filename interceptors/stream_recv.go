@@ -18,23 +18,17 @@ func (s *clientStream) RecvMsg(m any) error {
 		}
 		return err
 	}
-	returned := false
-	defer func() {
-		if !returned {
-			s.panicked()
+	return s.guarded(func() (err error) {
+		if a == nil {
+			if a, err = s.recv(m); a != nil {
+				a, err = s.received(a, m, err)
+			}
 		}
-	}()
-	var err error
-	if a == nil {
-		if a, err = s.recv(m); a != nil {
-			a, err = s.received(a, m, err)
+		for a != nil { // committed, or resumed
+			a, err = s.received(a, m, a.RecvMsg(m))
 		}
-	}
-	for a != nil { // committed, or resumed
-		a, err = s.received(a, m, a.RecvMsg(m))
-	}
-	returned = true
-	return err
+		return err
+	})
 }
 
 // recv receives from attempts until one is committed, which it returns, or the

@@ -22,6 +22,8 @@ type Suite struct {
 	watchers []*watcher
 	layers   layers
 
+	lateFailure logFailure // says that an attempt panicked that nobody waited for
+
 	full   atomic.Bool           // there are too many plans, and that has been logged
 	table  atomic.Pointer[table] // what calls read
 	replay atomic.Int64          // bytes that streams keep to send again
@@ -61,6 +63,9 @@ func New(opts ...Option) (*Suite, error) {
 		resumes:   set.resumes,
 		plans:     make(map[key]*plan),
 		budgets:   make(map[budgetKey]*budget.Guard),
+	}
+	s.lateFailure = func(what any, stack []byte) {
+		s.log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
 	}
 	for _, o := range set.observers {
 		s.watchers = append(s.watchers, newWatcher(s, o))
@@ -130,8 +135,11 @@ func (s *Suite) Reload(opts ...Option) error {
 	s.mu.Lock()
 	s.policies = policies
 	s.reloaded()
-	s.rebuild()
+	unhedged := s.rebuild()
 	s.mu.Unlock()
+	for _, p := range unhedged { // a logger may come back here
+		s.warnUnhedged(p)
+	}
 	s.notify(Notice{Kind: Reloaded, Result: "success"})
 	return nil
 }

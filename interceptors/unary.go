@@ -48,7 +48,7 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		p, fresh := s.planOf(cc, method, l)
 		u := unaryCalls.Get().(*unaryCall)
 		u.suite, u.plan, u.ctx = s, p, ctx
-		u.policy = with.apply(p.policy)
+		u.policy = with.apply(p)
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
 		u.opts = u.wrap(opts, true)
 
@@ -70,7 +70,12 @@ func (u *unaryCall) run(caller context.Context) error {
 		defer cancel()
 	}
 	u.ctx = u.start(u.ctx, CallStart)
-	err := u.admitAndTry()
+	var err error
+	if u.policy.hedges() {
+		err = u.admitAndRace()
+	} else {
+		err = u.admitAndTry()
+	}
 	u.settle(err)
 	u.deliver()
 	u.onFinish(err)

@@ -28,6 +28,9 @@ func faultyEverywhere() interceptors.Policy {
 			MaxAttempts: 101,
 			Backoff:     jitter.Backoff{Base: -1, Multiplier: 0.5, Jitter: 99},
 			Codes:       astracodes.Of(codes.OK),
+
+			IdempotentCodes: astracodes.Of(codes.OK),
+
 			PerCode:     map[codes.Code]jitter.Backoff{codes.NotFound: {Max: -1}},
 			BufferBytes: -1,
 		},
@@ -59,6 +62,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Retry.Backoff.Multiplier: 0.5",
 		"policy /a.B/*: Retry.Backoff.Jitter:",
 		"policy /a.B/*: Retry.Codes: OK",
+		"policy /a.B/*: Retry.IdempotentCodes: OK",
 		"policy /a.B/*: Retry.PerCode[NOT_FOUND]:",
 		"policy /a.B/*: Retry.PerCode[NOT_FOUND].Max: -1ns",
 		"policy /a.B/*: Retry.BufferBytes: -1",
@@ -95,8 +99,8 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	} {
 		wantFault(t, err, part)
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 38 {
-		t.Errorf("want 38 faults joined, each its own error:\n%v", err)
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 39 {
+		t.Errorf("want 39 faults joined, each its own error:\n%v", err)
 	}
 }
 

@@ -8,12 +8,13 @@
 // The metrics, with their labels beside const labels:
 //
 //	astra_retry_attempts_total       function, outcome (success, failed), grpc_code
-//	astra_retry_attempt_kinds_total  function, kind (first, retry, resume)
+//	astra_retry_attempt_kinds_total  function, kind (first, retry, resume, hedge)
 //	astra_retry_calls_total          function, outcome (see [interceptors.Outcome])
 //	astra_retry_delays_seconds       function
 //	astra_retry_exhaustions_total    function
 //	astra_retry_suppressed_total     function, reason
 //	astra_retry_replayed_messages_total  function
+//	astra_retry_hedges_total         function, result (won, lost, suppressed)
 //	astra_retry_backoff_level        function
 //	astra_retry_budget_tokens        target
 //	astra_breaker_state              function, target
@@ -69,6 +70,7 @@ type Metrics struct {
 	calls       *prometheus.CounterVec // but those that succeeded first
 	kinds       *prometheus.CounterVec // but the first
 	replayed    *prometheus.CounterVec
+	hedges      *prometheus.CounterVec
 	exhaustions *prometheus.CounterVec
 	suppressed  *prometheus.CounterVec
 	transitions *prometheus.CounterVec
@@ -102,6 +104,7 @@ func New(opts ...Option) *Metrics {
 		calls:       callsTotal.counters(l),
 		kinds:       attemptKindsTotal.counters(l),
 		replayed:    replayedMessagesTotal.counters(l),
+		hedges:      hedgesTotal.counters(l),
 		exhaustions: exhaustionsTotal.counters(l),
 		suppressed:  suppressedTotal.counters(l),
 		transitions: breakerTransitionsTotal.counters(l),
@@ -161,7 +164,7 @@ func label[V any](known map[string]V, name string, limit int) string {
 }
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	return []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.exhaustions, m.suppressed, m.transitions, m.reloads, m.delays}
+	return []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.reloads, m.delays}
 }
 
 // Describe implements [prometheus.Collector].

@@ -50,6 +50,11 @@ var (
 		"Messages of streams that were sent again to a new attempt.",
 		[]string{labelFunction},
 	}
+	hedgesTotal = family{
+		"astra_retry_hedges_total",
+		"Hedges, by what became of them; suppressed were due and not made.",
+		[]string{labelFunction, labelResult},
+	}
 	callsTotal = family{
 		"astra_retry_calls_total",
 		"Calls that ended, as their callers see them.",

@@ -197,3 +197,24 @@ func TestResumeExample(t *testing.T) {
 		}
 	})
 }
+
+func TestHedgingExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		suite, err := hedging()
+		if err != nil {
+			t.Fatal(err)
+		}
+		greeter := dial(t, s, suite.DialOptions()...)
+		s.Always(sayHello, flakyserver.OK().After(10*time.Millisecond))
+		for range 100 { // so that the method's own latency is known
+			if _, err := hello(t, greeter); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Script(sayHello, flakyserver.Hang(), flakyserver.OK())
+		began := time.Now()
+		if _, err := hello(t, greeter); err != nil || time.Since(began) > 12*time.Millisecond || attempts(s) != 102 {
+			t.Errorf("%v after %v and %d attempts, want an answer by a second one after about 10 ms", err, time.Since(began), attempts(s))
+		}
+	})
+}

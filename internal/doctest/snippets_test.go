@@ -104,3 +104,9 @@ func resuming() (*interceptors.Suite, error) {
 			return &greeterpb.HelloRequest{Name: asked.GetName() + " after " + got.GetMessage()}, true
 		}))
 }
+
+func hedging() (*interceptors.Suite, error) {
+	hedged, err := interceptors.New(interceptors.WithMethodPolicy("/helloworld.Greeter/SayHello",
+		interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}}))
+	return hedged, err
+}

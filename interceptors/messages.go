@@ -1,0 +1,84 @@
+package interceptors
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Attempts that run side by side, and may outlive their call, share no message:
+// each has a copy of the request and a reply of its own, of the caller's types,
+// since interceptors beneath look at them and may change them.
+
+// copyRequest returns an equal request that is nobody else's. Any message can
+// be copied by the call's codec; a proto.Message is copied faster.
+func copyRequest(req any, opts []grpc.CallOption) (any, error) {
+	switch m := req.(type) {
+	case nil, string, *grpc.PreparedMsg: // never changed
+		return req, nil
+	case []byte:
+		return bytes.Clone(m), nil
+	case proto.Message:
+		return proto.Clone(m), nil
+	}
+	if reflect.TypeOf(req).Kind() != reflect.Pointer {
+		return nil, notCopied(req, "it is no pointer")
+	}
+	base, _ := codecOf(opts)
+	if base == nil {
+		return nil, notCopied(req, "the call has no codec")
+	}
+	data, err := base.Marshal(req)
+	if err != nil {
+		return nil, notCopied(req, err)
+	}
+	defer data.Free()
+	like := reflect.New(reflect.TypeOf(req).Elem()).Interface()
+	if err := base.Unmarshal(data, like); err != nil {
+		return nil, notCopied(req, err)
+	}
+	return like, nil
+}
+
+// freshReply returns an empty reply of the caller's type.
+func freshReply(reply any) (any, error) {
+	switch m := reply.(type) {
+	case nil:
+		return nil, nil
+	case proto.Message:
+		return m.ProtoReflect().New().Interface(), nil
+	}
+	if t := reflect.TypeOf(reply); t.Kind() == reflect.Pointer {
+		return reflect.New(t.Elem()).Interface(), nil
+	}
+	return nil, notCopied(reply, "it is no pointer")
+}
+
+// handOver moves what an attempt was answered into the caller's reply. The
+// attempt's is not used again, so what it refers to need not be copied.
+func handOver(to, from any) {
+	switch m := to.(type) {
+	case nil:
+	case proto.Message:
+		proto.Reset(m)
+		dst, src := m.ProtoReflect(), from.(proto.Message).ProtoReflect()
+		src.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			dst.Set(f, v)
+			return true
+		})
+		dst.SetUnknown(src.GetUnknown())
+	default:
+		reflect.ValueOf(to).Elem().Set(reflect.ValueOf(from).Elem())
+	}
+}
+
+func notCopied(m, why any) error {
+	return status.Error(codes.FailedPrecondition, fmt.Sprintf(
+		"astra: hedging needs a message of its own for each attempt, and %T cannot be copied: %v", m, why))
+}
