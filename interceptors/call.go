@@ -87,11 +87,12 @@ type attempt struct {
 
 // begin starts an attempt and returns its context. cancel, which may be nil,
 // must be called when the attempt is over.
-func (c *call) begin(limit limit) (ctx context.Context, cancel context.CancelFunc) {
-	if c.policy.attemptTimeout == 0 {
-		limit = nil
+func (c *call) begin(f limitFunc) (ctx context.Context, cancel context.CancelFunc) {
+	var l limiter // of an AttemptTimeout, if there is one
+	if c.policy.attemptTimeout > 0 {
+		l = f
 	}
-	c.running, cancel = c.launch(limit)
+	c.running, cancel = c.launch(l)
 	return c.running.ctx, cancel
 }
 
@@ -102,12 +103,21 @@ func (c *call) end(code codes.Code, err error) {
 	c.ended(a, code, err)
 }
 
-// limit applies an AttemptTimeout to a context.
-type limit func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
+// limiter bounds an attempt's context.
+type limiter interface {
+	limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
+}
+
+// limitFunc is a limiter.
+type limitFunc func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
+
+func (f limitFunc) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return f(ctx, timeout)
+}
 
 // launch starts an attempt. Its context derives from the call's, never from
 // another attempt's.
-func (c *call) launch(limit limit) (a attempt, cancel context.CancelFunc) {
+func (c *call) launch(l limiter) (a attempt, cancel context.CancelFunc) {
 	c.loop.Attempts++
 	a = attempt{ctx: c.ctx, number: c.loop.Attempts, kind: c.kind}
 	if c.policy.slowCall > 0 || c.policy.hedges() {
@@ -116,8 +126,8 @@ func (c *call) launch(limit limit) (a attempt, cancel context.CancelFunc) {
 	if a.number > 1 {
 		a.ctx = metadata.AppendToOutgoingContext(a.ctx, attemptsKey, strconv.Itoa(a.number-1))
 	}
-	if limit != nil {
-		a.ctx, cancel = limit(a.ctx, c.policy.attemptTimeout)
+	if l != nil {
+		a.ctx, cancel = l.limit(a.ctx, c.policy.attemptTimeout)
 	}
 	a.ctx = c.start(a.ctx, AttemptStart)
 	return a, cancel

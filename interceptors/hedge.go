@@ -12,6 +12,7 @@ import (
 // unaryWork is the work of one of the attempts of a hedged call. It shares
 // nothing with the caller, nor with other attempts.
 type unaryWork struct {
+	side
 	capture
 	method     string
 	req, reply any
@@ -26,6 +27,8 @@ func (w *unaryWork) limit(ctx context.Context, timeout time.Duration) (context.C
 	return cancellable(ctx, timeout)
 }
 
+func (w *unaryWork) of() *side { return &w.side }
+
 func (w *unaryWork) attempt(a *side) error {
 	return w.invoker(a.ctx, w.method, w.req, w.reply, w.cc, w.opts...)
 }
@@ -34,7 +37,9 @@ func (w *unaryWork) trailers() metadata.MD { return w.trailer }
 
 func (w *unaryWork) recycle() {
 	w.capture.release()
-	*w = unaryWork{capture: w.capture}
+	kept := w.capture
+	*w = unaryWork{}
+	w.capture = kept
 	unaryWorks.Put(w)
 }
 
@@ -66,7 +71,7 @@ func (u *unaryCall) admitAndRace() error {
 	if err := u.admit(); err != nil {
 		return err
 	}
-	r := newRacing(&u.call, u.work)
+	r := newRacing(&u.call, u)
 	defer r.leave()
 	r.start(first)
 	a, err := r.run()

@@ -29,11 +29,15 @@ var errLost = status.Error(codes.Canceled, "astra: another attempt ended the cal
 
 // work is what an attempt of a race does.
 type work interface {
-	limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) // 0: none
-	attempt(a *side) error                                                                  // on its own goroutine
-	trailers() metadata.MD                                                                  // once it has ended
-	recycle()                                                                               // nobody uses it any more
+	limiter                // of the attempt's context; a timeout of 0 is none
+	of() *side             // the same each time
+	attempt(a *side) error // on its own goroutine
+	trailers() metadata.MD // once it has ended
+	recycle()              // nobody uses it any more
 }
+
+// source makes the work of attempts.
+type source interface{ work() (work, error) }
 
 // side is an attempt that runs beside others, on a goroutine of its own.
 type side struct {
@@ -77,13 +81,13 @@ func (a *side) report() {
 			a.stack = debug.Stack()
 		}
 	}
-	if a.fate.CompareAndSwap(running, reported) {
-		a.reports <- a // there is room
-	} else if a.panicked != nil && a.fate.Load() == abandoned {
-		(*a.failed)(a.panicked, a.stack)
-	}
 	if a.done != nil {
 		close(a.done)
+	}
+	if a.fate.CompareAndSwap(running, reported) {
+		a.reports <- a // there is room; a is the race's from here on
+	} else if a.panicked != nil && a.fate.Load() == abandoned {
+		(*a.failed)(a.panicked, a.stack)
 	}
 }
 
@@ -105,7 +109,7 @@ type racing struct {
 	call    *call
 	race    hedge.Race
 	delay   time.Duration
-	next    func() (work, error)
+	source  source
 	lives   bool       // an attempt that succeeds goes on: it is a stream
 	reports chan *side // with room for all
 	heads   chan *side // attempts whose header has come; nil: nobody asks
@@ -119,9 +123,8 @@ type racing struct {
 // bubble of testing/synctest that they were made in, if any, and are not kept.
 var racings = sync.Pool{New: func() any { return new(racing) }}
 
-// newRacing returns a race of the call's attempts, which must be left. next
-// makes the work of another attempt.
-func newRacing(c *call, next func() (work, error)) *racing {
+// newRacing returns a race of the call's attempts, which must be left.
+func newRacing(c *call, from source) *racing {
 	now := c.suite.now()
 	delay := c.policy.hedgeDelay
 	if delay == 0 {
@@ -131,7 +134,7 @@ func newRacing(c *call, next func() (work, error)) *racing {
 		}
 	}
 	r := racings.Get().(*racing)
-	r.call, r.next, r.delay = c, next, delay
+	r.call, r.source, r.delay = c, from, delay
 	r.race = hedge.NewRace(&c.policy.hedge, now, delay)
 	r.reports = make(chan *side, c.policy.hedge.MaxAttempts)
 	r.left = errLost
@@ -186,11 +189,9 @@ func (r *racing) oldest() *side {
 // start starts the race's next attempt.
 func (r *racing) start(w work) {
 	c := r.call
-	a := &side{work: w, reports: r.reports, failed: &c.suite.lateFailure}
-	if r.lives {
-		a.done = make(chan struct{})
-	}
-	a.attempt, a.cancel = c.launch(w.limit)
+	a := w.of()
+	a.work, a.reports, a.failed = w, r.reports, &c.suite.lateFailure
+	a.attempt, a.cancel = c.launch(w)
 	r.sides = append(r.sides, a)
 	r.race.Start(c.suite.now())
 	go a.run()
@@ -212,7 +213,7 @@ func (r *racing) startDue() {
 		var w work
 		if why == retry.Again {
 			var err error
-			if w, err = r.next(); err != nil { // a codec that fails now and then
+			if w, err = r.source.work(); err != nil { // a codec that fails now and then
 				c.refund()
 				why = retry.NotRetryable
 			}

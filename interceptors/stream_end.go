@@ -39,8 +39,8 @@ func (s *clientStream) conclude(err error) {
 		s.forget()
 	}
 	if s.race != nil {
-		if err != nil {
-			s.race.left = err
+		if s.cut != nil {
+			s.race.left = s.cut
 		}
 		s.race.leave()
 		s.race = nil

@@ -24,7 +24,8 @@ type hedgedStream struct {
 	plain atomic.Bool // there is nothing to be hedged, or no more: clientStream does all
 
 	// Guarded by mu:
-	request any // nil: SendMsg has not been called
+	request any  // nil: SendMsg has not been called
+	asked   bool // RecvMsg has been
 	won     *side
 	wanted  wanted
 	heads   chan *side
@@ -41,12 +42,13 @@ func newHedgedStream(s *clientStream) *hedgedStream {
 
 // wanted tells attempts what to receive into, once the caller has said so.
 type wanted struct {
-	like any
+	like any // of the caller's type, and not the caller's
 	told chan struct{}
 }
 
 // streamWork is the work of one of the attempts: up to its first message.
 type streamWork struct {
+	side side
 	streamAttempt
 	s       *clientStream // what it is made with; nothing that changes is read
 	opts    []grpc.CallOption
@@ -67,6 +69,8 @@ func (w *streamWork) limit(ctx context.Context, timeout time.Duration) (context.
 	}
 	return ctx, w.release
 }
+
+func (w *streamWork) of() *side { return &w.side }
 
 func (w *streamWork) attempt(a *side) error { return w.told(w.untilMessage(a)) }
 
@@ -120,6 +124,7 @@ func (h *hedgedStream) work() (work, error) {
 		return nil, err
 	}
 	w := &streamWork{s: h.clientStream, request: request, wanted: &h.wanted, opened: make(chan struct{}), heads: h.heads}
+	w.side.done = make(chan struct{})
 	w.ours = w.streamAttempt.opts[:0]
 	w.opts = w.wrap(h.theirs, false)
 	return w, nil
@@ -157,7 +162,7 @@ func (h *hedgedStream) send(m any) (err error) {
 	if err != nil {
 		return err
 	}
-	h.race = newRacing(&h.call, h.work)
+	h.race = newRacing(&h.call, h)
 	h.race.lives = true
 	h.drives(func() { h.race.start(first) })
 	return nil
@@ -183,8 +188,12 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.rest()
-	if h.wanted.like == nil {
-		h.wanted.like = m
+	if !h.asked && !h.done {
+		h.asked = true
+		if h.wanted.like, err = freshReply(m); err != nil {
+			h.finish(err)
+			return err
+		}
 		close(h.wanted.told)
 	}
 	h.decide(false)
