@@ -87,10 +87,9 @@ type attempt struct {
 
 // begin starts an attempt and returns its context. cancel, which may be nil,
 // must be called when the attempt is over.
-func (c *call) begin(f limitFunc) (ctx context.Context, cancel context.CancelFunc) {
-	var l limiter // of an AttemptTimeout, if there is one
-	if c.policy.attemptTimeout > 0 {
-		l = f
+func (c *call) begin(l limiter) (ctx context.Context, cancel context.CancelFunc) {
+	if c.policy.attemptTimeout == 0 {
+		l = nil
 	}
 	c.running, cancel = c.launch(l)
 	return c.running.ctx, cancel

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/astra-grpc/astra/internal/hedge"
 )
 
 // unaryWork is the work of one of the attempts of a hedged call. It shares
@@ -43,29 +45,41 @@ func (w *unaryWork) recycle() {
 	unaryWorks.Put(w)
 }
 
-// work copies what the caller gave for one attempt.
+// firstWork is that of the first attempt, which is made on the caller's own
+// goroutine, with the caller's messages. So a call that needs no hedge costs
+// little more than one that is never hedged; and should it lose, it is waited
+// for until it heeds its cancellation, as a call that is not hedged would be.
+type firstWork unaryCall
+
+func (w *firstWork) of() *side             { return &w.first }
+func (w *firstWork) trailers() metadata.MD { return w.trailer }
+func (w *firstWork) recycle()              {}
+func (w *firstWork) attempt(a *side) error {
+	return w.invoker(a.ctx, w.method, w.req, w.reply, w.cc, w.opts...)
+}
+
+func (w *firstWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return cancellable(ctx, timeout)
+}
+
+// work makes another attempt's.
 func (u *unaryCall) work() (work, error) {
-	req, err := copyRequest(u.req, u.theirs)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := freshReply(u.reply)
+	req, err := copyRequest(u.original.request, u.theirs)
 	if err != nil {
 		return nil, err
 	}
 	w := unaryWorks.Get().(*unaryWork)
-	w.method, w.req, w.reply, w.cc, w.invoker = u.method, req, reply, u.cc, u.invoker
+	w.method, w.req, w.reply, w.cc, w.invoker = u.method, req, u.original.reply.fresh(), u.cc, u.invoker
 	w.opts = w.wrap(u.theirs, true)
 	return w, nil
 }
 
 // admitAndRace is admitAndTry with attempts side by side.
-func (u *unaryCall) admitAndRace() error {
+func (u *unaryCall) admitAndRace() (err error) {
 	if u.ctx.Err() != nil {
 		return ended(u.ctx)
 	}
-	first, err := u.work()
-	if err != nil {
+	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
 		return err
 	}
 	if err := u.admit(); err != nil {
@@ -73,14 +87,82 @@ func (u *unaryCall) admitAndRace() error {
 	}
 	r := newRacing(&u.call, u)
 	defer r.leave()
-	r.start(first)
-	a, err := r.run()
-	if a != nil {
-		w := a.work.(*unaryWork)
+	a, err := r.runInline((*firstWork)(u))
+	if a == nil {
+		return err
+	}
+	a.check()
+	if w, ok := a.work.(*unaryWork); ok {
 		u.header, u.trailer, u.peer = w.header, w.trailer, w.peer
 		if err == nil {
 			handOver(u.reply, w.reply)
+		} else {
+			u.resetReply() // the first attempt may have left something
 		}
 	}
 	return err
+}
+
+// inlineRace is a race whose first attempt runs where the race would: until it
+// has ended, a timer's goroutine runs the race, if a hedge becomes due at all.
+type inlineRace struct {
+	*racing
+	first   *side
+	decided chan struct{} // closed when that goroutine has
+	winner  *side         // what it has: run's
+	err     error
+}
+
+// runInline is run, with the first attempt made by it.
+func (r *racing) runInline(w work) (*side, error) {
+	first := r.begin(w)
+	due := r.race.Due()
+	if due == hedge.Never {
+		return r.inline(first, nil, nil)
+	}
+	i := &inlineRace{racing: r, first: first, decided: make(chan struct{})}
+	return r.inline(first, time.AfterFunc(due-r.clock, i.run), i)
+}
+
+// inline makes the first attempt. When it returns, or panics, the race is the
+// caller's again.
+func (r *racing) inline(first *side, t *time.Timer, other *inlineRace) (winner *side, err error) {
+	mine := false
+	func() {
+		defer func() {
+			if mine = t == nil || t.Stop(); mine {
+				if !first.returned {
+					r.left = errPanicked
+				}
+				return
+			}
+			if first.fate.CompareAndSwap(running, reported) {
+				r.reports <- first
+			}
+			<-other.decided
+		}()
+		first.err = first.work.attempt(first)
+		first.returned = true
+	}()
+	if !mine {
+		return other.winner, other.err
+	}
+	r.clock = r.call.suite.now()
+	if r.ended(first) {
+		return first, nil
+	}
+	return r.run()
+}
+
+// run is the timer's goroutine.
+func (i *inlineRace) run() {
+	defer close(i.decided)
+	defer i.first.cancel() // it has lost, or ended
+	defer func() {
+		if p := recover(); p != nil { // a codec, copying the request
+			i.winner = &side{panicked: p}
+		}
+	}()
+	i.clock = i.call.suite.now()
+	i.winner, i.err = i.racing.run()
 }

@@ -12,9 +12,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Attempts that run side by side, and may outlive their call, share no message:
-// each has a copy of the request and a reply of its own, of the caller's types,
-// since interceptors beneath look at them and may change them.
+// Attempts that run side by side share no message, and those that may outlive
+// their call none of the caller's: they have copies of the request and replies
+// of their own, of the caller's types, since interceptors beneath look at them
+// and may change them.
 
 // copyRequest returns an equal request that is nobody else's. Any message can
 // be copied by the call's codec; a proto.Message is copied faster.
@@ -46,18 +47,51 @@ func copyRequest(req any, opts []grpc.CallOption) (any, error) {
 	return like, nil
 }
 
-// freshReply returns an empty reply of the caller's type.
-func freshReply(reply any) (any, error) {
+// replyType makes replies of the caller's type, without looking at the caller's
+// own again.
+type replyType struct {
+	message protoreflect.MessageType // nil: no proto.Message
+	other   reflect.Type             // nil: no reply
+}
+
+func replyTypeOf(reply any) (t replyType, err error) {
 	switch m := reply.(type) {
 	case nil:
-		return nil, nil
+		return t, nil
 	case proto.Message:
-		return m.ProtoReflect().New().Interface(), nil
+		t.message = m.ProtoReflect().Type()
+		return t, nil
 	}
-	if t := reflect.TypeOf(reply); t.Kind() == reflect.Pointer {
-		return reflect.New(t.Elem()).Interface(), nil
+	if t.other = reflect.TypeOf(reply); t.other.Kind() != reflect.Pointer {
+		return t, notCopied(reply, "it is no pointer")
 	}
-	return nil, notCopied(reply, "it is no pointer")
+	return t, nil
+}
+
+// fresh returns an empty reply.
+func (t replyType) fresh() any {
+	switch {
+	case t.message != nil:
+		return t.message.New().Interface()
+	case t.other != nil:
+		return reflect.New(t.other.Elem()).Interface()
+	}
+	return nil
+}
+
+// original is what a call was given, as it was: a request that nobody changes,
+// to be copied.
+type original struct {
+	request any
+	reply   replyType
+}
+
+func originalOf(req, reply any, opts []grpc.CallOption) (o original, err error) {
+	if o.reply, err = replyTypeOf(reply); err != nil {
+		return o, err
+	}
+	o.request, err = copyRequest(req, opts)
+	return o, err
 }
 
 // handOver moves what an attempt was answered into the caller's reply. The

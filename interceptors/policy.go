@@ -83,11 +83,14 @@ type Retry struct {
 // take tokens of the [Budget] as retries do; one that is refused leaves the
 // call to those that run. To the breaker a hedged call is one call.
 //
-// Attempts that lost are cancelled and not waited for. They have copies of the
-// request, and replies of their own, so the caller's messages are its own
-// again when the call returns. Messages that are neither proto.Message nor
-// pointers that the call's codec can copy fail the call with
-// FAILED_PRECONDITION. A lost attempt reads as CANCELLED to load balancers: xDS
+// Attempts that lost are cancelled. The first runs on the caller's goroutine,
+// with the caller's messages, so the call returns when it has heeded its
+// cancellation, which interceptors beneath must not put off; the others are not
+// waited for, and have copies of the request and replies of their own. So when
+// the call returns, its messages are the caller's alone. Messages that are
+// neither proto.Message nor pointers that the call's codec can copy fail the
+// call with FAILED_PRECONDITION. Observers may hear of a hedged call on another
+// goroutine than its caller's. A lost attempt reads as CANCELLED to load balancers: xDS
 // outlier detection counts it against its backend.
 //
 // A method may run twice at the same time, so a policy for many methods hedges

@@ -1,16 +1,10 @@
 package interceptors
 
 import (
-	"context"
-	"runtime"
-	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/retry"
@@ -23,96 +17,19 @@ const (
 	hintMost = 5 * time.Second
 )
 
-// errLost is what observers are told of an attempt that was cancelled as
-// another's end was the call's.
-var errLost = status.Error(codes.Canceled, "astra: another attempt ended the call")
-
-// work is what an attempt of a race does.
-type work interface {
-	limiter                // of the attempt's context; a timeout of 0 is none
-	of() *side             // the same each time
-	attempt(a *side) error // on its own goroutine
-	trailers() metadata.MD // once it has ended
-	recycle()              // nobody uses it any more
-}
-
-// source makes the work of attempts.
-type source interface{ work() (work, error) }
-
-// side is an attempt that runs beside others, on a goroutine of its own.
-type side struct {
-	attempt
-	work   work
-	cancel context.CancelFunc
-	gone   bool // the race has done with it
-
-	fate    atomic.Int32 // decided once
-	reports chan<- *side
-	done    chan struct{} // closed when it is over; nil: nobody asks
-	failed  *logFailure
-	// Valid once it has reported:
-	err      error
-	returned bool
-	panicked any // what it panicked with, if it has not returned; nil: Goexit
-	stack    []byte
-}
-
-// The fates of a side.
-const (
-	running   int32 = iota
-	reported        // to the race, which will look at it
-	abandoned       // nobody will
-	adopted         // it is the call now: who waits for done will
-)
-
-// logFailure says that an attempt panicked that nobody waited for.
-type logFailure func(what any, stack []byte)
-
-func (a *side) run() {
-	defer a.report()
-	a.err = a.work.attempt(a)
-	a.returned = true
-}
-
-// report tells the race that the attempt is over, unless it has been given up.
-func (a *side) report() {
-	if !a.returned {
-		if a.panicked = recover(); a.panicked != nil {
-			a.stack = debug.Stack()
-		}
-	}
-	if a.done != nil {
-		close(a.done)
-	}
-	if a.fate.CompareAndSwap(running, reported) {
-		a.reports <- a // there is room; a is the race's from here on
-	} else if a.panicked != nil && a.fate.Load() == abandoned {
-		(*a.failed)(a.panicked, a.stack)
-	}
-}
-
-// check panics, or ends the goroutine, as the attempt did.
-func (a *side) check() {
-	switch {
-	case a.returned:
-	case a.panicked == nil:
-		runtime.Goexit()
-	default:
-		panic(a.panicked)
-	}
-}
-
-// racing drives the engine through attempts side by side, from the goroutine of
-// whoever waits for the call: only that one talks to the engine. An attempt is
-// given up when the race is: cancelled, and not waited for.
+// racing drives the engine through attempts side by side. One goroutine at a
+// time does, whoever waits for the call: only that one talks to the engine.
+// Attempts that still run when the race is left are cancelled, and not waited
+// for.
 type racing struct {
 	call    *call
 	race    hedge.Race
 	delay   time.Duration
 	source  source
-	lives   bool       // an attempt that succeeds goes on: it is a stream
-	reports chan *side // with room for all
-	heads   chan *side // attempts whose header has come; nil: nobody asks
+	lives   bool          // an attempt that succeeds goes on: it is a stream
+	clock   time.Duration // when something last happened
+	reports chan *side    // with room for all; nil: an attempt may be due
+	heads   chan *side    // attempts whose header has come; nil: nobody asks
 	sides   []*side
 	refused retry.Reason // why a hedge was
 	last    *side        // the last attempt that failed
@@ -136,13 +53,14 @@ func newRacing(c *call, from source) *racing {
 	r := racings.Get().(*racing)
 	r.call, r.source, r.delay = c, from, delay
 	r.race = hedge.NewRace(&c.policy.hedge, now, delay)
-	r.reports = make(chan *side, c.policy.hedge.MaxAttempts)
+	r.clock = now
 	r.left = errLost
 	return r
 }
 
 // run goes on until an attempt has succeeded or the call has failed. It returns
-// the attempt that says so; nil if the call's context does.
+// the attempt that says so, which is to be checked; nil if the call's context
+// does.
 func (r *racing) run() (*side, error) {
 	for {
 		r.startDue()
@@ -186,29 +104,27 @@ func (r *racing) oldest() *side {
 	return nil
 }
 
-// start starts the race's next attempt.
-func (r *racing) start(w work) {
-	c := r.call
-	a := w.of()
+// start starts the race's next attempt, on a goroutine of its own.
+func (r *racing) start(w work) { go r.begin(w).run() }
+
+// begin books the start of the race's next attempt.
+func (r *racing) begin(w work) *side {
+	if r.reports == nil {
+		r.reports = make(chan *side, r.call.policy.hedge.MaxAttempts+2) // and what timers say
+	}
+	c, a := r.call, w.of()
 	a.work, a.reports, a.failed = w, r.reports, &c.suite.lateFailure
 	a.attempt, a.cancel = c.launch(w)
 	r.sides = append(r.sides, a)
-	r.race.Start(c.suite.now())
-	go a.run()
-}
-
-// cancellable bounds an attempt that is to be cancelled when it has lost.
-func cancellable(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	if d > 0 {
-		return context.WithTimeout(ctx, d)
-	}
-	return context.WithCancel(ctx)
+	r.race.Start(a.began)
+	r.clock = a.began
+	return a
 }
 
 // startDue starts a hedge if it is time for one, and if it can be afforded.
 func (r *racing) startDue() {
 	c := r.call
-	for due := r.race.Due(); due != hedge.Never && due <= c.suite.now(); due = r.race.Due() {
+	for r.race.Due() <= r.clock {
 		why := c.afford()
 		var w work
 		if why == retry.Again {
@@ -237,26 +153,30 @@ func (r *racing) suppressed(why retry.Reason) {
 // await waits until an attempt has ended or, if that is asked for, has a header;
 // until another is due, or the call's context ends: then it returns nil.
 func (r *racing) await() (a *side, headed bool) {
-	var fire <-chan time.Time
 	if due := r.race.Due(); due != hedge.Never {
-		t := time.NewTimer(due - r.call.suite.now())
+		// Not the channel of a timer: a select with one costs as much as all
+		// the rest of a call.
+		reports := r.reports
+		t := time.AfterFunc(due-r.clock, func() {
+			select {
+			case reports <- nil:
+			default: // there is something to wake up for
+			}
+		})
 		defer t.Stop()
-		fire = t.C
 	}
 	select {
 	case a = <-r.reports:
-		return a, false
 	case a = <-r.heads:
-		return a, true
-	case <-fire:
-		return nil, false
+		headed = true
 	case <-r.call.ctx.Done():
+		select { // an answer that came at the same time is one
+		case a = <-r.reports:
+		default:
+		}
 	}
-	select { // an answer that came at the same time is one
-	case a = <-r.reports:
-	default:
-	}
-	return a, false
+	r.clock = r.call.suite.now()
+	return a, headed
 }
 
 // expired returns the error of a call whose context has ended, with
@@ -275,18 +195,18 @@ func (r *racing) expired() error {
 	return err
 }
 
-// ended books the end of an attempt, and reports whether it has won.
+// ended books the end of an attempt, and reports whether it has ended the call.
 func (r *racing) ended(a *side) bool {
-	c, now := r.call, r.call.suite.now()
+	c := r.call
 	a.gone = true
 	if !a.returned {
 		a.cancel()
 		r.left = errPanicked
 		c.tellEnd(c.plan.tells.all, a.attempt, codes.Unknown, errPanicked)
-		a.check()
+		return true // no other may save what check will end
 	}
 	if a.err == nil {
-		r.sample(now, a)
+		r.sample(a)
 		if r.lives {
 			c.running = a.attempt
 		} else {
@@ -303,7 +223,7 @@ func (r *racing) ended(a *side) bool {
 	r.last = a
 	f := failureOf(c.ctx, a.err, c.code, a.work.trailers())
 	before := r.race.Why()
-	r.race.Fail(now, hedge.Failure{
+	r.race.Fail(r.clock, hedge.Failure{
 		Code: f.Code,
 		Stop: f.Pushback.Stop,
 		Told: f.Pushback.Given || f.RetryInfo > 0,
@@ -346,7 +266,7 @@ func stopped(gone retry.Caller) retry.Reason {
 
 // leave gives up the attempts that still run, and ends the race.
 func (r *racing) leave() {
-	c, now := r.call, r.call.suite.now()
+	c := r.call
 	alone, late := true, 0
 	for _, a := range r.sides {
 		if a.gone {
@@ -359,14 +279,18 @@ func (r *racing) leave() {
 		} else {
 			late++
 		}
-		if r.left == errLost && now-a.began >= r.delay {
-			r.sample(now, a) // it took that long at least, which is as much as counts
+		if r.left == errLost && r.clock-a.began >= r.delay {
+			r.sample(a) // it took that long at least, which is as much as counts
 		}
 		c.tellEnd(c.plan.tells.all, a.attempt, codeOf(r.left), r.left)
 		r.hedged(a, HedgeLost)
 	}
-	for range late { // too late to win, and too early to be given up
-		if a := <-r.reports; a.panicked != nil {
+	for late > 0 { // too late to win, and too early to be given up
+		a := <-r.reports
+		if a == nil {
+			continue
+		}
+		if late--; a.panicked != nil {
 			c.suite.lateFailure(a.panicked, a.stack)
 		}
 	}
@@ -388,8 +312,8 @@ func (r *racing) hedged(a *side, result HedgeResult) {
 }
 
 // sample counts how long an attempt took, for a delay of the method's own.
-func (r *racing) sample(now time.Duration, a *side) {
+func (r *racing) sample(a *side) {
 	if r.call.policy.hedgeDelay == 0 {
-		r.call.plan.latencies().Add(now, now-a.began, r.call.lane)
+		r.call.plan.latencies().Add(r.clock, r.clock-a.began, r.call.lane)
 	}
 }

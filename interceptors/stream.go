@@ -141,7 +141,7 @@ func (s *clientStream) open(a *streamAttempt) error {
 	s.current = a
 	var err error
 	s.drives(func() {
-		ctx, _ := c.begin(a.bound)
+		ctx, _ := c.begin(a)
 		a.number = c.loop.Attempts
 		a.ours = a.opts[:0]
 		opts := a.wrap(s.theirs, false)

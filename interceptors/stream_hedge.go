@@ -42,8 +42,8 @@ func newHedgedStream(s *clientStream) *hedgedStream {
 
 // wanted tells attempts what to receive into, once the caller has said so.
 type wanted struct {
-	like any // of the caller's type, and not the caller's
-	told chan struct{}
+	reply replyType
+	told  chan struct{}
 }
 
 // streamWork is the work of one of the attempts: up to its first message.
@@ -63,7 +63,7 @@ type streamWork struct {
 
 func (w *streamWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if timeout > 0 {
-		ctx, _ = w.bound(ctx, timeout)
+		ctx, _ = w.streamAttempt.limit(ctx, timeout)
 	} else {
 		ctx, w.cancel = context.WithCancel(ctx)
 	}
@@ -96,9 +96,7 @@ func (w *streamWork) untilMessage(a *side) error {
 	case <-a.ctx.Done():
 		return status.FromContextError(a.ctx.Err()).Err()
 	}
-	if w.reply, err = freshReply(w.wanted.like); err != nil {
-		return err
-	}
+	w.reply = w.wanted.reply.fresh()
 	if err = w.RecvMsg(w.reply); errors.Is(err, io.EOF) {
 		w.ended = true
 		return nil
@@ -190,7 +188,7 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 	h.rest()
 	if !h.asked && !h.done {
 		h.asked = true
-		if h.wanted.like, err = freshReply(m); err != nil {
+		if h.wanted.reply, err = replyTypeOf(m); err != nil {
 			h.finish(err)
 			return err
 		}
@@ -327,6 +325,8 @@ func (h *hedgedStream) decide(byHeader bool) {
 		a, err = h.race.run()
 	})
 	switch {
+	case a != nil && a.fate.Load() == reported && !a.returned:
+		a.check()
 	case err == nil:
 		h.win(a)
 		h.call.answered()

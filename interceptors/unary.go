@@ -26,6 +26,10 @@ type unaryCall struct {
 	cc         *grpc.ClientConn
 	invoker    grpc.UnaryInvoker
 	opts       []grpc.CallOption
+
+	// Of a call that is hedged:
+	first    side
+	original original
 }
 
 // unaryCalls keeps calls for reuse. Pools are per processor, and so, mostly,
@@ -124,7 +128,7 @@ func (u *unaryCall) admitAndTry() error {
 
 func (u *unaryCall) attempt() error {
 	u.reset()
-	ctx, cancel := u.begin(context.WithTimeout)
+	ctx, cancel := u.begin(limitFunc(context.WithTimeout))
 	if cancel != nil {
 		defer cancel()
 	}
@@ -162,5 +166,8 @@ func (u *unaryCall) release() {
 	u.capture.release()
 	u.call = call{lane: u.lane}
 	u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil
+	if u.first.work != nil {
+		u.first, u.original = side{}, original{}
+	}
 	unaryCalls.Put(u)
 }
