@@ -43,13 +43,13 @@ func (a *answered) fault() string {
 	return ""
 }
 
-// TestHedgesCorruptNothing makes 10⁵ calls to a straggling server, each with
-// messages and options of its own, reuses the requests at once, and looks at
+// TestHedgesCorruptNothing makes 10⁵ calls, under the race detector, to a
+// straggling server, each with messages and options of its own, reuses the requests at once, and looks at
 // everything again when all losers have had the time to do harm.
 func TestHedgesCorruptNothing(t *testing.T) {
-	calls, workers := 100_000, 20
-	if testing.Short() {
-		calls = 10_000
+	calls, workers := 10_000, 20
+	if raceEnabled && !testing.Short() {
+		calls = 100_000
 	}
 	server, err := flakyserver.Start(flakyserver.WithLog(0))
 	if err != nil {
