@@ -47,6 +47,12 @@ type call struct {
 	refused   bool
 	code      codes.Code    // of the last attempt
 	delay     time.Duration // of the backoff
+
+	why     retry.Reason  // there was no other attempt
+	started time.Duration // if an observer wants to know how long calls take
+	since   time.Duration // the backoff began
+	waited  time.Duration // in backoffs
+	hedges  int           // of the attempts
 }
 
 // admit asks the breaker. The error is what the caller gets.
@@ -118,6 +124,9 @@ func (f limitFunc) limit(ctx context.Context, timeout time.Duration) (context.Co
 // another attempt's.
 func (c *call) launch(l limiter) (a attempt, cancel context.CancelFunc) {
 	c.loop.Attempts++
+	if c.kind == HedgeAttempt {
+		c.hedges++
+	}
 	a = attempt{ctx: c.ctx, number: c.loop.Attempts, kind: c.kind}
 	if c.policy.slowCall > 0 || c.policy.hedges() {
 		a.began = c.suite.now()
@@ -196,13 +205,14 @@ func (c *call) afford() retry.Reason {
 
 // pause begins the backoff before another attempt.
 func (c *call) pause(delay time.Duration, err error) {
-	c.pausing, c.delay = true, delay
+	c.pausing, c.delay, c.since = true, delay, c.suite.now()
 	c.tellAll(Event{Kind: BackoffStart, Attempt: c.loop.Attempts, Delay: delay, Code: c.code, Err: err})
 }
 
 // paused ends it.
 func (c *call) paused() {
 	c.pausing = false
+	c.waited += c.suite.now() - c.since
 	c.tellAll(Event{Kind: BackoffEnd, Attempt: c.loop.Attempts, Delay: c.delay, Code: c.code})
 }
 
@@ -220,6 +230,9 @@ func (c *call) opened() bool { return c.admitted && c.breaker().Opened(c.token) 
 
 func (c *call) stop(why retry.Reason) {
 	c.exhausted = why == retry.Exhausted
+	if why != retry.Buffer { // that one ends nothing yet
+		c.why = why
+	}
 	if why.Suppressed() {
 		c.tellAll(Event{Kind: Suppressed, Reason: why.String(), Attempt: c.loop.Attempts, Code: c.code})
 	}
@@ -293,15 +306,21 @@ func (c *call) close(err error, rescued bool) {
 	if len(to) == 0 {
 		return
 	}
-	e := Event{Kind: CallEnd, Attempt: c.loop.Attempts, Err: err, Exhausted: c.exhausted}
+	e := Event{Kind: CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
 	if err != nil {
 		e.Code = codeOf(err)
+		if c.why.Suppressed() {
+			e.Reason = c.why.String()
+		}
+	}
+	if c.plan.tells.timed {
+		e.Elapsed = c.suite.now() - c.started
 	}
 	switch {
 	case rescued:
 		e.Outcome = Rescued
 	case c.refused:
-		e.Outcome = RejectedBreaker
+		e.Outcome, e.Reason = RejectedBreaker, "breaker_open"
 	case err != nil:
 		e.Outcome = Failed
 	case c.kind == HedgeAttempt:
@@ -362,6 +381,9 @@ func (c *call) tell(to []*recorder, ctx context.Context, e Event) {
 // start tells those who asked that a call or attempt begins, and returns the
 // context they want it to have.
 func (c *call) start(ctx context.Context, k Kind) context.Context {
+	if k == CallStart && c.plan.tells.timed {
+		c.started = c.suite.now()
+	}
 	for i := range c.plan.tells.starters {
 		ctx = c.plan.tells.starters[i].start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Lane: c.lane})
 	}

@@ -57,6 +57,22 @@ type SuccessRecorder interface {
 	Succeeded(lane uint32)
 }
 
+// SelectiveObserver is an [Observer] that wants few of its events: those that
+// Select says yes to reach its queue, the others cost no more than the question.
+// Select is asked in line, many at a time, as an [InlineObserver] is told, and
+// keeps the same promise.
+type SelectiveObserver interface {
+	Observer
+	Select(e Event) bool
+}
+
+// TimedObserver is an [Observer] that wants [Event].Elapsed. For one that does,
+// each call looks at the clock twice.
+type TimedObserver interface {
+	Observer
+	Timed() // marks the wish; never called
+}
+
 // Kind says what an [Event] tells of.
 type Kind uint8
 
@@ -81,8 +97,10 @@ const (
 	Suppressed
 	// BreakerChange says that the breaker changed its state. From, To, Reason.
 	BreakerChange
-	// CallEnd says that the call returns. Outcome, Attempt (the number made), Code and
-	// Err as the caller sees them (if Rescued: as it would have), Exhausted.
+	// CallEnd says that the call returns. Outcome, Attempt (the number made), Hedges
+	// (how many of them were), Code and Err as the caller sees them (if Rescued:
+	// as it would have), Exhausted, Waited, Elapsed. Reason, if the call failed:
+	// why its last failure was suppressed, or "breaker_open" if it was refused.
 	// Told exactly once for each call, but for one refused for the faults of
 	// its own [WithCallPolicy].
 	CallEnd
@@ -157,9 +175,12 @@ type Event struct {
 	Attempt     int
 	AttemptKind AttemptKind
 	Hedge       HedgeResult
+	Hedges      int
 	Messages    int
 	Code        codes.Code
 	Delay       time.Duration
+	Waited      time.Duration // in backoffs, as long as they were
+	Elapsed     time.Duration // since the call began; 0 if no observer is a [TimedObserver]
 	Reason      string
 	Err         error
 }
@@ -227,6 +248,10 @@ type Endpoint struct {
 
 // Target returns the target as the connection was given it.
 func (e Endpoint) Target() string { return e.state.target }
+
+// CanonicalTarget returns the target with its scheme, "dns:///host:50051" for
+// "host:50051", as gRPC's own metrics name it; "" if there is no connection.
+func (e Endpoint) CanonicalTarget() string { return e.state.canonical }
 
 // Method returns the full method name, "/pkg.Service/Method".
 func (e Endpoint) Method() string { return e.state.method }

@@ -98,6 +98,7 @@ func compileOne(p Policy) *compiled {
 // is in use, reloads included.
 type endpoint struct {
 	target, method string
+	canonical      string // the target, with its scheme
 	watchedBy      recorders
 	kept           *breaker.Guard                 // also while a policy turns it off; nil: never had one
 	keptBudget     *budget.Guard                  // likewise
