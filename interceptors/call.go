@@ -48,6 +48,7 @@ type call struct {
 	code      codes.Code    // of the last attempt
 	delay     time.Duration // of the backoff
 
+	deaf    uint64        // bits of the starters that want to hear no more
 	why     retry.Reason  // there was no other attempt
 	started time.Duration // if an observer wants to know how long calls take
 	since   time.Duration // the backoff began
@@ -155,7 +156,7 @@ func (c *call) ended(a attempt, code codes.Code, err error) {
 }
 
 func (c *call) tellEnd(to []*recorder, a attempt, code codes.Code, err error) {
-	if len(to) > 0 {
+	if c.heard(to) {
 		c.tell(to, a.ctx, Event{Kind: AttemptEnd, Attempt: a.number, AttemptKind: a.kind, Code: code, Err: err})
 	}
 }
@@ -303,7 +304,7 @@ func (c *call) close(err error, rescued bool) {
 			to = c.plan.tells.verbose
 		}
 	}
-	if len(to) == 0 {
+	if !c.heard(to) {
 		return
 	}
 	e := Event{Kind: CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
@@ -334,11 +335,13 @@ func (c *call) close(err error, rescued bool) {
 // confirm tells what was held back when the first attempt succeeded: that all
 // went well, or, if something panicked since, of the attempt alone.
 func (c *call) confirm(t *terse, well bool) {
-	if well {
+	switch {
+	case c.deaf&t.bit != 0:
+	case well:
 		t.succeeded(c.lane)
-		return
+	default:
+		t.tell(c.ctx, &Event{Kind: AttemptEnd, Attempt: 1, Lane: c.lane})
 	}
-	t.tell(c.ctx, &Event{Kind: AttemptEnd, Attempt: 1, Lane: c.lane})
 }
 
 // unwind ends what a panic or runtime.Goexit beneath left open; after close
@@ -371,10 +374,22 @@ func (c *call) tellAll(e Event) {
 	c.tell(c.plan.tells.all, c.ctx, e)
 }
 
+// heard reports whether any of them wants to hear of this call.
+func (c *call) heard(to []*recorder) bool {
+	for _, r := range to {
+		if c.deaf&r.bit == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *call) tell(to []*recorder, ctx context.Context, e Event) {
 	e.Lane = c.lane
 	for _, r := range to {
-		r.tell(ctx, &e)
+		if c.deaf&r.bit == 0 {
+			r.tell(ctx, &e)
+		}
 	}
 }
 
@@ -385,7 +400,15 @@ func (c *call) start(ctx context.Context, k Kind) context.Context {
 		c.started = c.suite.now()
 	}
 	for i := range c.plan.tells.starters {
-		ctx = c.plan.tells.starters[i].start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Lane: c.lane})
+		s := &c.plan.tells.starters[i]
+		if c.deaf&s.bit != 0 {
+			continue
+		}
+		var more bool
+		ctx, more = s.start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Lane: c.lane})
+		if k == CallStart && !more {
+			c.deaf |= s.bit
+		}
 	}
 	return ctx
 }

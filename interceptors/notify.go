@@ -14,6 +14,7 @@ type recorder struct {
 	endpoint Endpoint
 	to       Recorder // nil: does not care, or is not asked yet
 	asked    bool
+	bit      uint64 // a Starter's in call.deaf
 }
 
 // recorders are an endpoint's, sorted by what they want to be told.
@@ -43,6 +44,7 @@ func (rs *recorders) add(r *recorder) {
 		return
 	}
 	if to, ok := r.to.(Starter); ok {
+		r.bit = 1 << len(rs.starters)
 		rs.starters = append(rs.starters, starter{r, to})
 	}
 	if to, ok := r.to.(SuccessRecorder); ok {
@@ -152,13 +154,14 @@ func (r *recorder) record(ctx context.Context, e *Event) {
 	r.to.Record(ctx, *e)
 }
 
-func (s *starter) start(ctx context.Context, e Event) (own context.Context) {
-	own = ctx
+func (s *starter) start(ctx context.Context, e Event) (own context.Context, more bool) {
+	own, more = ctx, true
 	defer s.watcher.recovered()
-	if c := s.to.Start(ctx, e); c != nil {
+	c, more := s.to.Start(ctx, e)
+	if c != nil {
 		own = c
 	}
-	return own
+	return own, more
 }
 
 func (t *terse) succeeded(lane uint32) {

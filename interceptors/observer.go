@@ -41,11 +41,15 @@ type Recorder interface {
 
 // Starter is a Recorder of an [InlineObserver] that wants to know when calls
 // and attempts begin (CallStart, AttemptStart) and may give them a context: a
-// span of the call's that an attempt's becomes the child of. Events of the call
-// or attempt come with that context.
+// span of the call's that an attempt's becomes the child of; nil: they keep
+// ctx. Events of the call or attempt come with that context.
+//
+// If Start(CallStart) returns more = false, the recorder is told nothing else
+// of this call, nor are its attempts asked for: those that sample calls are
+// cheap for the others. Of attempts more means nothing.
 type Starter interface {
 	Recorder
-	Start(ctx context.Context, e Event) context.Context
+	Start(ctx context.Context, e Event) (own context.Context, more bool)
 }
 
 // SuccessRecorder is a Recorder of an [InlineObserver] that wants the usual

@@ -264,11 +264,11 @@ type spans struct{ inline }
 
 func (s spans) Method(interceptors.Endpoint) interceptors.Recorder { return s }
 
-func (s spans) Start(ctx context.Context, e interceptors.Event) context.Context {
+func (s spans) Start(ctx context.Context, e interceptors.Event) (context.Context, bool) {
 	if e.Kind == interceptors.CallStart {
-		return context.WithValue(ctx, spanKey{}, "call")
+		return context.WithValue(ctx, spanKey{}, "call"), true
 	}
-	return context.WithValue(ctx, spanKey{}, fmt.Sprint(ctx.Value(spanKey{}), "/", e.Attempt))
+	return context.WithValue(ctx, spanKey{}, fmt.Sprint(ctx.Value(spanKey{}), "/", e.Attempt)), true
 }
 
 // counts is an observer that has first successes told in one word.

@@ -194,3 +194,100 @@ func TestHedgesAreCounted(t *testing.T) {
 		}
 	})
 }
+
+// sampler is a Starter that wants to hear of every other call.
+type sampler struct {
+	inline
+	calls, attempts int
+}
+
+func (s *sampler) Method(interceptors.Endpoint) interceptors.Recorder { return s }
+
+func (s *sampler) Start(ctx context.Context, e interceptors.Event) (context.Context, bool) {
+	if e.Kind == interceptors.AttemptStart {
+		s.attempts++
+		return nil, false // means nothing here
+	}
+	s.calls++
+	return context.WithValue(ctx, spanKey{}, s.calls), s.calls%2 == 0
+}
+
+// TestStarterWantsNoMore: of a call that it wants no more of, a starter is told
+// nothing, though its context stays; others are told all.
+func TestStarterWantsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen, all, terse := &events{}, &events{}, &counts{}
+		o := &sampler{inline: inline{seen}}
+		s := newSuite(t, interceptors.WithPolicy(attemptsOf(2)), interceptors.WithObserver(o, inline{all}, inlineTerse{inline{&terse.events}, terse}))
+		var ctxs []any
+		note := func(ctx context.Context, _ any) { ctxs = append(ctxs, ctx.Value(spanKey{})) }
+		for range 2 {
+			_ = call(s, play(step{do: note}))
+			_ = call(s, play(step{do: note}))
+		}
+		_ = call(s, play(step{err: fails(codes.Unavailable).err, do: note}, step{do: note}))
+		_ = call(s, play(step{err: fails(codes.NotFound).err, do: note}))
+		const want = `attempt 1 OK
+call success_first 1 OK exhausted false
+attempt 1 OK
+call success_first 1 OK exhausted false
+attempt 1 NotFound
+suppressed not_retryable
+call failed 1 NotFound exhausted false
+`
+		if got := seen.story(); got != want {
+			t.Errorf("the starter was told\n%swant\n%s", got, want)
+		}
+		if o.attempts != 3 {
+			t.Errorf("asked for the contexts of %d attempts, want 3", o.attempts)
+		}
+		if got := all.count(interceptors.CallEnd); got != 6 {
+			t.Errorf("the other was told of %d calls, want 6", got)
+		}
+		if got := terse.succeeded.Load(); got != 4 {
+			t.Errorf("the terse one was told of %d successes, want 4", got)
+		}
+		if want := []any{1, 2, 3, 4, 5, 5, 6}; !slices.Equal(ctxs, want) {
+			t.Errorf("attempts ran in the contexts of calls %v, want %v", ctxs, want)
+		}
+	})
+}
+
+// TestTerseStarterWantsNoMore: one that would be told of a success in one word
+// is not told that word either.
+func TestTerseStarterWantsNoMore(t *testing.T) {
+	o := &terseSampler{}
+	s := newSuite(t, interceptors.WithObserver(o))
+	for range 4 {
+		_ = call(s, play(step{}))
+	}
+	if got := o.succeeded.Load(); got != 2 || o.count() != 0 {
+		t.Errorf("told of %d successes and %d events, want 2 and none", got, o.count())
+	}
+}
+
+type terseSampler struct {
+	counts
+	calls int
+}
+
+func (o *terseSampler) Inline()                                            {}
+func (o *terseSampler) Method(interceptors.Endpoint) interceptors.Recorder { return o }
+func (o *terseSampler) Start(_ context.Context, e interceptors.Event) (context.Context, bool) {
+	if e.Kind == interceptors.CallStart {
+		o.calls++
+	}
+	return nil, o.calls%2 == 0
+}
+
+func TestObserversAreBounded(t *testing.T) {
+	many := make([]interceptors.Observer, 64)
+	for i := range many {
+		many[i] = inline{&events{}}
+	}
+	newSuite(t, interceptors.WithObserver(many...))
+	_, err := interceptors.New(interceptors.WithObserver(many...), interceptors.WithObserver(many[0]))
+	if err == nil || !strings.Contains(err.Error(), "65 of them: want at most 64") {
+		t.Errorf("65 observers: %v", err)
+	}
+}
