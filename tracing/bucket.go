@@ -26,15 +26,19 @@ func newBucket(perSecond float64, burst int) *bucket {
 	return &bucket{every: time.Duration(every), depth: time.Duration(depth)}
 }
 
-// take takes a token, if there is one. now never is negative.
+// take takes a token, if there is one. A clock that is set back, as under
+// testing/synctest, finds the bucket full.
 func (b *bucket) take(now time.Duration) bool {
 	for {
 		old := b.full.Load()
-		next := max(time.Duration(old), now) + b.every
-		if next-now > b.depth {
+		full := max(time.Duration(old), now)
+		if full-now > b.depth {
+			full = now
+		}
+		if full += b.every; full-now > b.depth {
 			return false
 		}
-		if b.full.CompareAndSwap(old, int64(next)) {
+		if b.full.CompareAndSwap(old, int64(full)) {
 			return true
 		}
 	}

@@ -15,7 +15,9 @@ import (
 	"github.com/astra-grpc/astra/tracing"
 )
 
-func invoke(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { return nil }
+func invoke(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+	return nil
+}
 
 func intercept(t testing.TB, o ...interceptors.Observer) grpc.UnaryClientInterceptor {
 	t.Helper()
