@@ -5,12 +5,67 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/flakyserver"
 	"github.com/astra-grpc/astra/tracing"
 )
+
+// hedging sends another attempt each 100 ms.
+var hedging = interceptors.WithMethodPolicy(hello, interceptors.Policy{
+	Hedge: interceptors.Hedge{MaxAttempts: 3, Delay: 100 * time.Millisecond},
+})
+
+// TestHedgedTrees: a hedge that wins, those that lose, and one for which there
+// was no token.
+func TestHedgedTrees(t *testing.T) {
+	poor := interceptors.WithMethodPolicy(hello, interceptors.Policy{
+		Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 100 * time.Millisecond},
+		Budget: interceptors.Budget{Burst: 1, MinPerSecond: 0.001},
+	})
+	slow := flakyserver.OK().After(250 * time.Millisecond)
+	for _, tc := range []struct {
+		name   string
+		policy interceptors.Option
+		script []flakyserver.Step
+		want   string
+	}{
+		{"the second wins", hedging, []flakyserver.Step{flakyserver.Hang(), flakyserver.OK()}, `
+Sent.helloworld.Greeter.SayHello ok outcome=success_hedge attempts=2 code=0
+  - hedge won attempt=2
+  Attempt.helloworld.Greeter.SayHello error (CANCELLED) previous-rpc-attempts=0 attempt_kind=first code=1
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=1 attempt_kind=hedge code=0
+`},
+		{"the first wins after all", hedging, []flakyserver.Step{slow, flakyserver.Hang(), down}, `
+Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=3 code=0
+  - hedge lost attempt=3
+  - hedge lost attempt=2
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=0 attempt_kind=first code=0
+  Attempt.helloworld.Greeter.SayHello error (CANCELLED) previous-rpc-attempts=1 attempt_kind=hedge code=1
+  Attempt.helloworld.Greeter.SayHello error (UNAVAILABLE) previous-rpc-attempts=2 attempt_kind=hedge code=14
+`},
+		{"no budget", poor, []flakyserver.Step{slow, flakyserver.Hang()}, `
+Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=2 code=0
+  - hedge suppressed attempt=3 suppress_reason=budget
+  - hedge lost attempt=2
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=0 attempt_kind=first code=0
+  Attempt.helloworld.Greeter.SayHello error (CANCELLED) previous-rpc-attempts=1 attempt_kind=hedge code=1
+`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, setting{suite: []interceptors.Option{tc.policy}}, func(t *testing.T, w *world) {
+				w.Script(hello, tc.script...)
+				if err := w.hello(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.spans.wantTrees(t, tc.want)
+			})
+		})
+	}
+}
 
 // recorderOf returns what an observer gives a suite for a method.
 func recorderOf(t *testing.T, o interceptors.Observer) interceptors.Starter {
@@ -33,9 +88,9 @@ func (o *tap) Method(e interceptors.Endpoint) interceptors.Recorder {
 	return nil
 }
 
-// TestHedges: attempts run side by side and end in any order, told on different
-// goroutines, some after the call.
-func TestHedges(t *testing.T) {
+// TestAttemptsThatEndLate: attempts run side by side and may be told to have
+// ended in any order, on any goroutine, some after the call.
+func TestAttemptsThatEndLate(t *testing.T) {
 	spans := record()
 	r := recorderOf(t, tracing.New(spans))
 	cancelled := errors.New("cancelled")

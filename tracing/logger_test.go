@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -139,12 +140,12 @@ func TestLogRate(t *testing.T) {
 		off := interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}, Breaker: interceptors.Breaker{Disabled: true}}
 		bubble(t, setting{observer: tracing.NewLogger(to, tc.opts...), policy: off}, func(t *testing.T, w *world) {
 			w.Always(hello, down)
-			for range 60 {
-				_ = w.hello(t.Context())
-			}
-			time.Sleep(time.Second)
-			for range 60 {
-				_ = w.hello(t.Context())
+			for range 2 {
+				for range 60 {
+					_ = w.hello(t.Context())
+					synctest.Wait() // the log is written
+				}
+				time.Sleep(time.Second)
 			}
 			_ = w.suite.Close()
 			if got := strings.Count(text.String(), "\n"); got != tc.atOnce+tc.per {

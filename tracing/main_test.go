@@ -54,6 +54,7 @@ func record(opts ...sdk.TracerProviderOption) recorder {
 type world struct {
 	*flakyserver.Server
 	greeterpb.GreeterClient
+	cc    *grpc.ClientConn
 	suite *interceptors.Suite
 	spans recorder
 }
@@ -88,7 +89,7 @@ func bubble(t *testing.T, set setting, f func(t *testing.T, w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f(t, &world{server, greeterpb.NewGreeterClient(cc), suite, spans})
+		f(t, &world{server, greeterpb.NewGreeterClient(cc), cc, suite, spans})
 		_ = cc.Close()
 		server.Close()
 		_ = suite.Close()

@@ -37,7 +37,8 @@ type meter struct {
 //
 // Labels are grpc.method ("pkg.Service/Method") and grpc.target ("dns:///host:50051").
 // Zeros are not recorded, so a call whose first attempt succeeds costs next to
-// nothing. Attempts that continue a stream count as retries. A96's
+// nothing. Attempts that continue a stream count as retries; a hedged call has
+// no backoffs. A96's
 // grpc.client.call.transparent_retries is missing: grpc-go makes those beneath
 // an attempt, where no interceptor sees them. A66's histograms of calls and
 // attempts are those of grpc-go's own OpenTelemetry plugin; given before the
@@ -93,12 +94,11 @@ func (m *methodMeter) Record(ctx context.Context, e interceptors.Event) {
 	if e.Kind != interceptors.CallEnd {
 		return
 	}
-	if more := int64(e.Attempt - 1); more > 0 {
-		n := m.retries
-		if e.AttemptKind == interceptors.HedgeAttempt { // a call is retried or hedged, never both
-			n = m.hedges
-		}
-		n.Record(ctx, more, m.labels...)
+	if n := e.Attempt - 1 - e.Hedges; n > 0 {
+		m.retries.Record(ctx, int64(n), m.labels...)
+	}
+	if e.Hedges > 0 {
+		m.hedges.Record(ctx, int64(e.Hedges), m.labels...)
 	}
 	if e.Waited > 0 {
 		m.delay.Record(ctx, e.Waited.Seconds(), m.labels...)

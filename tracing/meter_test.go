@@ -104,22 +104,30 @@ func TestMeter(t *testing.T) {
 }
 
 // TestMeterCountsHedges: what a hedged call made beside its first attempt is no
-// retry.
+// retry, whichever wins.
 func TestMeterCountsHedges(t *testing.T) {
-	reader := sdkmetric.NewManualReader()
-	meter, err := tracing.NewMeter(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tap := &tap{Observer: meter}
-	_ = intercept(t, tap)(t.Context(), hello, nil, nil, nil, invoke)
-	tap.recorder.Record(t.Context(), interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: 2})
-	tap.recorder.Record(t.Context(), interceptors.Event{Kind: interceptors.CallEnd, Attempt: 3, AttemptKind: interceptors.HedgeAttempt})
-	tap.recorder.Record(t.Context(), interceptors.Event{Kind: interceptors.CallEnd, Outcome: interceptors.RejectedBreaker})
-	seen := read(t, reader)
-	h, ok := seen["grpc.client.call.hedges"].Data.(metricdata.Histogram[int64])
-	if !ok || len(seen) != 1 || h.DataPoints[0].Sum != 2 || seen["grpc.client.call.hedges"].Unit != "{hedge}" {
-		t.Errorf("recorded %+v, want one call with 2 hedges", seen)
+	for name, script := range map[string][]flakyserver.Step{
+		"first wins": {flakyserver.OK().After(250 * time.Millisecond), flakyserver.Hang(), flakyserver.Hang()},
+		"hedge wins": {flakyserver.Hang(), flakyserver.Hang(), flakyserver.OK()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reader := sdkmetric.NewManualReader()
+			meter, err := tracing.NewMeter(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			bubble(t, setting{observer: meter, suite: []interceptors.Option{hedging}}, func(t *testing.T, w *world) {
+				w.Script(hello, script...)
+				if err := w.hello(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				seen := read(t, reader)
+				hedges := point[int64](t, seen["grpc.client.call.hedges"], "{hedge}")
+				if hedges.Count != 1 || hedges.Sum != 2 || !slices.Equal(hedges.Bounds, []float64{1, 2, 3, 4, 5}) || len(seen) != 1 {
+					t.Errorf("recorded %+v, want one call with 2 hedges", seen)
+				}
+			})
+		})
 	}
 }
 

@@ -128,30 +128,34 @@ func TestEverySpanEndsOnce(t *testing.T) {
 	})
 }
 
-// TestEveryStreamsSpanEndsOnce does the same with streams of each kind on a
-// server that fails by chance.
-func TestEveryStreamsSpanEndsOnce(t *testing.T) {
+// TestEverySpanEndsOnceOnTheWire does the same with calls and streams of each
+// kind, hedged and not, on a server that fails by chance.
+func TestEverySpanEndsOnceOnTheWire(t *testing.T) {
 	book := &ledger{open: map[string]sdk.ReadOnlySpan{}}
 	tp := sdk.NewTracerProvider(sdk.WithSpanProcessor(book))
-	bubble(t, setting{observer: tracing.New(tp), policy: interceptors.Policy{Breaker: interceptors.Breaker{Disabled: true}, Budget: interceptors.Budget{Disabled: true}}}, func(t *testing.T, w *world) {
+	free := interceptors.Policy{Breaker: interceptors.Breaker{Disabled: true}, Budget: interceptors.Budget{Disabled: true}}
+	side := free
+	side.Hedge = interceptors.Hedge{MaxAttempts: 3, Delay: 10 * time.Millisecond}
+	hedged := []interceptors.Option{interceptors.WithMethodPolicy(hello, side), interceptors.WithMethodPolicy(helloHedged, side)}
+	bubble(t, setting{observer: tracing.New(tp), policy: free, suite: hedged}, func(t *testing.T, w *world) {
 		w.Random(flakyserver.Any, 1,
 			flakyserver.Mix{Rate: 0.3, Steps: []flakyserver.Step{down, down.AfterReceived(1), down.AfterReplies(1), down.Header(), flakyserver.Reset()}},
 			flakyserver.Mix{Rate: 0.1, Steps: []flakyserver.Step{flakyserver.Hang(), flakyserver.Hang().AfterReplies(1)}},
 		)
 		var wg sync.WaitGroup
-		const workers, each = 8, 40
+		const workers, each = 8, 60
 		for n := range workers {
 			wg.Go(func() {
 				for i := range each {
 					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-					run := []func(context.Context, *world) error{serverStream, bidi, func(ctx context.Context, w *world) error {
+					run := []func(context.Context, *world) error{serverStream, bidi, unary, hedgedStream, func(ctx context.Context, w *world) error {
 						s, err := w.SayHelloClientStream(ctx)
 						if err == nil && i%2 == 0 {
 							_ = s.Send(ann())
 							_, err = s.CloseAndRecv()
 						}
 						return err // the others are abandoned
-					}}[(n+i)%3]
+					}}[(n+i)%5]
 					_ = run(ctx, w)
 					cancel()
 				}
@@ -172,3 +176,22 @@ func TestEveryStreamsSpanEndsOnce(t *testing.T) {
 		}
 	})
 }
+
+// helloHedged is a server stream that no other test uses.
+const helloHedged = "/helloworld.Greeter/SayHelloHedged"
+
+func hedgedStream(ctx context.Context, w *world) error {
+	s, err := w.cc.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, helloHedged)
+	if err != nil {
+		return err
+	}
+	if err := s.SendMsg(ann()); err != nil {
+		return err
+	}
+	if err := s.CloseSend(); err != nil {
+		return err
+	}
+	return all(s)
+}
+
+func unary(ctx context.Context, w *world) error { return w.hello(ctx) }
