@@ -1,4 +1,4 @@
-package bench
+package overhead
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func missed(gates []gate) (faults []string) {
 
 // allocGates are the promises about allocations, which no other process
 // disturbs.
-func (o *overhead) allocGates() []gate {
+func (o *Overhead) allocGates() []gate {
 	g := func(what string, value, limit float64) gate {
 		// Pools refilled after a collection, and what runs once, leave fractions.
 		return gate{what: what, value: math.Round(value), limit: limit, note: fmt.Sprintf("%.3f", value)}
@@ -34,14 +34,16 @@ func (o *overhead) allocGates() []gate {
 	return []gate{
 		g("allocations, success", o.serial[astraFull].allocs(), 0),
 		g("allocations, success, parallel", o.parallel[astraFull].allocs(), 0),
+		g("allocations, hedging armed", o.serial[astraHedge].allocs(), 12),
 		g("allocations, two retries, retry only", o.failing[astraRetry].allocs(), 10),
 		g("allocations, two retries, all of astra", o.failing[astraPatient].allocs(), 10),
 		g("extra allocations, end to end", astra.allocs()-plain.allocs(), 1),
+		g("extra allocations, message on a stream", o.perMessage[astraClient].allocs()-o.perMessage[plainClient].allocs(), 0),
 	}
 }
 
 // timeGates are the promises about times.
-func (o *overhead) timeGates() []gate {
+func (o *Overhead) timeGates() []gate {
 	g := func(what string, a, b series, limit float64) gate {
 		fastest, typical := a.over(b)
 		return gate{what: what, value: fastest, limit: limit, note: fmt.Sprintf("median round %.3f", typical)}
@@ -51,5 +53,6 @@ func (o *overhead) timeGates() []gate {
 		g("time, astra ÷ chain", astra, o.serial[chain], 0.20),
 		g("time, astra ÷ failsafe", astra, o.serial[failsafe], 0.15),
 		g("time, astra parallel ÷ serial", o.parallel[astraFull], astra, 1.30),
+		g("time, hedging armed, astra ÷ failsafe", o.serial[astraHedge], o.serial[failsafeHedge], 1),
 	}
 }

@@ -1,6 +1,7 @@
-package bench
+package overhead
 
 import (
+	"errors"
 	"slices"
 	"testing"
 )
@@ -9,13 +10,13 @@ import (
 type series []testing.BenchmarkResult
 
 // add runs a benchmark for one round more.
-func (s *series) add(t *testing.T, benchmark func(*testing.B)) {
-	t.Helper()
+func (s *series) add(benchmark func(*testing.B)) error {
 	r := testing.Benchmark(benchmark)
 	if r.N == 0 {
-		t.Fatal("a benchmark failed: -bench tells why")
+		return errors.New("the benchmark failed: go test -bench tells why")
 	}
 	*s = append(*s, r)
+	return nil
 }
 
 // ns returns the fastest round's time: disturbances only ever add to it.

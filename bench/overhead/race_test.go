@@ -1,5 +1,5 @@
 //go:build race
 
-package bench
+package overhead
 
 const distorted = true

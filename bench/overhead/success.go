@@ -1,19 +1,18 @@
-package bench
+package overhead
 
 import (
 	"context"
 	"testing"
 
 	"google.golang.org/grpc"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
 // serial measures a contender around the no-op invoker, one call after
 // another. The context is the background's and there are no CallOptions, where
 // peers are at their cheapest.
-func serial(c contender, cc *grpc.ClientConn) func(*testing.B) {
+func serial(c Contender, cc *grpc.ClientConn) func(*testing.B) {
 	return func(b *testing.B) {
-		req, reply := request(), new(healthpb.HealthCheckResponse)
+		req, reply := request(), reply()
 		b.ReportAllocs()
 		for b.Loop() {
 			if err := c.call(context.Background(), method, req, reply, cc, succeed); err != nil {
@@ -25,11 +24,11 @@ func serial(c contender, cc *grpc.ClientConn) func(*testing.B) {
 
 // parallel is [serial] on all processors at once. A contender without shared
 // state takes half the time on two.
-func parallel(c contender, cc *grpc.ClientConn) func(*testing.B) {
+func parallel(c Contender, cc *grpc.ClientConn) func(*testing.B) {
 	return func(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			req, reply := request(), new(healthpb.HealthCheckResponse)
+			req, reply := request(), reply()
 			for pb.Next() {
 				if err := c.call(context.Background(), method, req, reply, cc, succeed); err != nil {
 					b.Error(err)
@@ -37,19 +36,5 @@ func parallel(c contender, cc *grpc.ClientConn) func(*testing.B) {
 				}
 			}
 		})
-	}
-}
-
-func BenchmarkSuccess(b *testing.B) {
-	cc := newConn(b)
-	for _, c := range contenders(b) {
-		b.Run(c.name, serial(c, cc))
-	}
-}
-
-func BenchmarkSuccessParallel(b *testing.B) {
-	cc := newConn(b)
-	for _, c := range contenders(b) {
-		b.Run(c.name, parallel(c, cc))
 	}
 }
