@@ -172,33 +172,36 @@ func TestGuardAgainstModel(t *testing.T) {
 		}
 		// drive does what the callers' goroutines would: wake up, ask, go.
 		drive := func() {
-			for again := true; again; {
-				again = false
+			poll := func(c caller) (out bool) {
+				switch g.Poll(now(), c.ticket).Verdict {
+				case Admitted:
+					flying = append(flying, c.id)
+					return true
+				case QueueTimeout:
+					return true
+				}
+				return false
+			}
+			timers := func(c caller) bool { return c.at <= now() && poll(c) }
+			waiting = slices.DeleteFunc(waiting, timers)
+			for woken := true; woken; {
+				woken = false
 				waiting = slices.DeleteFunc(waiting, func(c caller) bool {
 					select {
 					case <-c.ticket.Ready:
-						again = true
+						woken = true
 					default:
-						if c.at > now() {
-							return false
-						}
+						return false
 					}
 					if rapid.IntRange(0, 15).Draw(t, "gives up") == 0 {
 						giveUp(c)
 						return true
 					}
-					switch g.Poll(now(), c.ticket).Verdict {
-					case Admitted:
-						flying = append(flying, c.id)
-						return true
-					case QueueTimeout:
-						return true
-					}
-					return false
+					return poll(c)
 				})
-				for i := range waiting {
-					waiting[i].at = min(waiting[i].ticket.asks, waiting[i].ticket.until)
-				}
+			}
+			for i := range waiting { // as Poll told them
+				waiting[i].at = min(waiting[i].ticket.asks, waiting[i].ticket.until)
 			}
 		}
 		leave := func() {
