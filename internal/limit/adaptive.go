@@ -19,10 +19,10 @@ type Sample struct {
 //   - it shrinks in proportion as latency exceeds tolerance × base, and by a
 //     fifth if a tenth of the calls fail as overload has it;
 //   - the base follows latency down always, and up only where there is no
-//     congestion of our making: while the limit is not used up, or at the floor.
+//     congestion of our making: while the limit is not used up, or near the floor.
 //     Under lasting overload it would creep up otherwise, and the limit with it.
 //
-// At the floor calls can hardly wait for one another, so what they take there
+// Near the floor calls can hardly wait for one another, so what they take there
 // is the base: that is how the limit recovers when calls have become slower by
 // nature.
 type gradient struct {
@@ -34,21 +34,21 @@ type gradient struct {
 	heard     int // calls that told something
 	timed     int // of these, those with a latency
 	overloads int
-	sum       float64 // of the latencies
+	sum       float64 // of the logarithms of the latencies: their mean is not a straggler's
 	peak      int     // calls in flight
 }
 
 const (
 	startLimit = 20.0
 	floorLimit = 2.0
-	minWindow  = 50  // calls, or twice those in flight
+	minWindow  = 50  // calls, or twice those in flight: as many as one limit lets go and the next
 	tolerance  = 1.5 // of latency over its base
 	maxShrink  = 0.5 // in one window
+	overloaded = 0.1 // share of a window's calls
 	onOverload = 0.8
-	overloaded = 0.1 // this share of failures is
-	baseDown   = 0.1
-	baseUp     = 0.05
-	baseFloor  = 0.5
+	baseDown   = 0.1  // weights of a window's latency in the base: lower than it,
+	baseUp     = 0.05 // higher, while the limit is not used up,
+	baseAnew   = 0.5  // and near the floor
 )
 
 func (g *gradient) floor() float64 { return min(floorLimit, g.ceiling) }
@@ -66,7 +66,7 @@ func (g *gradient) max() int { return int(g.limit) }
 // learn hears of a call that ended, and how many were in flight before.
 func (g *gradient) learn(s Sample, inFlight int) {
 	g.peak = max(g.peak, inFlight)
-	if s.Latency > 0 {
+	if s.Latency > 0 { // a deadline that passed tells of at least so much
 		g.timed++
 		g.sum += math.Log(float64(s.Latency))
 	}
@@ -111,8 +111,8 @@ func (g *gradient) settle(short float64, used bool) {
 		gain = 1
 	case short < g.base:
 		gain = baseDown
-	case g.limit <= g.floor():
-		gain = baseFloor
+	case g.limit < 2*g.floor():
+		gain = baseAnew
 	case !used:
 		gain = baseUp
 	}

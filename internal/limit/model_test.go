@@ -387,6 +387,17 @@ func TestStories(t *testing.T) {
 				t.Errorf("%+v", a)
 			}
 		},
+		"a token that nobody has been promoted to": func(t *testing.T, q *Queue, enter func(now, patience time.Duration) (answer, *Ticket)) {
+			q.Reconfigure(0, Config{Rate: 1, Burst: 1, MaxQueue: 2})
+			_, _ = enter(0, s)
+			_, first := enter(0, s)
+			if a, _ := enter(s, s); a.Verdict != Waiting {
+				t.Errorf("%+v, ahead of one that waits", a)
+			}
+			if q.Promote(s) != first || q.Promote(s) != nil {
+				t.Error("want the first, and nobody else")
+			}
+		},
 		"a slow rate": func(t *testing.T, q *Queue, enter func(now, patience time.Duration) (answer, *Ticket)) {
 			q.Reconfigure(0, Config{Rate: 1e-12, Burst: 1, MaxQueue: 1})
 			_, _ = enter(0, s)
