@@ -44,13 +44,17 @@ type call struct {
 	untimed   bool // a stream: how long it lives says nothing about the server
 	slow      bool // the last attempt was
 	exhausted bool
-	refused   bool
+	rejected  Outcome       // who refused it; SuccessFirst: nobody
 	code      codes.Code    // of the last attempt
 	delay     time.Duration // of the backoff
+	place     place         // in the method's limit
 }
 
-// admit asks the breaker. The error is what the caller gets.
+// admit asks the limit, then the breaker. The error is what the caller gets.
 func (c *call) admit() error {
+	if err := c.enter(); err != nil {
+		return err
+	}
 	g := c.breaker()
 	if g == nil {
 		return nil
@@ -62,12 +66,16 @@ func (c *call) admit() error {
 		token, change, wait, ok = g.Admit(c.suite.now())
 		c.changed(change)
 		if !ok {
-			c.refused = true
-			return breakerOpen(c.plan.target, c.plan.method, wait)
+			return c.refusedByBreaker(wait)
 		}
 	}
 	c.token, c.admitted = token, true
 	return nil
+}
+
+func (c *call) refusedByBreaker(wait time.Duration) error {
+	c.rejected = RejectedBreaker
+	return breakerOpen(c.plan, wait)
 }
 
 func (c *call) breaker() *breaker.Guard {
@@ -135,6 +143,7 @@ func (c *call) launch(l limiter) (a attempt, cancel context.CancelFunc) {
 // ended closes the books of an attempt whose end is the call's, or was to be.
 func (c *call) ended(a attempt, code codes.Code, err error) {
 	c.code = code
+	c.place.strained = c.place.strained || strain.Contains(code)
 	if c.policy.slowCall > 0 && !c.untimed {
 		c.slow = c.suite.now()-a.began >= c.policy.slowCall
 	}
@@ -241,10 +250,11 @@ func (c *call) answered() {
 	}
 }
 
-// settle tells breaker and budget how the call ended, once. What it says is
+// settle tells limit, breaker and budget how the call ended, once. What it says is
 // the last attempt's: a call saved by a retry is a success, one whose attempts
 // all failed is one failure.
 func (c *call) settle(err error) {
+	c.leave(true)
 	c.refund()
 	if err == nil && c.plan.budget != nil && !c.policy.budgetOff {
 		c.plan.budget.Deposit()
@@ -300,8 +310,8 @@ func (c *call) close(err error, rescued bool) {
 	switch {
 	case rescued:
 		e.Outcome = Rescued
-	case c.refused:
-		e.Outcome = RejectedBreaker
+	case c.rejected != SuccessFirst:
+		e.Outcome = c.rejected
 	case err != nil:
 		e.Outcome = Failed
 	case c.kind == HedgeAttempt:
@@ -334,6 +344,8 @@ func (c *call) unwind() {
 	if c.pausing { // a context may panic too
 		c.paused()
 	}
+	c.unqueue()
+	c.leave(false)
 	if c.admitted {
 		c.admitted = false
 		c.changed(c.breaker().Settle(c.suite.now(), c.token, breaker.Neutral, 0))
