@@ -24,7 +24,7 @@ import (
 
 // onlyLimit is a policy in which nothing else gets in the way.
 func onlyLimit(l interceptors.Limit) interceptors.Policy {
-	return interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}, Limit: l}
+	return interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}, Breaker: interceptors.Breaker{Disabled: true}, Limit: l}
 }
 
 // limits is a suite whose calls have a limit, with what happened to them.
@@ -715,14 +715,15 @@ func TestNoSlotIsLost(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLimits(t, onlyLimit(first))
 			_ = call(l.Suite, play(step{}))
-			most, longest := first.MaxConcurrent, first.MaxQueue
-			var mu sync.Mutex
-			inFlight := 0
+			var most, inFlight atomic.Int64
+			most.Store(int64(first.MaxConcurrent))
+			longest := first.MaxQueue
 			var wg sync.WaitGroup
 			for _, m := range moves {
 				time.Sleep(m.wait)
 				if m.reload != nil {
-					most, longest = max(most, m.reload.MaxConcurrent), max(longest, m.reload.MaxQueue)
+					most.Store(max(most.Load(), int64(m.reload.MaxConcurrent)))
+					longest = max(longest, m.reload.MaxQueue)
 					l.reload(onlyLimit(*m.reload))
 				} else {
 					wg.Go(func() {
@@ -732,23 +733,17 @@ func TestNoSlotIsLost(t *testing.T) {
 						sc := play(m.step)
 						defer func() { _ = recover() }()
 						_ = l.UnaryClientInterceptor()(ctx, method, nil, nil, nil, func(ctx context.Context, name string, req, reply any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
-							mu.Lock()
-							if inFlight++; inFlight > most {
-								t.Errorf("%d in flight, want at most %d", inFlight, most)
+							if n := inFlight.Add(1); n > most.Load() {
+								t.Errorf("%d in flight, want at most %d", n, most.Load())
 							}
-							mu.Unlock()
-							defer func() {
-								mu.Lock()
-								inFlight--
-								mu.Unlock()
-							}()
+							defer inFlight.Add(-1)
 							return sc.invoke(ctx, name, req, reply, cc, opts...)
 						})
 					})
 				}
 				synctest.Wait()
-				if s, _ := l.endpoint.LimitState(); s.Queued > longest || s.InFlight != inFlight {
-					t.Errorf("%+v with %d in flight; want at most %d to wait", s, inFlight, longest)
+				if s, _ := l.endpoint.LimitState(); s.Queued > longest || int64(s.InFlight) != inFlight.Load() {
+					t.Errorf("%+v with %d in flight; want at most %d to wait", s, inFlight.Load(), longest)
 				}
 			}
 			wg.Wait()
