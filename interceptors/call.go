@@ -44,9 +44,11 @@ type call struct {
 	untimed   bool // a stream: how long it lives says nothing about the server
 	slow      bool // the last attempt was
 	exhausted bool
-	refused   bool
+	rejected  Outcome       // who refused it; SuccessFirst: nobody
 	code      codes.Code    // of the last attempt
 	delay     time.Duration // of the backoff
+	refusal   string        // why it was refused
+	place     place         // in the method's limit
 
 	deaf    uint64        // bits of the starters that want to hear no more
 	why     retry.Reason  // there was no other attempt
@@ -56,8 +58,11 @@ type call struct {
 	hedges  int           // of the attempts
 }
 
-// admit asks the breaker. The error is what the caller gets.
+// admit asks the limit, then the breaker. The error is what the caller gets.
 func (c *call) admit() error {
+	if err := c.enter(); err != nil {
+		return err
+	}
 	g := c.breaker()
 	if g == nil {
 		return nil
@@ -69,12 +74,16 @@ func (c *call) admit() error {
 		token, change, wait, ok = g.Admit(c.suite.now())
 		c.changed(change)
 		if !ok {
-			c.refused = true
-			return breakerOpen(c.plan.target, c.plan.method, wait)
+			return c.refusedByBreaker(wait)
 		}
 	}
 	c.token, c.admitted = token, true
 	return nil
+}
+
+func (c *call) refusedByBreaker(wait time.Duration) error {
+	c.rejected, c.refusal = RejectedBreaker, "breaker_open"
+	return breakerOpen(c.plan, wait)
 }
 
 func (c *call) breaker() *breaker.Guard {
@@ -145,6 +154,7 @@ func (c *call) launch(l limiter) (a attempt, cancel context.CancelFunc) {
 // ended closes the books of an attempt whose end is the call's, or was to be.
 func (c *call) ended(a attempt, code codes.Code, err error) {
 	c.code = code
+	c.place.strained = c.place.strained || strain.Contains(code)
 	if c.policy.slowCall > 0 && !c.untimed {
 		c.slow = c.suite.now()-a.began >= c.policy.slowCall
 	}
@@ -255,10 +265,11 @@ func (c *call) answered() {
 	}
 }
 
-// settle tells breaker and budget how the call ended, once. What it says is
+// settle tells limit, breaker and budget how the call ended, once. What it says is
 // the last attempt's: a call saved by a retry is a success, one whose attempts
 // all failed is one failure.
 func (c *call) settle(err error) {
+	c.leave(true)
 	c.refund()
 	if err == nil && c.plan.budget != nil && !c.policy.budgetOff {
 		c.plan.budget.Deposit()
@@ -320,8 +331,8 @@ func (c *call) close(err error, rescued bool) {
 	switch {
 	case rescued:
 		e.Outcome = Rescued
-	case c.refused:
-		e.Outcome, e.Reason = RejectedBreaker, "breaker_open"
+	case c.rejected != SuccessFirst:
+		e.Outcome, e.Reason = c.rejected, c.refusal
 	case err != nil:
 		e.Outcome = Failed
 	case c.kind == HedgeAttempt:
@@ -356,6 +367,8 @@ func (c *call) unwind() {
 	if c.pausing { // a context may panic too
 		c.paused()
 	}
+	c.unqueue()
+	c.leave(false)
 	if c.admitted {
 		c.admitted = false
 		c.changed(c.breaker().Settle(c.suite.now(), c.token, breaker.Neutral, 0))

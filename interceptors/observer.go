@@ -104,7 +104,8 @@ const (
 	// CallEnd says that the call returns. Outcome, Attempt (the number made), Hedges
 	// (how many of them were), Code and Err as the caller sees them (if Rescued:
 	// as it would have), Exhausted, Waited, Elapsed. Reason, if the call failed:
-	// why its last failure was suppressed, or "breaker_open" if it was refused.
+	// why its last failure was suppressed, or why it was refused: "breaker_open",
+	// or the limit's reason.
 	// Told exactly once for each call, but for one refused for the faults of
 	// its own [WithCallPolicy].
 	CallEnd
@@ -114,6 +115,14 @@ const (
 	// Hedged says what became of a hedge, once for each: Hedge, Attempt, and
 	// Reason if it was suppressed.
 	Hedged
+	// Queued says that the call begins to wait for its limit.
+	Queued
+	// Dequeued says that this wait is over. Delay is how long it took. Whether
+	// it was in vain, what comes next tells: an attempt, Limited or CallEnd.
+	Dequeued
+	// Limited says that the limit refused the call. Reason is "queue_full",
+	// "queue_timeout" or "rate_limited"; Delay is that of the error's RetryInfo.
+	Limited
 )
 
 // AttemptKind is what an attempt is made for.
@@ -199,7 +208,7 @@ const (
 	SuccessHedge                     // a hedge did
 	Failed                           // none did
 	RejectedBreaker                  // the breaker refused it: no attempt was made
-	RejectedLimit                    // the limit did
+	RejectedLimit                    // the limit did: no attempt was made
 	Rescued                          // the fallback answered
 )
 
@@ -279,4 +288,25 @@ func (e Endpoint) BudgetTokens() (tokens float64, ok bool) {
 		return 0, false
 	}
 	return g.Level(e.suite.now()), true
+}
+
+// LimitState is how far a limit is used.
+type LimitState struct {
+	InFlight int // calls that hold a slot
+	Queued   int // calls that wait
+	Max      int // calls that may be in flight, at this moment if the limit is adaptive; 0: any number
+}
+
+// LimitState returns how far the limit is used now. ok is false if the method's
+// policy has none.
+func (e Endpoint) LimitState() (s LimitState, ok bool) {
+	g := e.state.liveLimit.Load()
+	if g == nil {
+		return s, false
+	}
+	bounded := false
+	if s.InFlight, s.Queued, s.Max, bounded = g.Level(); !bounded {
+		s.Max = 0
+	}
+	return s, true
 }

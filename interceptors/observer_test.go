@@ -74,6 +74,12 @@ func (o *events) story() string {
 			fmt.Fprintf(&b, "suppressed %s\n", e.Reason)
 		case interceptors.BreakerChange:
 			fmt.Fprintf(&b, "%v to %v: %s\n", e.From, e.To, e.Reason)
+		case interceptors.Queued:
+			fmt.Fprintf(&b, "queued\n")
+		case interceptors.Dequeued:
+			fmt.Fprintf(&b, "dequeued %v\n", e.Delay)
+		case interceptors.Limited:
+			fmt.Fprintf(&b, "limited %s\n", e.Reason)
 		case interceptors.CallEnd:
 			fmt.Fprintf(&b, "call %v %d %v exhausted %v\n", e.Outcome, e.Attempt, e.Code, e.Exhausted)
 		}

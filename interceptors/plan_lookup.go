@@ -51,7 +51,7 @@ func (s *Suite) plan(cc *grpc.ClientConn, target, method string) *plan {
 		s.warnUnhedged(p)
 	}
 	if full && s.full.CompareAndSwap(false, true) {
-		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without a breaker, and are observed as one",
+		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without breaker and limit, and are observed as one",
 			"kept", maxPlans, "method", method, "target", target)
 	}
 	return p
@@ -131,7 +131,8 @@ func (s *Suite) sweep(now time.Duration) {
 		}
 	}
 	for k, p := range s.plans {
-		if p.marks.And(^uint32(markUsed))&markUsed != 0 {
+		used := p.marks.And(^uint32(markUsed))&markUsed != 0
+		if used || p.keptLimit != nil && !p.keptLimit.Idle(now) { // a stream may hold a slot for days
 			if p.budget != nil {
 				inUse[budgetKey{k.target, p.policy.budget}] = p.budget
 			}

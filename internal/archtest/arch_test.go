@@ -32,10 +32,11 @@ var mayImport = map[string][]string{
 	"internal/breaker": {},
 	"internal/budget":  {},
 	"internal/hedge":   {module + "codes", "google.golang.org/grpc/codes"},
+	"internal/limit":   {},
 	"internal/retry":   {module + "codes", module + "jitter", "google.golang.org/grpc/codes"},
 	"interceptors": {
 		module + "codes", module + "jitter",
-		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/retry",
+		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
@@ -51,7 +52,7 @@ var mayImport = map[string][]string{
 }
 
 // cores take time and chance as arguments and start nothing.
-var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/hedge", "internal/retry"}
+var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/hedge", "internal/limit", "internal/retry"}
 
 var (
 	pure   = []string{"bytes", "cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits", "slices", "strconv", "strings", "time", "sync", "sync/atomic"}
