@@ -15,7 +15,7 @@ import (
 //     one that is due then.
 //   - A Hedge.Delay that an attempt does not outlive.
 //   - A Breaker.SlowCall that no attempt lives to see, and a Breaker.Window of
-//     less than two SlowCalls or AttemptTimeouts.
+//     less than twice either SlowCall or AttemptTimeout.
 //   - A Breaker.OpenFor that is over before the first backoff.
 //   - A probe that may take longer than its place is kept.
 //   - A Budget.Burst that does not pay for one call's retries.
@@ -117,9 +117,9 @@ func (w *warnings) breaker(p Policy) {
 	}
 	switch {
 	case b.Window/2 < b.SlowCall:
-		w.add("Breaker.Window", "%v is less than two SlowCalls, %v each: slow calls seldom meet in it", b.Window, b.SlowCall)
+		w.add("Breaker.Window", "%v is less than twice SlowCall, %v: slow calls seldom meet in it", b.Window, b.SlowCall)
 	case b.Window/2 < p.AttemptTimeout:
-		w.add("Breaker.Window", "%v is less than two AttemptTimeouts, %v each: attempts that time out seldom meet in it", b.Window, p.AttemptTimeout)
+		w.add("Breaker.Window", "%v is less than twice AttemptTimeout, %v: attempts that time out seldom meet in it", b.Window, p.AttemptTimeout)
 	}
 	if p.Hedge.on() {
 		return
