@@ -61,7 +61,7 @@ func fieldShape(t reflect.Type, fieldPath string) shape {
 			return perCode{fieldShape(t.Elem(), fieldPath+"[]")}
 		}
 	case reflect.Bool:
-		return flag{}
+		return boolFlag{}
 	case reflect.Int, reflect.Int64, reflect.Int32:
 		return integer{own: true}
 	case reflect.Float64:

@@ -155,10 +155,10 @@ func (s duration) read(r *reader, n *node, key *path) (any, bool) {
 	return nil, false
 }
 
-// flag is a bool.
-type flag struct{}
+// boolFlag is a bool.
+type boolFlag struct{}
 
-func (flag) read(r *reader, n *node, key *path) (any, bool) {
+func (boolFlag) read(r *reader, n *node, key *path) (any, bool) {
 	if !r.kindOf(n, key, boolean, ", true or false") {
 		return nil, false
 	}
