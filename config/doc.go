@@ -104,10 +104,9 @@
 //
 // # Values
 //
-//   - Durations of gRPC's keys are proto-JSON's: seconds with up to 9 decimals
-//     and an s, "1.5s", also ".5s", up to 315576000000s; what is longer than a
-//     century counts as that. Durations of ours are Go's: "250ms", "1.5s",
-//     "1h30m".
+//   - Durations are proto-JSON's: seconds with up to 9 decimals and an s, "1.5s",
+//     also ".5s", up to 315576000000s; what is longer than a century counts as
+//     that. Our keys take Go's, too: "250ms", "1h30m".
 //   - Numbers are decimal. Where a whole one is wanted, 4.0 is one.
 //   - Status codes are names, in any case, as gRPC spells them (DEADLINE_EXCEEDED)
 //     or Go (DeadlineExceeded), or numbers. OK is no failure.

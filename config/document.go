@@ -118,9 +118,6 @@ func (r *reader) ratio(throttle *record) {
 	ratio, from, ok := get[float64](throttle, "tokenRatio")
 	switch cutDown := cut(ratio); {
 	case !ok:
-	case cutDown == 0:
-		r.faults.of(from.node, from.at, "is out of range: want 0.001 or more, as decimals beyond three are cut (gRFC A6)")
-		throttle.values["tokenRatio"] = value{key: from.key, node: from.node, at: from.at}
 	case cutDown > maxRatio:
 		r.warn(from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there is", maxRatio))
 	case cutDown != ratio:

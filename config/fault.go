@@ -106,11 +106,13 @@ const maxValue = 60
 
 func quoted(text string) string { return strconv.Quote(shortened(text)) }
 
-func shortened(text string) string {
-	if utf8.RuneCountInString(text) <= maxValue {
+func shortened(text string) string { return cutAt(text, maxValue) }
+
+func cutAt(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
 		return text
 	}
-	return string([]rune(text)[:maxValue]) + "…"
+	return string([]rune(text)[:most]) + "…"
 }
 
 // path leads from the document to a value. nil is the document.

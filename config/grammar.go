@@ -53,7 +53,7 @@ var retryPolicy = &objectShape{fields: []field{
 		doc: "Delay before the first retry, which chance spreads."},
 	{key: "maxBackoff", shape: duration{}, required: "want a duration",
 		doc: "Cap of the delay, before chance."},
-	{key: "backoffMultiplier", shape: real{above: 0, to: math.MaxFloat32}, required: "want a number above 0",
+	{key: "backoffMultiplier", shape: real{above: true, to: math.MaxFloat32}, required: "want a number above 0",
 		doc: "From one delay to the next. What is below 1 counts as 1."},
 	{key: "retryableStatusCodes", shape: codeSet{from: codes.Canceled}, required: "want a list of status codes",
 		doc: "What is retried."},
@@ -69,9 +69,9 @@ var hedgingPolicy = &objectShape{fields: []field{
 }}
 
 var throttling = &objectShape{fields: []field{
-	{key: "maxTokens", shape: real{above: 0, to: 1000}, required: "want a number above 0, up to 1000",
+	{key: "maxTokens", shape: real{above: true, to: 1000}, required: "want a number above 0, up to 1000",
 		doc: "Twice the budget's burst."},
-	{key: "tokenRatio", shape: real{above: 0, to: math.MaxFloat32}, required: "want a number above 0",
+	{key: "tokenRatio", shape: real{from: 0.001, to: math.MaxFloat32}, required: "want a number, 0.001 or more",
 		doc: "What a successful call earns. Decimals beyond three are cut; what is above 10 counts as 10."},
 }}
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func leaves(t *testing.T, s *objectShape, typ reflect.Type, keys, fields []strin
 		if !ok {
 			t.Fatalf("%s has no field %s", typ, field.member)
 		}
-		inKeys, inFields := append(keys[:len(keys):len(keys)], field.key), append(fields[:len(fields):len(fields)], field.member)
+		inKeys, inFields := slices.Concat(keys, []string{field.key}), slices.Concat(fields, []string{field.member})
 		if inner, ok := field.shape.(*objectShape); ok {
 			leaves(t, inner, sf.Type, inKeys, inFields, f)
 			continue
@@ -157,7 +158,7 @@ func TestZeroIsAFault(t *testing.T) {
 		var zeros []any
 		switch s.(type) {
 		case integer:
-			zeros = []any{0, -1, -0.0}
+			zeros = []any{0, -1}
 		case real:
 			zeros = []any{0, -0.5, 0.0}
 		case duration:

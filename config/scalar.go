@@ -64,7 +64,11 @@ func parseProtoDuration(s string) (time.Duration, bool) {
 	return d, true
 }
 
-func parseGoDuration(s string) (time.Duration, bool) {
+// parseDuration reads "250ms" and "1h30m", too.
+func parseDuration(s string) (time.Duration, bool) {
+	if d, ok := parseProtoDuration(s); ok {
+		return d, true
+	}
 	d, err := time.ParseDuration(s)
 	return d, err == nil
 }

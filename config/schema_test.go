@@ -131,10 +131,11 @@ func (s *schemaMaker) value(v shape, path string) dict {
 		if v.own {
 			return s.ownRange(dict{"type": "number"}, path)
 		}
-		if v == throttling.field("tokenRatio").shape {
-			return dict{"type": "number", "minimum": 0.001, "maximum": v.to}
+		least := "minimum"
+		if v.above {
+			least = "exclusiveMinimum"
 		}
-		return dict{"type": "number", "exclusiveMinimum": v.above, "maximum": v.to}
+		return dict{"type": "number", least: v.from, "maximum": v.to}
 	case duration:
 		name, pattern, digit := "protoDuration", `^[0-9]*(\.[0-9]{0,9})?s$`, `[1-9]`
 		if v.own {

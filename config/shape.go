@@ -90,10 +90,11 @@ func ownInt(v float64) int {
 	return int(v)
 }
 
-// real is a number: a float64.
+// real is a number: a float64, at least from, or above it.
 type real struct {
-	above, to float64
-	own       bool
+	from, to float64
+	above    bool
+	own      bool
 }
 
 func (s real) read(r *reader, n *node, key *path) (any, bool) {
@@ -108,7 +109,7 @@ func (s real) read(r *reader, n *node, key *path) (any, bool) {
 		return float64(notZero), true
 	case s.own:
 		return v, true
-	case !(v > s.above && v <= s.to):
+	case v < s.from, s.above && v == s.from, v > s.to:
 		r.faults.of(n, key, "is out of range: want %s", s.wanted())
 	default:
 		return v, true
@@ -117,10 +118,13 @@ func (s real) read(r *reader, n *node, key *path) (any, bool) {
 }
 
 func (s real) wanted() string {
-	if s.to == math.MaxFloat32 {
-		return fmt.Sprintf("above %v", s.above)
+	switch {
+	case !s.above:
+		return fmt.Sprintf("%v or more", s.from)
+	case s.to == math.MaxFloat32:
+		return fmt.Sprintf("above %v", s.from)
 	}
-	return fmt.Sprintf("above %v, up to %v", s.above, s.to)
+	return fmt.Sprintf("above %v, up to %v", s.from, s.to)
 }
 
 // duration is a time.Duration.
@@ -132,7 +136,7 @@ type duration struct {
 func (s duration) read(r *reader, n *node, key *path) (any, bool) {
 	parse, want := parseProtoDuration, `seconds, such as "1.5s", with 9 decimals at most, up to 315576000000s`
 	if s.own {
-		parse, want = parseGoDuration, `such as "250ms", "1.5s" or "1h30m"`
+		parse, want = parseDuration, `such as "250ms", "1.5s" or "1h30m"`
 	}
 	if !r.kindOf(n, key, text, ", a duration, "+want) {
 		return nil, false

@@ -49,7 +49,7 @@ func (b *builder) syntax(err error) {
 		if line, e := strconv.Atoi(m[1]); e == nil {
 			at.line = max(line, 1)
 		}
-		problem = "is neither JSON nor YAML: " + m[2]
+		problem = "is neither JSON nor YAML: " + cutAt(m[2], 2*maxValue)
 	}
 	b.faults.add(at, nil, "", problem)
 }
@@ -96,7 +96,7 @@ func (b *builder) scalar(n *node, y *yaml.Node, key *path) {
 		n.kind = null
 	default:
 		n.kind = text
-		b.faults.of(n, key, "has the tag %s: want plain strings, numbers and booleans", tag)
+		b.faults.of(n, key, "has the tag %s: want plain strings, numbers and booleans", shortened(tag))
 	}
 }
 

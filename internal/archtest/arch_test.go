@@ -40,6 +40,9 @@ var mayImport = map[string][]string{
 	"metrics": {
 		module + "interceptors", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
 	},
+	"config": {
+		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+	},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
 }
 
