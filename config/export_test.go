@@ -36,3 +36,9 @@ func WatchOften(ctx context.Context, path string, s *interceptors.Suite) error {
 
 // Trail is what Watch follows.
 var Trail = trail
+
+// The bounds of a document.
+const (
+	MaxNodes = maxNodes
+	MaxDepth = maxDepth
+)

@@ -78,8 +78,8 @@ func tree(data []byte, f *faults) *node {
 		return nil
 	}
 	b := builder{faults: f, left: maxNodes}
-	// Nearly all of JSON is YAML, too. What is not (a pair of \u escapes for one
-	// character, a key of more than 1024) is why it gets a reader of its own.
+	// Nearly all of JSON is YAML, too. What is not (a tab before the first brace, the
+	// escape \/, a pair of \u for one character) is why it gets a reader of its own.
 	if json.Valid(data) {
 		return b.json(data)
 	}
