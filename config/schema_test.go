@@ -264,6 +264,7 @@ func allowed(path string, v float64) bool {
 	beside := interceptors.Policy{
 		Retry:   interceptors.Retry{Backoff: jitter.Backoff{Base: 1, Max: math.MaxInt64}},
 		Breaker: interceptors.Breaker{SlowCall: time.Millisecond, OpenFor: time.Millisecond},
+		Limit:   interceptors.Limit{MaxConcurrent: 1, MaxQueue: 1, Rate: 1},
 	}
 	for _, p := range []interceptors.Policy{{}, beside} {
 		if b, inTable := strings.CutPrefix(path, "Retry.PerCode[]."); inTable {

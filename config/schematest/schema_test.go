@@ -84,7 +84,7 @@ var unspeakable = regexp.MustCompile(strings.Join([]string{
 	`says again what`,
 	`names .*, which is named`,
 	`left out: `,
-	`want (>= base|from openFor|<= timeout|only codes of|0 while slowCall is 0|0 or 1 beside)`,
+	`want (>= base|from openFor|<= timeout|only codes of|0 while (slowCall|maxQueue|rate|maxConcurrent and rate) (is|are) 0|false without maxConcurrent|0 or 1 beside)`,
 	`"[^"]*" is out of range: want from [0-9]+m?s to`,
 	`"0\.0{9,}1s" is out of range`,
 }, "|"))
