@@ -37,10 +37,11 @@
 //
 //	backoff           astra.attempt, astra.backoff_ms (planned), rpc.grpc.status_code
 //	retry suppressed  astra.attempt, astra.suppress_reason, rpc.grpc.status_code
-//	replay            astra.attempt, astra.replayed_messages
+//	replay            astra.attempt, astra.replayed_messages; not told of if the stream ends in that moment
 //	breaker changed   astra.breaker.from, astra.breaker.to, astra.breaker.reason
 //	breaker rejected  the call, before any attempt
-//	limit rejected    the same, by a limit
+//	queued, dequeued  before the first attempt, by a limit; astra.queued_ms
+//	limit rejected    astra.limit_reason
 //	hedge won, hedge lost, hedge suppressed
 //	                  astra.attempt; astra.suppress_reason
 //	fallback          rpc.grpc.status_code: what the call was rescued from

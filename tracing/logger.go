@@ -63,7 +63,7 @@ func LogExcept(cs ...codes.Code) LogOption {
 //	attempts  how many were made
 //	code      UNAVAILABLE; of a call that a fallback rescued, what from; OK if a retry did
 //	reason    why the last failure was not retried: exhausted, or as astra_retry_suppressed_total
-//	          has it; breaker_open; absent if there is none
+//	          has it; breaker_open or a limit's reason; absent if there is none
 //	duration  of the whole call
 //	backoff   the part of it spent waiting; absent if there was none
 //	dropped   records held back since the last one; absent if none were

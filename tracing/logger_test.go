@@ -72,8 +72,18 @@ level=INFO msg="call rescued" method=/helloworld.Greeter/SayHello target=passthr
 	}
 }
 
-func TestLogOfARefusedCall(t *testing.T) {
+func TestLogOfRefusedCalls(t *testing.T) {
 	to, text := textLog(slog.LevelInfo)
+	narrow := interceptors.Policy{Limit: interceptors.Limit{Rate: 0.001, Burst: 1}}
+	bubble(t, setting{observer: tracing.NewLogger(to), policy: narrow}, func(t *testing.T, w *world) {
+		_ = w.hello(t.Context())
+		_ = w.hello(t.Context())
+		_ = w.suite.Close()
+		if got := text.String(); !strings.Contains(got, "outcome=rejected_limit attempts=0 code=RESOURCE_EXHAUSTED reason=rate_limited duration=0s\n") {
+			t.Errorf("logged\n%s", got)
+		}
+	})
+	text.Reset()
 	fragile := interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}, Breaker: interceptors.Breaker{Consecutive: 1}}
 	bubble(t, setting{observer: tracing.NewLogger(to), policy: fragile}, func(t *testing.T, w *world) {
 		w.Script(hello, down)

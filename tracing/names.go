@@ -39,6 +39,8 @@ const (
 	keyFrom     = attribute.Key("astra.breaker.from")
 	keyTo       = attribute.Key("astra.breaker.to")
 	keyReason   = attribute.Key("astra.breaker.reason")
+	keyQueued   = attribute.Key("astra.queued_ms")
+	keyLimit    = attribute.Key("astra.limit_reason")
 )
 
 // Events of a call's span.
@@ -49,6 +51,8 @@ const (
 	eventBreakerChanged  = "breaker changed"
 	eventBreakerRejected = "breaker rejected"
 	eventLimitRejected   = "limit rejected"
+	eventQueued          = "queued"
+	eventDequeued        = "dequeued"
 	eventHedge           = "hedge " // and what became of it
 	eventFallback        = "fallback"
 )

@@ -174,6 +174,12 @@ func (m *methodSpans) event(call *open, e interceptors.Event) {
 		call.add(eventReplay, attempt, keyReplayed.Int(e.Messages))
 	case interceptors.BreakerChange:
 		call.add(eventBreakerChanged, keyFrom.String(e.From.String()), keyTo.String(e.To.String()), keyReason.String(e.Reason))
+	case interceptors.Queued:
+		call.add(eventQueued)
+	case interceptors.Dequeued:
+		call.add(eventDequeued, keyQueued.Int64(milliseconds(e.Delay)))
+	case interceptors.Limited:
+		call.add(eventLimitRejected, keyLimit.String(e.Reason))
 	case interceptors.Hedged:
 		attributes := []attribute.KeyValue{attempt}
 		if e.Hedge == interceptors.HedgeSuppressed {
@@ -188,8 +194,6 @@ func (m *methodSpans) endCall(call *open, e interceptors.Event) {
 	switch e.Outcome {
 	case interceptors.RejectedBreaker:
 		call.add(eventBreakerRejected)
-	case interceptors.RejectedLimit:
-		call.add(eventLimitRejected)
 	case interceptors.Rescued:
 		call.add(eventFallback, code(e.Code))
 		seen, err = codes.OK, nil // by the caller

@@ -188,3 +188,30 @@ Sent.helloworld.Greeter.SayHello error (NOT_FOUND, no such Ann) outcome=failed a
 		})
 	}
 }
+
+// TestLimitTrees: a call that waits for its turn, and those that get none.
+func TestLimitTrees(t *testing.T) {
+	narrow := interceptors.Policy{Limit: interceptors.Limit{MaxConcurrent: 1, MaxQueue: 2, MaxWait: 150 * time.Millisecond}}
+	bubble(t, setting{policy: narrow}, func(t *testing.T, w *world) {
+		w.Always(hello, flakyserver.OK().After(100*time.Millisecond))
+		for range 4 {
+			go func() { _ = w.hello(t.Context()) }()
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		w.spans.wantTrees(t, `
+Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=1 code=0
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=0 attempt_kind=first code=0
+Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=1 code=0
+  - queued
+  - dequeued queued_ms=99
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=0 attempt_kind=first code=0
+Sent.helloworld.Greeter.SayHello error (RESOURCE_EXHAUSTED) outcome=rejected_limit attempts=0 code=8
+  - queued
+  - dequeued queued_ms=150
+  - limit rejected limit_reason=queue_timeout
+Sent.helloworld.Greeter.SayHello error (RESOURCE_EXHAUSTED) outcome=rejected_limit attempts=0 code=8
+  - limit rejected limit_reason=queue_full
+`)
+	})
+}
