@@ -357,11 +357,13 @@ func TestLimitAndBreaker(t *testing.T) {
 		p := onlyLimit(interceptors.Limit{MaxConcurrent: 2, MaxQueue: 5, Rate: 1e-3, Burst: 4})
 		p.Breaker = interceptors.Breaker{Consecutive: 1, OpenFor: time.Minute}
 		l := newLimits(t, p)
-		failing := play(step{after: time.Second, err: fails(codes.Unavailable).err})
+		failing := play(step{after: 500 * ms, err: fails(codes.Unavailable).err})
 		a, b := l.start(t.Context(), "a", failing), l.start(t.Context(), "b", second)
 		c := l.start(t.Context(), "c", play(step{}))
 		l.want(2, 1)
-		time.Sleep(time.Second)
+		time.Sleep(500 * ms)
+		l.want(1, 0)
+		time.Sleep(500 * ms)
 		l.want(0, 0)
 		wantCode(t, *a, codes.Unavailable)
 		if *b != nil || !errors.Is(*c, interceptors.ErrBreakerOpen) {
@@ -376,8 +378,10 @@ func TestLimitAndBreaker(t *testing.T) {
 		wantAttempts(t, sc, 0)
 		l.want(0, 0)
 		time.Sleep(90 * time.Second)
-		for i := range 2 { // of 4 tokens two are left, as the third call was not made
-			if err := call(l.Suite, sc); err != nil {
+		p.Limit.MaxQueue = 0
+		l.reload(p)
+		for i := range 3 { // of 4 tokens two are left, as the third call was not made
+			if err := call(l.Suite, sc); (err == nil) != (i < 2) {
 				t.Errorf("call %d: %v", i, err)
 			}
 		}
@@ -601,17 +605,22 @@ func TestLimitAdaptive(t *testing.T) {
 		name    string
 		outcome step
 		cancel  bool
+		timeout time.Duration
 		shrinks bool
 	}{
-		{"as ever", step{after: 10 * ms}, false, false},
-		{"slow", step{after: 50 * ms}, false, true},
-		{"not found", step{after: 10 * ms, err: fails(codes.NotFound).err}, false, false},
-		{"not found, slowly", step{after: 50 * ms, err: fails(codes.NotFound).err}, false, true},
-		{"unavailable", step{after: 10 * ms, err: fails(codes.Unavailable).err}, false, true},
-		{"exhausted", step{after: 10 * ms, err: fails(codes.ResourceExhausted).err}, false, true},
-		{"too late", step{hang: true}, false, true},
-		{"cancelled", step{hang: true}, true, false},
-		{"panicked", step{after: 50 * ms, do: func(context.Context, any) { panic("beneath") }}, false, false},
+		{"as ever", step{after: 10 * ms}, false, time.Second, false},
+		{"slow", step{after: 50 * ms}, false, time.Second, true},
+		{"not found", step{after: 10 * ms, err: fails(codes.NotFound).err}, false, time.Second, false},
+		{"not found, slowly", step{after: 50 * ms, err: fails(codes.NotFound).err}, false, time.Second, true},
+		{"unavailable", step{after: 10 * ms, err: fails(codes.Unavailable).err}, false, time.Second, true},
+		{"exhausted", step{after: 10 * ms, err: fails(codes.ResourceExhausted).err}, false, time.Second, true},
+		{"too late", step{hang: true}, false, time.Second, true},
+		{"cancelled", step{hang: true}, true, time.Second, false},
+		{"with hardly any time left", step{hang: true}, false, 5 * ms, false},
+		{"panicked", step{do: func(context.Context, any) {
+			time.Sleep(50 * ms)
+			panic("beneath")
+		}}, false, time.Second, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -619,12 +628,12 @@ func TestLimitAdaptive(t *testing.T) {
 				p.Budget.Burst, p.Breaker.Disabled = 1, true // of the failures one is retried
 				p.Limit = interceptors.Limit{MaxConcurrent: 10, Adaptive: true}
 				l := newLimits(t, p)
-				many := func(n int, o step) {
+				many := func(n int, timeout time.Duration, o step) {
 					var wg sync.WaitGroup
 					for range 10 {
 						wg.Go(func() {
 							for range n {
-								ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+								ctx, cancel := context.WithTimeout(t.Context(), timeout)
 								if tc.cancel {
 									time.AfterFunc(900*ms, cancel)
 								}
@@ -635,8 +644,8 @@ func TestLimitAdaptive(t *testing.T) {
 					}
 					wg.Wait()
 				}
-				many(100, step{after: 10 * ms})
-				many(50, tc.outcome)
+				many(100, time.Second, step{after: 10 * ms})
+				many(50, tc.timeout, tc.outcome)
 				if s, ok := l.endpoint.LimitState(); !ok || (s.Max < 10) != tc.shrinks || s.Max < 2 || s.InFlight != 0 {
 					t.Errorf("%+v, want it to shrink: %v", s, tc.shrinks)
 				}
