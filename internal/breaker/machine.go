@@ -176,6 +176,23 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 	return Token{m.gen, p}, change, true
 }
 
+// Refuses reports whether Admit would refuse a call, and changes nothing.
+func (m *Machine) Refuses(now time.Duration) bool {
+	switch {
+	case m.state == Closed:
+		return false
+	case m.state == Open && now < m.until:
+		return true
+	}
+	busy := 0
+	for _, p := range m.places {
+		if p.serial != 0 && p.expires > now {
+			busy++
+		}
+	}
+	return busy >= m.cfg.Probes
+}
+
 // takePlace finds a place for a probe. Probes of an earlier half-open period
 // that still run count too, or there would be more than Probes of them.
 func (m *Machine) takePlace(now time.Duration) (probe, bool) {

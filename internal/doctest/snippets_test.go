@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
@@ -13,6 +15,7 @@ import (
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/tracing"
 )
 
 // README's Go blocks, each within a function that gives it what it needs.
@@ -109,4 +112,17 @@ func hedging() (*interceptors.Suite, error) {
 	hedged, err := interceptors.New(interceptors.WithMethodPolicy("/helloworld.Greeter/SayHello",
 		interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}}))
 	return hedged, err
+}
+
+// traced returns a suite that makes spans, histograms and log records.
+func traced(spans trace.TracerProvider, meters metric.MeterProvider) (*interceptors.Suite, error) {
+	meter, err := tracing.NewMeter(meters) // retries, hedges and delays of calls
+	if err != nil {
+		return nil, err
+	}
+	return interceptors.New(interceptors.WithObserver(
+		tracing.New(spans),                // a span for each call, and for each of its attempts
+		tracing.NewLogger(slog.Default()), // a record for each call that failed or was rescued
+		meter,
+	))
 }
