@@ -171,6 +171,10 @@ func (s *Suite) Close() error {
 // now is the time as the cores count it.
 func (s *Suite) now() time.Duration { return time.Since(s.epoch) }
 
+// Logger returns where the suite warns, for packages that work on its behalf:
+// the logger of [WithLogger], or [slog.Default] as it is now.
+func (s *Suite) Logger() *slog.Logger { return s.log() }
+
 func (s *Suite) log() *slog.Logger {
 	if s.logger != nil {
 		return s.logger

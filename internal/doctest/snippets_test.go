@@ -12,9 +12,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
+	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/metrics"
 	"github.com/astra-grpc/astra/tracing"
 )
 
@@ -71,6 +73,17 @@ func reload(suite *interceptors.Suite, policy interceptors.Policy) {
 	if err := suite.Reload(interceptors.WithPolicy(policy)); err != nil {
 		slog.Error("policies not reloaded", "err", err) // every fault, a line each
 	}
+}
+
+func fromFile(ctx context.Context, path string, m *metrics.Metrics) (*interceptors.Suite, error) {
+	suite, err := interceptors.New(interceptors.WithObserver(m))
+	if err != nil {
+		return nil, err
+	}
+	if err := config.Watch(ctx, path, suite); err != nil {
+		return nil, err // every fault of the file, a line each
+	}
+	return suite, nil
 }
 
 func fromCache(cache map[string]string) interceptors.Option {
