@@ -30,6 +30,7 @@ const (
 	failsafeRetry
 	astraHedge
 	failsafeHedge
+	astraLimit
 )
 
 // contenders are those of the success path. A variant of ours is a line here.
@@ -45,6 +46,7 @@ func (o *Overhead) contenders() []Contender {
 		failsafeRetry: {"failsafegrpc: retry", false, peers.FailsafeRetry()},
 		astraHedge:    {"astra: hedge, budget, breaker, metrics", true, o.suite(peers.Astra(peers.AstraArmed()))},
 		failsafeHedge: {"failsafegrpc: hedge", false, peers.FailsafeHedge()},
+		astraLimit:    {"astra: limits, retry, budget, breaker, metrics", true, o.suite(peers.Astra(peers.AstraLimited()))},
 	}
 }
 

@@ -34,6 +34,7 @@ func (o *Overhead) allocGates() []gate {
 	return []gate{
 		g("allocations, success", o.serial[astraFull].allocs(), 0),
 		g("allocations, success, parallel", o.parallel[astraFull].allocs(), 0),
+		g("allocations, success, with limits", o.serial[astraLimit].allocs(), 0),
 		g("allocations, hedging armed", o.serial[astraHedge].allocs(), 12),
 		g("allocations, two retries, retry only", o.failing[astraRetry].allocs(), 10),
 		g("allocations, two retries, all of astra", o.failing[astraPatient].allocs(), 10),

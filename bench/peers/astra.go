@@ -49,6 +49,14 @@ func AstraPatient() interceptors.Option {
 	})
 }
 
+// AstraLimited is the default with limits of concurrency and rate that nobody
+// reaches.
+func AstraLimited() interceptors.Option {
+	return interceptors.WithPolicy(interceptors.Policy{
+		Limit: interceptors.Limit{MaxConcurrent: 1000, MaxQueue: 1000, Rate: 1e9},
+	})
+}
+
 // AstraArmed is a policy that would hedge, but so late that it never does.
 func AstraArmed() interceptors.Option {
 	return interceptors.WithMethodPolicy(greeterpb.Greeter_SayHello_FullMethodName, interceptors.Policy{

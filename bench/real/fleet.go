@@ -3,6 +3,7 @@ package real
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
 	"sync"
@@ -66,6 +67,32 @@ func fleet(ctx context.Context, o lab.Options, sideBySide int, jobs []job) error
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// tries is how often a run is made at most that something disturbed.
+const tries = 3
+
+// undisturbed makes a run again if its calls were not answered while the server
+// was well: then the machine had other things to do, and whatever came after
+// tells nothing of the contender. The last is taken as it is. again is how
+// often it was made again.
+func undisturbed[T any](run func() (result T, healthy bool, err error)) (result T, again int, err error) {
+	for {
+		var healthy bool
+		result, healthy, err = run()
+		if err != nil || healthy || again == tries-1 {
+			return result, again, err
+		}
+		again++
+	}
+}
+
+// remade tells how often runs were made again.
+func remade(n int) string {
+	if n == 0 {
+		return "No run had to be made again because calls failed while the server was well."
+	}
+	return fmt.Sprintf("%d runs were made again because calls failed while the server was well: something else kept the machine busy.", n)
 }
 
 // errCut says that a run has too few samples to tell anything.

@@ -88,3 +88,22 @@ func TestFleetIsCut(t *testing.T) {
 		}
 	})
 }
+
+func TestUndisturbed(t *testing.T) {
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		what      string
+		healthyAt int
+		err       error
+		made      int
+	}{{"at once", 1, nil, 1}, {"then", 2, nil, 2}, {"never", 9, nil, 3}, {"broken", 9, broken, 1}} {
+		made := 0
+		result, again, err := undisturbed(func() (int, bool, error) {
+			made++
+			return made, made >= c.healthyAt, c.err
+		})
+		if result != c.made || made != c.made || again != c.made-1 || !errors.Is(err, c.err) {
+			t.Errorf("%s: run %d of %d, %d again, %v; want %d", c.what, result, made, again, err, c.made)
+		}
+	}
+}

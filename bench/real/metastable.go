@@ -47,9 +47,10 @@ func idleInAStall(c peers.Client) bool {
 // stallRun is what one run found.
 type stallRun struct {
 	back    recovered
-	lost    float64         // calls, for one that was offered during the stall
-	wasted  float64         // share of the work done since the stall began
-	goodput []float64       // calls answered a quarter second, from the stall's beginning on
+	lost    float64   // calls, for one that was offered during the stall
+	wasted  float64   // share of the work done since the stall began
+	goodput []float64 // calls answered a quarter second, from the stall's beginning on
+	again   int
 	lags    []time.Duration // of the generator
 }
 
@@ -72,8 +73,10 @@ func runMetastable(ctx context.Context, o lab.Options) (*lab.Result, error) {
 					results[c] = make([][]stallRun, len(lengths))
 				}
 				results[c][l] = append(results[c][l], stallRun{})
-				jobs = append(jobs, job{metastableBefore + stall + after, func(ctx context.Context) (err error) {
-					results[c][l][r], err = stallOnce(ctx, client, stall, after)
+				jobs = append(jobs, job{metastableBefore + stall + after, func(ctx context.Context) error {
+					run, again, err := undisturbed(func() (stallRun, bool, error) { return stallOnce(ctx, client, stall, after) })
+					run.again = again
+					results[c][l][r] = run
 					return err
 				}})
 			}
@@ -85,12 +88,13 @@ func runMetastable(ctx context.Context, o lab.Options) (*lab.Result, error) {
 	return metastableResult(clients, lengths, results, (after - settle).Seconds()), nil
 }
 
-func stallOnce(ctx context.Context, c peers.Client, stall, after time.Duration) (run stallRun, err error) {
+// stallOnce is one run; healthy tells whether calls were answered before.
+func stallOnce(ctx context.Context, c peers.Client, stall, after time.Duration) (run stallRun, healthy bool, err error) {
 	r, err := newRig(ctx, c, []flakyserver.Option{flakyserver.WithCapacity(flakyserver.Capacity{
 		Workers: 4, Service: flakyserver.Fixed(10 * time.Millisecond), Queue: -1, ServeExpired: true,
 	})})
 	if err != nil {
-		return run, err
+		return run, false, err
 	}
 	defer r.close()
 	var (
@@ -112,11 +116,11 @@ func stallOnce(ctx context.Context, c peers.Client, stall, after time.Duration) 
 	}
 	samples, err := plan.Run(ctx, r.say)
 	if err != nil {
-		return run, err
+		return run, false, err
 	}
 	stalled, since := load.Between(samples, from, to), load.Between(samples, from, math.MaxInt64)
 	if len(stalled) == 0 {
-		return run, errCut
+		return run, false, errCut
 	}
 	end := r.server.Stats(hello)
 	served, wasted := float64(end.Served-before.Served), float64(end.Wasted-before.Wasted)
@@ -130,7 +134,7 @@ func stallOnce(ctx context.Context, c peers.Client, stall, after time.Duration) 
 		in := load.Between(samples, at, at+window)
 		run.goodput = append(run.goodput, 100*float64(load.Count(in, load.OK))/float64(max(len(in), 1)))
 	}
-	return run, nil
+	return run, good(samples, 0, from) >= goodput, nil
 }
 
 func metastableResult(clients []peers.Client, lengths []float64, results [][][]stallRun, horizon float64) *lab.Result {
@@ -151,12 +155,16 @@ func metastableResult(clients []peers.Client, lengths []float64, results [][][]s
 	picture := lab.Chart{
 		Title: fmt.Sprintf("Calls answered in time, around a stall of about %g s", pictured), X: "s since the stall began", Y: "% of the calls, each quarter second",
 	}
+	again := 0
 	ours, best, who := math.Inf(1), math.Inf(1), ""
 	for c, client := range clients {
 		var all []stallRun
 		row := rowOf(client)
 		for l, seconds := range lengths {
 			all = append(all, results[c][l]...)
+			for _, run := range results[c][l] {
+				again += run.again
+			}
 			row.Cells = append(row.Cells, typical(stallRecoveries(results[c][l])))
 			if seconds == pictured && drawn(client) {
 				picture.Series = append(picture.Series, lab.Series{Name: client.Name, Ours: client.Ours, Points: pictureOf(results[c][l])})
@@ -189,6 +197,7 @@ func metastableResult(clients []peers.Client, lengths []float64, results [][][]s
 		Notes: []string{
 			"A call that comes during the stall is lost to everyone but for the last 400 ms of it, so 1 lost per call offered is about the least there can be.",
 			"grpc-go's own retries know no timeout for attempts, so here they retry nothing. The same holds for the retries of go-grpc-middleware and failsafe-go by default, which are left out.",
+			remade(again),
 			lag(results, func(r stallRun) []time.Duration { return r.lags }),
 		},
 	}

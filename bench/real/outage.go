@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	rate             = 280 // calls a second, of outage and metastable
-	healthy          = time.Second
+	rate             = 280         // calls a second, of outage and metastable
+	wellFor          = time.Second // before the outage
 	outageSideBySide = 22
 	// short are the outages that recovery is judged by.
 	short = 5 * time.Second
@@ -51,6 +51,7 @@ type outageRun struct {
 	refused  float64 // share of the calls while down
 	took     float64 // µs, a refused call in the median
 	back     recovered
+	again    int
 	lags     []time.Duration // of the generator
 }
 
@@ -75,8 +76,10 @@ func runOutage(ctx context.Context, o lab.Options) (*lab.Result, error) {
 					results[c] = make([][]outageRun, len(lengths))
 				}
 				results[c][l] = append(results[c][l], outageRun{})
-				jobs = append(jobs, job{healthy + down + after, func(ctx context.Context) (err error) {
-					results[c][l][r], err = goDown(ctx, client, down, after)
+				jobs = append(jobs, job{wellFor + down + after, func(ctx context.Context) error {
+					run, again, err := undisturbed(func() (outageRun, bool, error) { return goDown(ctx, client, down, after) })
+					run.again = again
+					results[c][l][r] = run
 					return err
 				}})
 			}
@@ -88,10 +91,11 @@ func runOutage(ctx context.Context, o lab.Options) (*lab.Result, error) {
 	return outageResult(clients, lengths, results), nil
 }
 
-func goDown(ctx context.Context, c peers.Client, down, after time.Duration) (run outageRun, err error) {
+// goDown is one run; healthy tells whether calls were answered before.
+func goDown(ctx context.Context, c peers.Client, down, after time.Duration) (run outageRun, healthy bool, err error) {
 	r, err := newRig(ctx, c, nil)
 	if err != nil {
-		return run, err
+		return run, false, err
 	}
 	defer r.close()
 	var (
@@ -101,13 +105,13 @@ func goDown(ctx context.Context, c peers.Client, down, after time.Duration) (run
 		attempts             = func() int64 { return r.server.Stats(hello).Attempts }
 	)
 	plan := load.Plan{
-		Rate: rate, Calls: int((healthy + down + after).Seconds() * rate), Timeout: 3 * time.Second,
+		Rate: rate, Calls: int((wellFor + down + after).Seconds() * rate), Timeout: 3 * time.Second,
 		Events: []load.Event{
-			{At: healthy, Do: func(at time.Duration) {
+			{At: wellFor, Do: func(at time.Duration) {
 				begun, from = attempts(), at
 				r.server.SetDown(flakyserver.Fail(codes.Unavailable, "down"))
 			}},
-			{At: healthy + down, Do: func(at time.Duration) {
+			{At: wellFor + down, Do: func(at time.Duration) {
 				r.server.SetUp()
 				ended, to = attempts(), at
 			}},
@@ -121,11 +125,11 @@ func goDown(ctx context.Context, c peers.Client, down, after time.Duration) (run
 		return o
 	})
 	if err != nil {
-		return run, err
+		return run, false, err
 	}
 	offered := load.Between(samples, from, to)
 	if len(offered) == 0 {
-		return run, errCut
+		return run, false, errCut
 	}
 	run = outageRun{
 		attempts: float64(ended-begun) / float64(len(offered)),
@@ -140,7 +144,7 @@ func goDown(ctx context.Context, c peers.Client, down, after time.Duration) (run
 		refused := load.Times(offered, load.Sample.Own, func(s load.Sample) bool { return s.Outcome == load.Refused })
 		run.took = float64(load.Quantile(refused, 0.5)) / 1e3
 	}
-	return run, nil
+	return run, good(samples, 0, from) >= goodput, nil
 }
 
 func ofSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -166,13 +170,19 @@ func outageResult(clients []peers.Client, lengths []float64, results [][][]outag
 		loads.Columns = append(loads.Columns, lab.Column{Name: name, Unit: "×", Better: lab.Lower, Digits: 3})
 	}
 	byLength := lab.Chart{Title: "Time until 95 % goodput is back", X: "outage, s", Y: "s", LogX: true}
-	var gates []lab.Gate
+	var (
+		gates []lab.Gate
+		again int
+	)
 	for c, client := range clients {
 		var judged []outageRun
 		back, made := rowOf(client), rowOf(client)
 		line := lab.Series{Name: client.Name, Ours: client.Ours}
 		for l, seconds := range lengths {
 			runs := results[c][l]
+			for _, run := range runs {
+				again += run.again
+			}
 			if ofSeconds(seconds) <= short {
 				judged = append(judged, runs...)
 			}
@@ -199,6 +209,7 @@ func outageResult(clients []peers.Client, lengths []float64, results [][][]outag
 			"Who has no breaker is back at once, and until then sends everything, and retries of everything, to a dead server.",
 			"Once open: from the first refused call until the server is well again. Before, the attempts of the calls that open a breaker are made by everyone; at 0.8 s they are most of all.",
 			"A call that a breaker lets through to probe makes up to three attempts with a retry inside the breaker.",
+			remade(again),
 			lag(results, func(r outageRun) []time.Duration { return r.lags }),
 		},
 	}

@@ -28,7 +28,7 @@ func partial() lab.Scenario {
 	return lab.Scenario{
 		Name:  "partial",
 		Title: "A share of the attempts fails",
-		About: "Attempts fail at once with UNAVAILABLE by chance, 1 to 100 % of them, whatever became of the others (but of every 500 " +
+		About: "Attempts fail at once with UNAVAILABLE by chance, 1 to 100 % of them, whatever became of the others (but of every 100 " +
 			"that reach the server, exactly that share, so that the luck of a run does not decide). " +
 			"600 calls a second come whatever happens. Counted are the calls that succeed and the attempts that reach the server, " +
 			"once the first two seconds, in which budgets spend what they had saved, are over. More attempts than calls is load " +
@@ -105,7 +105,7 @@ func failPartly(ctx context.Context, c peers.Client, share float64, seed uint64,
 
 // deck is what at least n attempts meet: the share of them that fails, shuffled.
 func deck(share float64, seed uint64, n int) (steps []flakyserver.Step) {
-	const block = 500
+	const block = 100
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for len(steps) < n {
 		from := len(steps)

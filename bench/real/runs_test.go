@@ -36,18 +36,18 @@ func TestFailPartly(t *testing.T) {
 
 func TestGoDown(t *testing.T) {
 	field := peers.Field(stressed)
-	run, err := goDown(t.Context(), find(t, field, peers.AstraTuned), time.Second, 500*time.Millisecond)
+	run, _, err := goDown(t.Context(), find(t, field, peers.AstraTuned), time.Second, 500*time.Millisecond)
 	if err != nil || !run.opens || run.refused == 0 || run.took == 0 || run.attempts == 0 || len(run.lags) == 0 {
 		t.Errorf("with a breaker: %v, %+v", err, run)
 	}
-	run, err = goDown(t.Context(), find(t, field, "no policy"), 300*time.Millisecond, 500*time.Millisecond)
+	run, _, err = goDown(t.Context(), find(t, field, "no policy"), 300*time.Millisecond, 500*time.Millisecond)
 	if err != nil || run.opens || run.refused != 0 || run.attempts < 0.5 || run.attempts > 1.5 {
 		t.Errorf("without: %v, %+v", err, run)
 	}
 }
 
 func TestStallOnce(t *testing.T) {
-	run, err := stallOnce(t.Context(), peers.NoPolicy(), time.Second, 500*time.Millisecond)
+	run, _, err := stallOnce(t.Context(), peers.NoPolicy(), time.Second, 500*time.Millisecond)
 	if err != nil || run.lost < 0.3 || run.wasted < 0.3 || len(run.goodput) == 0 {
 		t.Errorf("%v, %+v", err, run)
 	}
