@@ -1,0 +1,5 @@
+package state
+
+const roleKey = "ASTRA_STATE_TEST_ROLE"
+
+var roles = map[string]func(){}
