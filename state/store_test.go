@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,10 +14,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/astra-grpc/astra/interceptors"
 )
 
-// fakeFileStore is a store on a fake disk. Its lock is a real one.
+// fakeStore is a store on a fake disk. Its lock is a real one.
 func fakeStore(t *testing.T, d *fakeDisk) *store {
 	t.Helper()
 	s, err := open(filepath.Join(t.TempDir(), "state"), d, time.Now)
@@ -453,39 +456,6 @@ func TestOneSuiteAStore(t *testing.T) {
 	_ = mustFile(t, path).Close() // the lock was given up
 }
 
-func TestPaths(t *testing.T) {
-	dir := t.TempDir()
-	plain := filepath.Join(dir, "plain")
-	write(t, plain, nil)
-	pipe := filepath.Join(dir, "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	astray := filepath.Join(dir, "astray")
-	if err := os.Symlink("nowhere", astray); err != nil {
-		t.Fatal(err)
-	}
-	for _, tc := range []struct{ path, want string }{
-		{"", "want the name of a file"},
-		{dir, "a directory: want a file"},
-		{dir + "/", "a directory: want a file"},
-		{pipe, "want a regular file"},
-		{astray, "leads to no file"},
-		{filepath.Join(dir, "no", "state"), filepath.Join(dir, "no") + " does not exist"},
-		{filepath.Join(plain, "state"), "not a directory"},
-		{filepath.Join(dir, strings.Repeat("x", 300)), "too long"},
-		{dir + "/\x00", "invalid argument"},
-	} {
-		s, err := File(tc.path)
-		if err == nil || s != nil || !strings.Contains(err.Error(), tc.want) || !strings.HasPrefix(err.Error(), fmt.Sprintf("state: path %q: ", tc.path)) {
-			t.Errorf("%q: %v, %v; want %q", tc.path, s, err, tc.want)
-		}
-	}
-	if got := files(t, plain); len(got) != 3 {
-		t.Errorf("faulty paths left %v", got)
-	}
-}
-
 // TestSymbolicLink: the file it leads to is replaced, and locked, not the link.
 func TestSymbolicLink(t *testing.T) {
 	dir := t.TempDir()
@@ -542,32 +512,24 @@ func TestModeAndFiles(t *testing.T) {
 	}
 }
 
-// TestNobodyIsFollowed: a link planted where the new file or the lock goes is
-// not written through.
-func TestNobodyIsFollowed(t *testing.T) {
-	dir := t.TempDir()
-	path, victim := filepath.Join(dir, "state"), filepath.Join(dir, "victim")
-	write(t, victim, []byte("mine"))
-	for _, name := range []string{path + ".new", path + ".lock"} {
-		if err := os.Symlink(victim, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var log lines
-	suite := newSuite(t, mustFile(t, path), log.option())
-	if err := suite.Close(); err == nil {
-		t.Error("saved without its lock")
-	}
-	if log.count("level=WARN") != 1 {
-		t.Errorf("want one warning:\n%s", &log)
-	}
-	if err := os.Remove(path + ".lock"); err != nil {
-		t.Fatal(err)
-	}
-	if err := newSuite(t, mustFile(t, path)).Close(); err != nil {
-		t.Error(err)
-	}
-	if got := string(read(t, victim)); got != "mine" {
-		t.Errorf("the victim holds %q", got)
+func BenchmarkUnarySuccess(b *testing.B) {
+	suite := newSuite(b, mustFile(b, filepath.Join(b.TempDir(), "state")))
+	intercept := suite.UnaryClientInterceptor()
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = intercept(b.Context(), method, nil, nil, nil, fine)
 	}
 }
+
+// BenchmarkSave is what a change costs the store's goroutine.
+func BenchmarkSave(b *testing.B) {
+	s := mustFile(b, filepath.Join(b.TempDir(), "state"))
+	defer func() { _ = s.Close() }()
+	for b.Loop() {
+		if err := s.write(sample); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func fine(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { return nil }
