@@ -160,7 +160,7 @@ func (s *store) due() bool {
 		missing[key{b.Target, b.Ratio, b.MinPerSecond, b.Burst}] -= b.Burst - b.Level(0)
 	}
 	for k, off := range missing {
-		if math.Abs(off) > max(1, k.burst/20) {
+		if math.Abs(off) > max(1+1e-6, k.burst/20) { // one, but for what sums are rounded by
 			return true
 		}
 	}
