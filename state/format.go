@@ -70,6 +70,9 @@ func (d *duration) UnmarshalText(text []byte) error {
 func encode(st interceptors.State, saved time.Time) ([]byte, error) {
 	size := 1 << 10 // for what stands around the records
 	fits := func(record any, names ...string) bool {
+		if size > maxSize {
+			return false
+		}
 		for _, name := range names {
 			if !utf8.ValidString(name) { // would come back as another
 				return false
