@@ -8,8 +8,13 @@ import (
 
 func (c *call) changed(t breaker.Transition) {
 	if t.Happened() {
-		c.tellAll(Event{Kind: BreakerChange, From: BreakerState(t.From), To: BreakerState(t.To), Reason: t.Reason.String()})
+		c.tellAll(breakerChange(t))
+		c.suite.changed(c.plan.endpoint, c.breaker(), t, false)
 	}
+}
+
+func breakerChange(t breaker.Transition) Event {
+	return Event{Kind: BreakerChange, From: BreakerState(t.From), To: BreakerState(t.To), Reason: t.Reason.String()}
 }
 
 func (c *call) tellAll(e Event) {

@@ -100,6 +100,7 @@ const (
 	// before is not made. Reason, Attempt, Code.
 	Suppressed
 	// BreakerChange says that the breaker changed its state. From, To, Reason.
+	// Where a [Store] is the cause (reasons "restored", "fleet"), ctx is no call's.
 	BreakerChange
 	// CallEnd says that the call returns. Outcome, Attempt (the number made), Hedges
 	// (how many of them were), Code and Err as the caller sees them (if Rescued:

@@ -16,6 +16,7 @@ type settings struct {
 	fallbacks patternTable[Fallback]
 	resumes   patternTable[Resume]
 	observers []Observer
+	stores    []Store
 	logger    *slog.Logger
 	faults    []error
 }

@@ -66,6 +66,7 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 	}
 	if e.kept == nil {
 		e.kept = breaker.NewGuard(c.breaker)
+		s.recall(now, e)
 	} else {
 		e.kept.Reconfigure(now, c.breaker)
 	}
@@ -89,7 +90,7 @@ func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budg
 	}
 	switch {
 	case g == nil && had == nil:
-		g = budget.NewGuard(now, c.budget)
+		g = s.newBudget(now, k)
 	case g == nil:
 		g = had.Successor(now, c.budget)
 	case had != nil && had != g:

@@ -41,6 +41,8 @@ const (
 	ProbeFailed        // a probe failed or was slow
 	Probing            // the open time is over
 	Recovered          // enough probes succeeded
+	Restored           // it was open when an earlier process ended
+	Fleet              // other instances have opened theirs
 )
 
 // String returns the reason as it is written in metric labels.
@@ -60,6 +62,10 @@ func (r Reason) String() string {
 		return "open_time_over"
 	case Recovered:
 		return "recovered"
+	case Restored:
+		return "restored"
+	case Fleet:
+		return "fleet"
 	}
 	return "invalid"
 }
