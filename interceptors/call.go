@@ -237,7 +237,11 @@ func (c *call) resume() bool {
 	return true
 }
 
-func (c *call) opened() bool { return c.admitted && c.breaker().Opened(c.token) }
+// opened reports whether the breaker forbids another attempt: it has opened
+// since the call was admitted, or is open and had the call try once.
+func (c *call) opened() bool {
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token))
+}
 
 func (c *call) stop(why retry.Reason) {
 	c.exhausted = why == retry.Exhausted

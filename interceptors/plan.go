@@ -85,6 +85,7 @@ func compileOne(p Policy) *compiled {
 			Consecutive: b.Consecutive,
 			OpenFor:     b.OpenFor,
 			MaxOpenFor:  b.MaxOpenFor,
+			ProbeShare:  b.ProbeShare,
 			Probes:      b.Probes,
 			ProbeTTL:    max(minProbeTTL, p.Timeout),
 		},

@@ -131,6 +131,13 @@ type Breaker struct {
 	Disabled bool
 	// FailureRate opens the breaker at this share of failures among the calls
 	// in Window, once these are MinCalls. 0: 0.5. Range (0, 1].
+	//
+	// A server that has just become bad is not to hide behind a good past, nor
+	// behind few calls, so failures are held against successes as well (a
+	// cumulative sum, CUSUM): a failure counts one, a success takes off
+	// ⅔ · FailureRate/(1−FailureRate), by default ⅔, down to zero. The breaker
+	// opens at twice Consecutive, or at FailureRate · MinCalls if that is more,
+	// by default 14.
 	FailureRate float64
 	// MinCalls is how many calls the rates need. 0: 20.
 	MinCalls int
@@ -147,13 +154,21 @@ type Breaker struct {
 	// Window. 0: 0.5. Range (0, 1]. It needs SlowCall.
 	SlowRate float64
 	// OpenFor is how long the breaker stays open at first, ±20 % by chance, so
-	// that clients do not return together. It doubles each time the probes
-	// fail, up to MaxOpenFor. 0: 1 s.
+	// that clients do not return together. It doubles each time it runs out and
+	// the probes fail, up to MaxOpenFor. 0: 1 s.
 	OpenFor time.Duration
 	// MaxOpenFor is the longest open time. 0: 60 s, or OpenFor if that is more.
 	MaxOpenFor time.Duration
-	// Probes is how many calls are let through at once when the open time is
-	// over; that many successes close the breaker, one failure opens it again.
+	// ProbeShare is how many probes may come before the open time is over, as a
+	// share of the calls refused: one after each hundred, by default. To a busy
+	// client that is a probe every moment, to an idle one none. Each is one
+	// attempt, at least a tenth of OpenFor after the one before; if it fails,
+	// the next open time is no longer than the last. Probes that do not end are
+	// joined by others at the same price. 0: 0.01. Range (0, 1]; next to
+	// nothing leaves all probes to the open time.
+	ProbeShare float64
+	// Probes is how many calls are let through at once when the breaker probes;
+	// that many successes close it, one failure opens it again.
 	// A probe that has not ended after 10 s (or Timeout, if that is more)
 	// gives its place to another. 0: 1. Range 1 to 1000.
 	Probes int
@@ -174,8 +189,9 @@ type Budget struct {
 	Disabled bool
 	// Ratio is what a successful call adds. 0: 0.2. Range (0, 10].
 	Ratio float64
-	// MinPerSecond is what a second adds, for clients with little traffic.
-	// 0: 1. Range (0, 10⁶].
+	// MinPerSecond is what a second adds, for clients with little traffic. Each
+	// client of a server has it, so a fleet's retries add up whatever becomes
+	// of them. 0: 0.1. Range (0, 10⁶].
 	MinPerSecond float64
 	// Burst is the most tokens held, and those held at first. 0: 50. Range
 	// 1 to 10⁶.

@@ -33,12 +33,13 @@ func (p Policy) withDefaults() Policy {
 	b.SlowRate = cmp.Or(b.SlowRate, 0.5)
 	b.OpenFor = cmp.Or(b.OpenFor, time.Second)
 	b.MaxOpenFor = cmp.Or(b.MaxOpenFor, max(b.OpenFor, time.Minute))
+	b.ProbeShare = cmp.Or(b.ProbeShare, 0.01)
 	b.Probes = cmp.Or(b.Probes, 1)
 	b.Failures = cmp.Or(b.Failures, astracodes.Failure)
 
 	g := &p.Budget
 	g.Ratio = cmp.Or(g.Ratio, 0.2)
-	g.MinPerSecond = cmp.Or(g.MinPerSecond, 1)
+	g.MinPerSecond = cmp.Or(g.MinPerSecond, 0.1)
 	g.Burst = cmp.Or(g.Burst, 50)
 	return p
 }

@@ -149,6 +149,7 @@ func (b Breaker) validate(f *faults) {
 	if b.MaxOpenFor != 0 && (b.MaxOpenFor < openFor || b.MaxOpenFor > 24*time.Hour) {
 		f.add("MaxOpenFor", b.MaxOpenFor, fmt.Sprintf("from OpenFor, which is %v, to 24h, or 0 for the default", openFor))
 	}
+	shareUpTo(f, "ProbeShare", b.ProbeShare, 1)
 	countUpTo(f, "Probes", b.Probes, 1000)
 	codeSet(f, "Failures", b.Failures)
 }

@@ -178,7 +178,7 @@ func (s *Suite) recall(now time.Duration, e *endpoint) {
 	switch {
 	case a.dead(now):
 	case a.from == advice:
-		e.kept.Advise()
+		e.kept.Advise(now)
 	case a.from == fromFleet:
 		e.tell(e.kept.Restore(now, snapshot, breaker.Fleet))
 	default:
@@ -217,7 +217,7 @@ func (s *Suite) hear(r BreakerRecord, from origin) {
 	switch {
 	case p == nil || p.breaker == nil: // turned off, or the suite is closed
 	case from == advice:
-		p.breaker.Advise()
+		p.breaker.Advise(now)
 	default:
 		t := p.breaker.Restore(now, breaker.Snapshot{Left: r.Left, Openings: r.Openings}, breaker.Fleet)
 		p.tell(t)

@@ -37,7 +37,7 @@ func faultyEverywhere() interceptors.Policy {
 		Hedge: interceptors.Hedge{MaxAttempts: 11, Delay: -1, NonFatal: 1 << 20},
 		Breaker: interceptors.Breaker{
 			FailureRate: 1.5, MinCalls: -1, Window: time.Millisecond, Consecutive: -1, SlowCall: -1, SlowRate: math.NaN(),
-			OpenFor: time.Nanosecond, MaxOpenFor: -1, Probes: 1001, Failures: 1 << 20,
+			OpenFor: time.Nanosecond, MaxOpenFor: -1, ProbeShare: 1.5, Probes: 1001, Failures: 1 << 20,
 		},
 		Budget:         interceptors.Budget{Ratio: -0.1, MinPerSecond: math.Inf(1), Burst: 0.5},
 		Limit:          interceptors.Limit{MaxConcurrent: -1, MaxQueue: -1, MaxWait: -1, Rate: -1, Burst: -1, Adaptive: true},
@@ -78,6 +78,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Breaker.SlowRate: NaN",
 		"policy /a.B/*: Breaker.OpenFor: 1ns",
 		"policy /a.B/*: Breaker.MaxOpenFor: -1ns",
+		"policy /a.B/*: Breaker.ProbeShare: 1.5 is out of range: want above 0, up to 1",
 		"policy /a.B/*: Breaker.Probes: 1001",
 		"policy /a.B/*: Breaker.Failures: 0x100000",
 		"policy /a.B/*: Budget.Ratio: -0.1",
@@ -100,8 +101,8 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	} {
 		wantFault(t, err, part)
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 40 {
-		t.Errorf("want 40 faults joined, each its own error:\n%v", err)
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 41 {
+		t.Errorf("want 41 faults joined, each its own error:\n%v", err)
 	}
 }
 
