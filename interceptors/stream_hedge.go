@@ -24,8 +24,9 @@ type hedgedStream struct {
 	plain atomic.Bool // there is nothing to be hedged, or no more: clientStream does all
 
 	// Guarded by mu:
-	request any  // nil: SendMsg has not been called
+	sent    bool // SendMsg has been called
 	asked   bool // RecvMsg has been
+	request any
 	won     *side
 	wanted  wanted
 	heads   chan *side
@@ -134,11 +135,12 @@ func (h *hedgedStream) SendMsg(m any) error {
 	if h.plain.Load() {
 		return h.clientStream.SendMsg(m)
 	}
-	return h.guarded(func() error {
+	plain := false
+	err := h.guarded(func() error {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.rest()
-		if h.done {
+		if plain = h.plain.Load(); plain || h.done {
 			return nil // RecvMsg tells how it ended
 		}
 		err := h.send(m)
@@ -147,12 +149,17 @@ func (h *hedgedStream) SendMsg(m any) error {
 		}
 		return err
 	})
+	if plain { // opened meanwhile
+		return h.clientStream.SendMsg(m)
+	}
+	return err
 }
 
 func (h *hedgedStream) send(m any) (err error) {
-	if h.request != nil {
+	if h.sent {
 		return status.Error(codes.Internal, "astra: SendMsg called after CloseSend")
 	}
+	h.sent = true
 	if h.request, err = copyRequest(m, h.theirs); err != nil {
 		return err
 	}
@@ -301,13 +308,18 @@ func (h *hedgedStream) unhedged() bool {
 	if h.plain.Load() {
 		return true
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.rest()
-	if h.request == nil && !h.done {
-		_ = h.openFirst() // RecvMsg tells why not
-		h.plain.Store(true)
-	}
+	_ = h.guarded(func() error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for !h.sent && h.driving && !h.done {
+			h.changed.Wait()
+		}
+		if !h.sent && !h.done && !h.plain.Load() {
+			_ = h.openFirst() // RecvMsg tells why not
+			h.plain.Store(true)
+		}
+		return nil
+	})
 	return h.plain.Load()
 }
 

@@ -2,10 +2,19 @@ package interceptors_test
 
 import (
 	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
@@ -41,6 +50,137 @@ func TestHedgedStreamThatNobodyWon(t *testing.T) {
 				t.Error(err)
 			}
 			cancel()
+		}
+	})
+}
+
+// inner is an inner stream that is told what to do.
+type inner struct {
+	grpc.ClientStream
+	ctx  context.Context
+	recv func(m any) error
+}
+
+func (s *inner) SendMsg(any) error { return nil }
+func (s *inner) CloseSend() error  { return nil }
+func (s *inner) Header() (metadata.MD, error) {
+	return metadata.MD{}, nil
+}
+func (s *inner) Trailer() metadata.MD     { return nil }
+func (s *inner) Context() context.Context { return s.ctx }
+func (s *inner) RecvMsg(m any) error      { return s.recv(m) }
+
+// innerStreams opens a hedged server stream over inner ones.
+func innerStreams(ctx context.Context, s *interceptors.Suite, open func(n int, ctx context.Context) (grpc.ClientStream, error), opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	var n atomic.Int32
+	return s.StreamClientInterceptor()(ctx, &grpc.StreamDesc{ServerStreams: true}, nil, method,
+		func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+			return open(int(n.Add(1)), ctx)
+		}, opts...)
+}
+
+// anyCodec encodes everything, nil too, as nothing.
+type anyCodec struct{ encoding.CodecV2 }
+
+func (anyCodec) Marshal(any) (mem.BufferSlice, error) { return nil, nil }
+func (anyCodec) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (anyCodec) Name() string                         { return "any" }
+
+// TestHedgedStreamOfNothing: a codec may have a nil for a message.
+func TestHedgedStreamOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := &hedgeEvents{}
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(told))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var opened atomic.Int32
+		stream, err := innerStreams(ctx, s, func(n int, ctx context.Context) (grpc.ClientStream, error) {
+			opened.Store(int32(n))
+			return &inner{ctx: ctx, recv: func(any) error { return io.EOF }}, nil
+		}, grpc.ForceCodecV2(anyCodec{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.SendMsg(nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.RecvMsg(nil); !errors.Is(err, io.EOF) {
+			t.Errorf("%v, want the end", err)
+		}
+		synctest.Wait()
+		if want := []string{"attempt 1 first OK", "call 1 success_first"}; opened.Load() != 1 || !slices.Equal(told.lines(), want) {
+			t.Errorf("%d attempts, told %v", opened.Load(), told.lines())
+		}
+		stream, err = innerStreams(ctx, s, func(int, context.Context) (grpc.ClientStream, error) {
+			return &inner{recv: func(any) error { return io.EOF }}, nil
+		}, grpc.ForceCodecV2(anyCodec{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.SendMsg(nil)
+		wantCode(t, stream.SendMsg(nil), codes.Internal)
+	})
+}
+
+// TestHedgedStreamReceivedFromBeforeItIsSentTo: the request may come on another
+// goroutine, while RecvMsg opens the stream.
+func TestHedgedStreamReceivedFromBeforeItIsSentTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := &hedgeEvents{}
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(told))
+		var opened atomic.Int32
+		stream, err := innerStreams(t.Context(), s, func(n int, ctx context.Context) (grpc.ClientStream, error) {
+			opened.Store(int32(n))
+			time.Sleep(5 * ms)
+			return &inner{ctx: ctx, recv: func(any) error { time.Sleep(5 * ms); return io.EOF }}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		received := make(chan error, 1)
+		go func() { received <- stream.RecvMsg(new(greeterpb.HelloReply)) }()
+		synctest.Wait()
+		if err := stream.SendMsg(&greeterpb.HelloRequest{}); err != nil {
+			t.Error(err)
+		}
+		if err := <-received; !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if want := []string{"attempt 1 first OK", "call 1 success_first"}; opened.Load() != 1 || !slices.Equal(told.lines(), want) {
+			t.Errorf("%d attempts, told %v", opened.Load(), told.lines())
+		}
+	})
+}
+
+// TestPanicsUnderAHedgedStream settle it, whoever opens it.
+func TestPanicsUnderAHedgedStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, do := range map[string]func(grpc.ClientStream){
+			"RecvMsg":   func(s grpc.ClientStream) { _ = s.RecvMsg(new(greeterpb.HelloReply)) },
+			"CloseSend": func(s grpc.ClientStream) { _ = s.CloseSend() },
+			"Header":    func(s grpc.ClientStream) { _, _ = s.Header() },
+			"Context":   func(s grpc.ClientStream) { s.Context() },
+		} {
+			told := &hedgeEvents{}
+			s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(told))
+			finished := 0
+			stream, err := innerStreams(t.Context(), s, func(int, context.Context) (grpc.ClientStream, error) { panic("boom") },
+				grpc.OnFinish(func(error) { finished++ }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			func() {
+				defer func() {
+					if p := recover(); p != "boom" {
+						t.Errorf("%s: recovered %v, want boom", name, p)
+					}
+				}()
+				do(stream)
+			}()
+			if told.count(interceptors.CallEnd) != 1 || told.count(interceptors.AttemptEnd) != 1 || finished != 1 {
+				t.Errorf("%s: told %v, finished %d times", name, told.lines(), finished)
+			}
 		}
 	})
 }
