@@ -2,6 +2,7 @@ package interceptors
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -29,7 +30,8 @@ type racing struct {
 	lives   bool          // an attempt that succeeds goes on: it is a stream
 	clock   time.Duration // when something last happened
 	reports chan *side    // with room for all; nil: an attempt may be due
-	heads   chan *side    // attempts whose header has come; nil: nobody asks
+	heads   chan *side    // attempts whose header has come
+	asked   atomic.Bool   // somebody waits for a header: the first decides
 	sides   []*side
 	refused retry.Reason // why a hedge was
 	last    *side        // the last attempt that failed
@@ -55,6 +57,7 @@ func newRacing(c *call, from source) *racing {
 	r.race = hedge.NewRace(&c.policy.hedge, now, delay)
 	r.clock = now
 	r.left = errLost
+	r.reports = make(chan *side, c.policy.hedge.MaxAttempts+2) // and what timers say
 	return r
 }
 
@@ -94,6 +97,16 @@ func (r *racing) adopt(a *side) bool {
 	return true
 }
 
+// ask lets the first header decide, whoever runs the race.
+func (r *racing) ask() {
+	if !r.asked.Swap(true) {
+		select {
+		case r.reports <- nil:
+		default: // there is something to wake up for
+		}
+	}
+}
+
 // oldest returns the attempt that has run longest; nil: none runs.
 func (r *racing) oldest() *side {
 	for _, a := range r.sides {
@@ -109,9 +122,6 @@ func (r *racing) start(w work) { go r.begin(w).run() }
 
 // begin books the start of the race's next attempt.
 func (r *racing) begin(w work) *side {
-	if r.reports == nil {
-		r.reports = make(chan *side, r.call.policy.hedge.MaxAttempts+2) // and what timers say
-	}
 	c, a := r.call, w.of()
 	a.work, a.reports, a.failed = w, r.reports, &c.suite.lateFailure
 	a.attempt, a.cancel = c.launch(w)
@@ -165,9 +175,13 @@ func (r *racing) await() (a *side, headed bool) {
 		})
 		defer t.Stop()
 	}
+	heads := r.heads
+	if !r.asked.Load() {
+		heads = nil
+	}
 	select {
 	case a = <-r.reports:
-	case a = <-r.heads:
+	case a = <-heads:
 		headed = true
 	case <-r.call.ctx.Done():
 		select { // an answer that came at the same time is one

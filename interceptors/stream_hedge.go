@@ -168,7 +168,7 @@ func (h *hedgedStream) send(m any) (err error) {
 		return err
 	}
 	h.race = newRacing(&h.call, h)
-	h.race.lives = true
+	h.race.lives, h.race.heads = true, h.heads
 	h.drives(func() { h.race.start(first) })
 	return nil
 }
@@ -201,7 +201,7 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 		}
 		close(h.wanted.told)
 	}
-	h.decide(false)
+	h.decide()
 	if h.won == nil {
 		return h.final
 	}
@@ -235,8 +235,11 @@ func (h *hedgedStream) Header() (md metadata.MD, err error) {
 		_ = h.guarded(func() error {
 			h.mu.Lock()
 			defer h.mu.Unlock()
+			if h.race != nil && !h.done {
+				h.race.ask() // a receiver may run it
+			}
 			h.rest()
-			h.decide(true)
+			h.decide()
 			return nil
 		})
 		if h.recvTo.Load() == nil {
@@ -275,7 +278,8 @@ func (h *hedgedStream) settle() {
 		if oldest != nil {
 			h.win(oldest)
 		} else {
-			h.decide(true)
+			h.race.ask()
+			h.decide()
 		}
 		return nil
 	})
@@ -324,18 +328,13 @@ func (h *hedgedStream) unhedged() bool {
 }
 
 // decide runs the race to its end, with mu held, which it lets go of meanwhile.
-func (h *hedgedStream) decide(byHeader bool) {
+func (h *hedgedStream) decide() {
 	if h.done || h.won != nil {
 		return
 	}
 	var a *side
 	var err error
-	h.drives(func() {
-		if byHeader {
-			h.race.heads = h.heads
-		}
-		a, err = h.race.run()
-	})
+	h.drives(func() { a, err = h.race.run() })
 	switch {
 	case a != nil && a.fate.Load() == reported && !a.returned:
 		a.check()

@@ -184,3 +184,34 @@ func TestPanicsUnderAHedgedStream(t *testing.T) {
 		}
 	})
 }
+
+// TestHedgedStreamNobodyWaitsForAReceiver: while RecvMsg waits for the first
+// message, CloseSend returns at once and Header when there is one.
+func TestHedgedStreamNobodyWaitsForAReceiver(t *testing.T) {
+	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, told *hedgeEvents) {
+		s.Script(helloServer, flakyserver.Hang(), flakyserver.OK().Header("from", "second").AfterReplies(0).Stall(time.Hour))
+		stream, err := g.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began, received := time.Now(), make(chan []string)
+		go func() {
+			got, err := all(stream)
+			if err != nil {
+				t.Error(err)
+			}
+			received <- got
+		}()
+		synctest.Wait()
+		if err := stream.CloseSend(); err != nil || time.Since(began) != 0 {
+			t.Errorf("CloseSend: %v after %v", err, time.Since(began))
+		}
+		md, err := stream.Header()
+		if err != nil || len(md.Get("from")) != 1 || time.Since(began) != 10*ms {
+			t.Errorf("%v, %v after %v, want the second's header after 10 ms", md, err, time.Since(began))
+		}
+		if got := <-received; len(got) > 0 || time.Since(began) != time.Hour+10*ms {
+			t.Errorf("received %q", got)
+		}
+	})
+}
