@@ -60,6 +60,7 @@ type streamWork struct {
 
 	reply any
 	ended bool // it ended well, without a message
+	cut   bool // its inner stream may not have ended: what that writes is not looked at
 }
 
 func (w *streamWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
@@ -95,6 +96,7 @@ func (w *streamWork) untilMessage(a *side) error {
 	select {
 	case <-w.wanted.told:
 	case <-a.ctx.Done():
+		w.cut = true
 		return status.FromContextError(a.ctx.Err()).Err()
 	}
 	w.reply = w.wanted.reply.fresh()
@@ -112,6 +114,13 @@ func (w *streamWork) open(ctx context.Context) error {
 		w.ClientStream = inner
 	}
 	return err
+}
+
+func (w *streamWork) trailers() metadata.MD {
+	if w.cut {
+		return nil
+	}
+	return w.streamAttempt.trailers()
 }
 
 func (w *streamWork) recycle() {}
@@ -223,6 +232,9 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 		err = io.EOF
 	default:
 		err = h.won.err
+	}
+	if w.cut { // as it won
+		h.cut = err
 	}
 	h.outside(func() { _, err = h.received(&w.streamAttempt, m, err) })
 	return err
@@ -341,10 +353,10 @@ func (h *hedgedStream) decide() {
 	case err == nil:
 		h.win(a)
 		h.call.answered()
-	case a != nil:
-		h.current = &a.work.(*streamWork).streamAttempt
-		h.finish(err)
 	default:
+		if a != nil && !a.work.(*streamWork).cut {
+			h.current = &a.work.(*streamWork).streamAttempt
+		}
 		h.finish(err)
 	}
 }

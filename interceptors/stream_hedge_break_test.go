@@ -215,3 +215,32 @@ func TestHedgedStreamNobodyWaitsForAReceiver(t *testing.T) {
 		}
 	})
 }
+
+// TestAttemptTimeoutBeforeAnybodyReceives: of an attempt that has not ended by
+// itself header, trailer and peer are not looked at: it may still write them.
+func TestAttemptTimeoutBeforeAnybodyReceives(t *testing.T) {
+	server, err := flakyserver.Start(flakyserver.WithLog(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := dialSuite(t, server, newSuite(t, interceptors.WithMethodPolicy(helloServer, interceptors.Policy{
+		Hedge:          interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour},
+		AttemptTimeout: 2 * ms,
+		Breaker:        interceptors.Breaker{Disabled: true},
+		Budget:         interceptors.Budget{Burst: 1, MinPerSecond: 1e-9},
+	})))
+	w.Always(helloServer, flakyserver.Hang().Header("early", "yes"))
+	for range 50 {
+		var header, trailer metadata.MD
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := greeterpb.NewGreeterClient(w.cc).SayHelloServerStream(ctx, &greeterpb.HelloRequest{Name: "Ann"}, grpc.Header(&header), grpc.Trailer(&trailer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(3 * ms)
+		_, err = stream.Recv()
+		wantCode(t, err, codes.DeadlineExceeded)
+		_ = len(header) + len(trailer) + len(stream.Trailer())
+		cancel()
+	}
+}
