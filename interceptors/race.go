@@ -220,7 +220,7 @@ func (r *racing) ended(a *side) bool {
 		return true // no other may save what check will end
 	}
 	if a.err == nil {
-		r.sample(a)
+		r.sample(r.clock - a.began - a.idle)
 		if r.lives {
 			c.running = a.attempt
 		} else {
@@ -294,7 +294,7 @@ func (r *racing) leave() {
 			late++
 		}
 		if r.left == errLost && r.clock-a.began >= r.delay {
-			r.sample(a) // it took that long at least, which is as much as counts
+			r.sample(r.clock - a.began) // it took that long at least, which is as much as counts
 		}
 		c.tellEnd(c.plan.tells.all, a.attempt, codeOf(r.left), r.left)
 		r.hedged(a, HedgeLost)
@@ -326,8 +326,8 @@ func (r *racing) hedged(a *side, result HedgeResult) {
 }
 
 // sample counts how long an attempt took, for a delay of the method's own.
-func (r *racing) sample(a *side) {
+func (r *racing) sample(took time.Duration) {
 	if r.call.policy.hedgeDelay == 0 {
-		r.call.plan.latencies().Add(r.clock, r.clock-a.began, r.call.lane)
+		r.call.plan.latencies().Add(r.clock, took, r.call.lane)
 	}
 }

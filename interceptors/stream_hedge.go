@@ -93,8 +93,10 @@ func (w *streamWork) untilMessage(a *side) error {
 		return err
 	}
 	w.heads <- a
+	came := time.Now()
 	select {
 	case <-w.wanted.told:
+		a.idle = time.Since(came)
 	case <-a.ctx.Done():
 		w.cut = true
 		return status.FromContextError(a.ctx.Err()).Err()

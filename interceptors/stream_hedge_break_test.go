@@ -244,3 +244,39 @@ func TestAttemptTimeoutBeforeAnybodyReceives(t *testing.T) {
 		cancel()
 	}
 }
+
+// TestWhoReceivesLateIsNotSlow: the time that the caller lets pass before it
+// asks for the first message is none that the server took.
+func TestWhoReceivesLateIsNotSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := flakyserver.StartBuffer()
+		defer server.Close()
+		suite := newSuite(t, interceptors.WithMethodPolicy(helloServer, interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}}))
+		cc, err := server.Dial(suite.DialOptions()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cc.Close() }()
+		g := greeterpb.NewGreeterClient(cc)
+		receive := func(late time.Duration) (took time.Duration) {
+			stream, err := g.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(late)
+			began := time.Now()
+			if _, err := all(stream); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		server.Always(helloServer, flakyserver.OK().After(5*ms))
+		for range 110 {
+			receive(200 * ms)
+		}
+		server.Script(helloServer, flakyserver.Hang(), flakyserver.OK())
+		if took := receive(0); took > 10*ms {
+			t.Errorf("hedged after %v, want about 5 ms, what the server takes", took)
+		}
+	})
+}
