@@ -158,11 +158,13 @@ func (r *racing) inline(first *side, t *time.Timer, other *inlineRace) (winner *
 func (i *inlineRace) run() {
 	defer close(i.decided)
 	defer i.first.cancel() // it has lost, or ended
+	returned := false
 	defer func() {
-		if p := recover(); p != nil { // a codec, copying the request
-			i.winner = &side{panicked: p}
+		if !returned { // a codec, copying the request
+			i.winner = &side{panicked: recover()}
 		}
 	}()
 	i.clock = i.call.suite.now()
 	i.winner, i.err = i.racing.run()
+	returned = true
 }
