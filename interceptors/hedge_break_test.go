@@ -1,6 +1,7 @@
 package interceptors_test
 
 import (
+	"context"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -8,9 +9,12 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
 
+	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
 )
 
@@ -48,4 +52,50 @@ func TestGoexitWhereAHedgeStarts(t *testing.T) {
 			t.Error("Goexit did not end the caller's goroutine")
 		}
 	})
+}
+
+// TestNoHedgeForACallerWhoHasGone, whatever the code and however deaf the first
+// attempt.
+func TestNoHedgeForACallerWhoHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := &hedgeEvents{}
+		s := newSuite(t, interceptors.WithObserver(told), hedged(interceptors.Hedge{
+			MaxAttempts: 3, Delay: 10 * ms, NonFatal: astracodes.Of(codes.Canceled, codes.DeadlineExceeded, codes.Unavailable),
+		}))
+		deaf := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(30 * ms) }}
+		for _, tc := range []struct {
+			first step
+			ends  func(ctx context.Context) (context.Context, context.CancelFunc)
+			code  codes.Code
+		}{
+			{step{hang: true}, cancelAfter(5 * ms), codes.Canceled},
+			{step{hang: true}, expireAfter(5 * ms), codes.DeadlineExceeded},
+			{deaf, cancelAfter(5 * ms), codes.Canceled},
+			{deaf, expireAfter(5 * ms), codes.DeadlineExceeded},
+		} {
+			ctx, cancel := tc.ends(t.Context())
+			sc := play(tc.first, take(ms, "b"))
+			_, err := question(ctx, s, sc)
+			if c := status.Code(err); c != tc.code && c != codes.Unavailable {
+				t.Errorf("%v, want %v", err, tc.code)
+			}
+			wantAttempts(t, sc, 1)
+			cancel()
+		}
+		if got := told.hedges(); len(got) > 0 {
+			t.Errorf("told of hedges: %v", got)
+		}
+	})
+}
+
+func cancelAfter(d time.Duration) func(context.Context) (context.Context, context.CancelFunc) {
+	return func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
+		time.AfterFunc(d, cancel)
+		return ctx, cancel
+	}
+}
+
+func expireAfter(d time.Duration) func(context.Context) (context.Context, context.CancelFunc) {
+	return func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, d) }
 }

@@ -131,10 +131,11 @@ func (r *racing) begin(w work) *side {
 	return a
 }
 
-// startDue starts a hedge if it is time for one, and if it can be afforded.
+// startDue starts a hedge if it is time for one, and if it can be afforded, but
+// not if the call is about to end.
 func (r *racing) startDue() {
 	c := r.call
-	for r.race.Due() <= r.clock {
+	for r.race.Due() <= r.clock && c.ctx.Err() == nil {
 		why := c.afford()
 		var w work
 		if why == retry.Again {
@@ -236,6 +237,9 @@ func (r *racing) ended(a *side) bool {
 	r.hedged(a, HedgeLost)
 	r.last = a
 	f := failureOf(c.ctx, a.err, c.code, a.work.trailers())
+	if f.Caller != retry.Waiting {
+		f.Remaining = 0 // for another attempt
+	}
 	before := r.race.Why()
 	r.race.Fail(r.clock, hedge.Failure{
 		Code: f.Code,
