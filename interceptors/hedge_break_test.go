@@ -99,3 +99,19 @@ func cancelAfter(d time.Duration) func(context.Context) (context.Context, contex
 func expireAfter(d time.Duration) func(context.Context) (context.Context, context.CancelFunc) {
 	return func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, d) }
 }
+
+// TestAllLosersAreCancelledAtOnce, also while the first does not heed it.
+func TestAllLosersAreCancelledAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}))
+		began := time.Now()
+		var cancelled time.Duration
+		deaf := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(time.Second) }}
+		third := step{do: func(ctx context.Context, _ any) { <-ctx.Done(); cancelled = time.Since(began) }}
+		answer, err := question(t.Context(), s, play(deaf, take(15*ms, "b"), third))
+		synctest.Wait()
+		if answer != "b" || time.Since(began) != time.Second || cancelled != 25*ms {
+			t.Errorf("%q, %v after %v, the third cancelled after %v, want 25 ms", answer, err, time.Since(began), cancelled)
+		}
+	})
+}
