@@ -115,3 +115,25 @@ func TestAllLosersAreCancelledAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestPushbackIsExactForHedges: a RetryInfo beside it changes nothing.
+func TestPushbackIsExactForHedges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour}))
+		for _, tc := range []struct {
+			first step
+			took  time.Duration
+		}{
+			{step{err: withRetryInfo(codes.Unavailable, time.Second), trailer: pushback("20")}, 20 * ms},
+			{step{err: withRetryInfo(codes.Unavailable, time.Second), trailer: pushback("0")}, 0},
+			{step{err: withRetryInfo(codes.Unavailable, time.Second)}, time.Second},
+			{step{err: withRetryInfo(codes.Unavailable, time.Hour)}, 5 * time.Second},
+		} {
+			began := time.Now()
+			answer, err := question(t.Context(), s, play(tc.first, take(0, "b")))
+			if took := time.Since(began); answer != "b" || took != tc.took {
+				t.Errorf("%q, %v after %v, want b after %v", answer, err, took, tc.took)
+			}
+		}
+	})
+}

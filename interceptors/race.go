@@ -240,12 +240,16 @@ func (r *racing) ended(a *side) bool {
 	if f.Caller != retry.Waiting {
 		f.Remaining = 0 // for another attempt
 	}
+	wait := min(f.RetryInfo, hintMost)
+	if f.Pushback.Given {
+		wait = f.Pushback.Delay // exactly
+	}
 	before := r.race.Why()
 	r.race.Fail(r.clock, hedge.Failure{
 		Code: f.Code,
 		Stop: f.Pushback.Stop,
 		Told: f.Pushback.Given || f.RetryInfo > 0,
-		Wait: max(f.Pushback.Delay, min(f.RetryInfo, hintMost)),
+		Wait: wait,
 		Left: f.Remaining,
 	})
 	if before == hedge.Open && r.race.Why() == hedge.PushedBack {
