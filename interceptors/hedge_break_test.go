@@ -3,6 +3,7 @@ package interceptors_test
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -134,6 +135,30 @@ func TestPushbackIsExactForHedges(t *testing.T) {
 			if took := time.Since(began); answer != "b" || took != tc.took {
 				t.Errorf("%q, %v after %v, want b after %v", answer, err, took, tc.took)
 			}
+		}
+	})
+}
+
+// TestPanickedHedgeIsTold: once, as lost.
+func TestPanickedHedgeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := &hedgeEvents{}
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}), interceptors.WithObserver(told))
+		boom := step{do: func(context.Context, any) { time.Sleep(15 * ms); panic("boom") }}
+		func() {
+			defer func() {
+				if p := recover(); p != "boom" {
+					t.Errorf("recovered %v, want boom", p)
+				}
+			}()
+			_, _ = question(t.Context(), s, play(step{hang: true}, boom, step{hang: true}))
+		}()
+		synctest.Wait()
+		if got := told.hedges(); !slices.Equal(got, []string{"2 lost", "3 lost"}) {
+			t.Errorf("told %v, want both as lost", got)
+		}
+		if told.count(interceptors.AttemptEnd) != 3 || told.count(interceptors.CallEnd) != 1 {
+			t.Errorf("told %v", told.lines())
 		}
 	})
 }

@@ -218,6 +218,7 @@ func (r *racing) ended(a *side) bool {
 		a.cancel()
 		r.left = errPanicked
 		c.tellEnd(c.plan.tells.all, a.attempt, codes.Unknown, errPanicked)
+		r.hedged(a, HedgeLost)
 		return true // no other may save what check will end
 	}
 	if a.err == nil {
