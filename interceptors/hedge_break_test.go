@@ -2,6 +2,7 @@ package interceptors_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -161,4 +162,31 @@ func TestPanickedHedgeIsTold(t *testing.T) {
 			t.Errorf("told %v", told.lines())
 		}
 	})
+}
+
+// TestSlowCallThatExpiresBesideAHedge is slow to the breaker, as it would be
+// alone.
+func TestSlowCallThatExpiresBesideAHedge(t *testing.T) {
+	for _, attempts := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSuite(t, interceptors.WithMethodPolicy(method, interceptors.Policy{
+				Hedge: interceptors.Hedge{MaxAttempts: attempts, Delay: 10 * ms},
+				Retry: interceptors.Retry{},
+				Breaker: interceptors.Breaker{
+					SlowCall: 20 * ms, SlowRate: 0.9, MinCalls: 5, FailureRate: 1, Consecutive: 1000,
+					Failures: astracodes.Of(codes.DeadlineExceeded),
+				},
+			}))
+			_, _ = question(t.Context(), s, play(take(25*ms, "slow"))) // so that not all fail
+			for range 4 {
+				ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
+				_, err := question(ctx, s, play(step{hang: true}))
+				wantCode(t, err, codes.DeadlineExceeded)
+				cancel()
+			}
+			if _, err := question(t.Context(), s, play(step{})); !errors.Is(err, interceptors.ErrBreakerOpen) {
+				t.Errorf("%d attempts: %v, want the breaker open: all calls were slow", attempts, err)
+			}
+		})
+	}
 }

@@ -204,7 +204,11 @@ func (r *racing) expired() error {
 	err := ended(c.ctx)
 	c.code, r.left = codeOf(err), err
 	c.stop(stopped(callerOf(c.ctx)))
-	if r.last != nil && r.oldest() == nil {
+	oldest := r.oldest()
+	if oldest != nil {
+		c.timed(oldest.attempt)
+	}
+	if r.last != nil && oldest == nil {
 		return interrupted(c.ctx, c.loop.Attempts, r.last.err)
 	}
 	return err
