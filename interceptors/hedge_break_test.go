@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
@@ -188,5 +190,23 @@ func TestSlowCallThatExpiresBesideAHedge(t *testing.T) {
 				t.Errorf("%d attempts: %v, want the breaker open: all calls were slow", attempts, err)
 			}
 		})
+	}
+}
+
+// labelled is a proto.Message by what it embeds.
+type labelled struct {
+	*wrapperspb.StringValue
+	label string
+}
+
+// TestMessagesThatEmbedOne are no longer the caller's type when copied.
+func TestMessagesThatEmbedOne(t *testing.T) {
+	s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+	one := &labelled{wrapperspb.String("q"), "label"}
+	for _, m := range [][2]proto.Message{{one, new(wrapperspb.StringValue)}, {wrapperspb.String("q"), one}} {
+		sc := play(step{})
+		err := s.UnaryClientInterceptor()(t.Context(), method, m[0], m[1], nil, sc.invoke)
+		wantCode(t, err, codes.FailedPrecondition)
+		wantAttempts(t, sc, 0)
 	}
 }
