@@ -79,11 +79,11 @@ func (u *unaryCall) admitAndRace() (err error) {
 	if u.ctx.Err() != nil {
 		return ended(u.ctx)
 	}
-	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
-		return err
-	}
 	if err := u.admit(); err != nil {
 		return err
+	}
+	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
+		return err // no attempt, so no word about the server
 	}
 	r := newRacing(&u.call, u)
 	defer r.leave()

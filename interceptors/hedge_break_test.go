@@ -210,3 +210,49 @@ func TestMessagesThatEmbedOne(t *testing.T) {
 		wantAttempts(t, sc, 0)
 	}
 }
+
+// counting is a codec that counts what it encodes.
+type counting struct {
+	encoding.CodecV2
+	encoded *atomic.Int32
+}
+
+func (c counting) Marshal(any) (mem.BufferSlice, error) {
+	c.encoded.Add(1)
+	return nil, nil
+}
+func (counting) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (counting) Name() string                         { return "counting" }
+
+// TestRefusedCallsCopyNothing: a breaker that is open spares the client, too.
+func TestRefusedCallsCopyNothing(t *testing.T) {
+	type plain struct{ Name string }
+	s := newSuite(t, interceptors.WithMethodPolicy(method, interceptors.Policy{
+		Hedge:   interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour},
+		Breaker: interceptors.Breaker{Consecutive: 1},
+	}))
+	var encoded atomic.Int32
+	codec := grpc.ForceCodecV2(counting{encoded: &encoded})
+	sc := play(failAfter(0, codes.Unavailable, nil))
+	for range 2 {
+		_ = s.UnaryClientInterceptor()(t.Context(), method, new(plain), new(plain), nil, sc.invoke, codec)
+		if n := sc.attempts(); n != 2 || encoded.Load() != 2 {
+			t.Fatalf("%d attempts, %d copies, want 2 and 2: no more once the breaker is open", n, encoded.Load())
+		}
+	}
+	// A call that cannot be hedged is no word about the server, nor a probe for ever.
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithMethodPolicy(method, interceptors.Policy{
+			Hedge:   interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour},
+			Breaker: interceptors.Breaker{Consecutive: 1},
+		}))
+		_, err := question(t.Context(), s, play(failAfter(0, codes.Unavailable, nil)))
+		wantCode(t, err, codes.Unavailable)
+		time.Sleep(2 * time.Second)
+		err = s.UnaryClientInterceptor()(t.Context(), method, plain{}, new(plain), nil, play(step{}).invoke)
+		wantCode(t, err, codes.FailedPrecondition)
+		if answer, err := question(t.Context(), s, play(take(ms, "a"))); answer != "a" {
+			t.Errorf("%q, %v, want a from the probe", answer, err)
+		}
+	})
+}
