@@ -3,6 +3,8 @@ package interceptors_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -255,4 +257,30 @@ func TestRefusedCallsCopyNothing(t *testing.T) {
 			t.Errorf("%q, %v, want a from the probe", answer, err)
 		}
 	})
+}
+
+// TestMethodsPastTheBoundKeepNoLatencies: what nothing is kept for has no
+// histogram either, which would be made for each call.
+func TestMethodsPastTheBoundKeepNoLatencies(t *testing.T) {
+	s := newSuite(t, interceptors.WithLogger(slog.New(slog.DiscardHandler)))
+	call, sc := s.UnaryClientInterceptor(), play(step{})
+	opt := interceptors.WithCallPolicy(interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}})
+	do := func(i int) {
+		sc.opts, sc.began, sc.prev = nil, nil, nil
+		if err := call(t.Context(), fmt.Sprintf("/many.Methods/%d", i), nil, nil, nil, sc.invoke, opt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 4096 {
+		do(i)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range 1000 {
+		do(5000 + i)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / 1000; each > 6000 {
+		t.Errorf("%d bytes a call", each)
+	}
 }

@@ -102,14 +102,19 @@ type endpoint struct {
 	kept           *breaker.Guard                 // also while a policy turns it off; nil: never had one
 	keptBudget     *budget.Guard                  // likewise
 	idempotent     bool                           // the method's descriptor says so
+	fleeting       bool                           // made for one call
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
 	liveBudget  atomic.Pointer[budget.Guard]
 }
 
-// latencies returns how long the method's attempts lately took.
+// latencies returns how long the method's attempts lately took; nil: nothing is
+// kept for it.
 func (e *endpoint) latencies() *hedge.Quantile {
+	if e.fleeting {
+		return nil
+	}
 	if q := e.latency.Load(); q != nil {
 		return q
 	}

@@ -48,8 +48,10 @@ func newRacing(c *call, from source) *racing {
 	delay := c.policy.hedgeDelay
 	if delay == 0 {
 		delay = hedge.Never
-		if p95, ok := c.plan.latencies().Value(now); ok {
-			delay = max(p95, minHedgeDelay)
+		if q := c.plan.latencies(); q != nil {
+			if p95, ok := q.Value(now); ok {
+				delay = max(p95, minHedgeDelay)
+			}
 		}
 	}
 	r := racings.Get().(*racing)
@@ -340,7 +342,10 @@ func (r *racing) hedged(a *side, result HedgeResult) {
 
 // sample counts how long an attempt took, for a delay of the method's own.
 func (r *racing) sample(took time.Duration) {
-	if r.call.policy.hedgeDelay == 0 {
-		r.call.plan.latencies().Add(r.clock, took, r.call.lane)
+	if r.call.policy.hedgeDelay != 0 {
+		return
+	}
+	if q := r.call.plan.latencies(); q != nil {
+		q.Add(r.clock, took, r.call.lane)
 	}
 }
