@@ -134,10 +134,10 @@ func (r *racing) begin(w work) *side {
 }
 
 // startDue starts a hedge if it is time for one, and if it can be afforded, but
-// not if the call is about to end.
+// not if the call may be about to end.
 func (r *racing) startDue() {
 	c := r.call
-	for r.race.Due() <= r.clock && c.ctx.Err() == nil {
+	for r.race.Due() <= r.clock && c.ctx.Err() == nil && !r.waiting() {
 		why := c.afford()
 		var w work
 		if why == retry.Again {
@@ -157,6 +157,16 @@ func (r *racing) startDue() {
 		c.kind = HedgeAttempt
 		r.start(w)
 	}
+}
+
+// waiting reports whether the end of an attempt waits to be looked at.
+func (r *racing) waiting() bool {
+	for _, a := range r.sides {
+		if !a.gone && a.fate.Load() == reported {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *racing) suppressed(why retry.Reason) {
