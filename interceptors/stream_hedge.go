@@ -30,12 +30,15 @@ type hedgedStream struct {
 	won     *side
 	wanted  wanted
 	heads   chan *side
+
+	look func() // for retries beneath, once there is an answer; nil: that has been done
 }
 
-func newHedgedStream(s *clientStream) *hedgedStream {
+func newHedgedStream(s *clientStream, look func()) *hedgedStream {
 	s.resume = nil // asked for retries, of which there are none
 	return &hedgedStream{
 		clientStream: s,
+		look:         look,
 		wanted:       wanted{told: make(chan struct{})},
 		heads:        make(chan *side, maxHedgeAttempts),
 	}
@@ -229,6 +232,9 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 		h.outside(func() { handOver(m, w.reply) })
 		w.reply = nil
 		h.call.answered()
+		if h.look != nil {
+			h.outside(h.look)
+		}
 		return nil
 	case w.ended:
 		err = io.EOF

@@ -1,10 +1,13 @@
 package interceptors_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -277,6 +280,36 @@ func TestWhoReceivesLateIsNotSlow(t *testing.T) {
 		server.Script(helloServer, flakyserver.Hang(), flakyserver.OK())
 		if took := receive(0); took > 10*ms {
 			t.Errorf("hedged after %v, want about 5 ms, what the server takes", took)
+		}
+	})
+}
+
+// TestHedgedStreamsWarnOfRetriesBeneath, as other calls do.
+func TestHedgedStreamsWarnOfRetriesBeneath(t *testing.T) {
+	const config = `{"methodConfig":[{"name":[{"service":"helloworld.Greeter"}],"retryPolicy":
+		{"maxAttempts":2,"initialBackoff":"0.001s","maxBackoff":"0.01s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
+	synctest.Test(t, func(t *testing.T) {
+		server := flakyserver.StartBuffer()
+		defer server.Close()
+		var log bytes.Buffer
+		s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
+			interceptors.WithMethodPolicy(helloServer, interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: time.Second}}))
+		cc, err := server.Dial(grpc.WithChainStreamInterceptor(s.StreamClientInterceptor()), grpc.WithDefaultServiceConfig(config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cc.Close() }()
+		for range 3 {
+			stream, err := greeterpb.NewGreeterClient(cc).SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := all(stream); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := strings.Count(log.String(), "retry policy"); got != 1 {
+			t.Errorf("%d warnings, want one:\n%s", got, log.String())
 		}
 	})
 }
