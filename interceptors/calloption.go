@@ -11,7 +11,7 @@ import (
 //
 // State stays the method's: the breaker and its thresholds are shared with the
 // method's other calls, so of p.Breaker only Disabled, Failures and SlowCall
-// count, and of p.Budget only Disabled. The last of such options has the last word. A policy with faults fails the call
+// count, of p.Budget only Disabled, and of p.Limit nothing. The last of such options has the last word. A policy with faults fails the call
 // with INVALID_ARGUMENT and all of them, before any attempt. An option may be
 // made once and used for many calls, at the same time too; that saves the
 // checks each time.

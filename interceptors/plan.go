@@ -8,6 +8,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 )
 
@@ -23,6 +24,7 @@ type compiled struct {
 	breakerOff     bool
 	budgetOff      bool
 	bufferBytes    int // of a stream's messages kept to be sent again
+	limit          limit.Config
 	hedge          hedge.Config
 	hedgeDelay     time.Duration // 0: the method's own p95
 
@@ -32,6 +34,7 @@ type compiled struct {
 }
 
 func (c *compiled) hedges() bool { return c.hedge.MaxAttempts > 1 }
+func (c *compiled) limits() bool { return c.limit.MaxConcurrent > 0 || c.limit.Rate > 0 }
 
 // compile wants a valid policy with its defaults filled in.
 func compile(p Policy) *compiled {
@@ -62,7 +65,7 @@ func single(c *compiled) *compiled {
 
 // compileOne leaves the variants to be filled in.
 func compileOne(p Policy) *compiled {
-	b := p.Breaker
+	b, l := p.Breaker, p.Limit
 	return &compiled{
 		retry: retry.Policy{
 			MaxAttempts: p.Retry.MaxAttempts,
@@ -89,8 +92,16 @@ func compileOne(p Policy) *compiled {
 		breakerOff:  b.Disabled,
 		budgetOff:   p.Budget.Disabled,
 		bufferBytes: p.Retry.BufferBytes,
-		hedge:       hedge.Config{MaxAttempts: p.Hedge.MaxAttempts, NonFatal: p.Hedge.NonFatal},
-		hedgeDelay:  p.Hedge.Delay,
+		limit: limit.Config{
+			MaxConcurrent: l.MaxConcurrent,
+			Adaptive:      l.Adaptive,
+			MaxQueue:      l.MaxQueue,
+			MaxWait:       l.MaxWait,
+			Rate:          l.Rate,
+			Burst:         l.burst(),
+		},
+		hedge:      hedge.Config{MaxAttempts: p.Hedge.MaxAttempts, NonFatal: p.Hedge.NonFatal},
+		hedgeDelay: p.Hedge.Delay,
 	}
 }
 
@@ -98,15 +109,18 @@ func compileOne(p Policy) *compiled {
 // is in use, reloads included.
 type endpoint struct {
 	target, method string
+	canonical      string // the target, with its scheme
 	watchedBy      recorders
 	kept           *breaker.Guard                 // also while a policy turns it off; nil: never had one
 	keptBudget     *budget.Guard                  // likewise
+	keptLimit      *limit.Guard                   // likewise, as calls may hold its slots
 	idempotent     bool                           // the method's descriptor says so
 	fleeting       bool                           // made for one call
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
 	liveBudget  atomic.Pointer[budget.Guard]
+	liveLimit   atomic.Pointer[limit.Guard]
 }
 
 // latencies returns how long the method's attempts lately took; nil: nothing is
@@ -136,6 +150,7 @@ type plan struct {
 	policy   *compiled
 	breaker  *breaker.Guard // nil: none
 	budget   *budget.Guard  // nil: none
+	limit    *limit.Guard   // nil: none
 	fallback Fallback       // nil: none
 	resume   Resume         // nil: none
 	tells    *recorders

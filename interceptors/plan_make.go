@@ -5,6 +5,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/limit"
 )
 
 // rebuild makes the plans anew, around the state they have. It returns those
@@ -51,6 +52,7 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 	c, unhedged := s.policy(e.method, e.idempotent)
 	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old), unhedged: unhedged}
 	e.liveBudget.Store(p.budget)
+	p.limit = s.limit(now, e, c)
 	if s.closed {
 		e.liveBreaker.Store(nil)
 		return p
@@ -64,6 +66,7 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 	}
 	if e.kept == nil {
 		e.kept = breaker.NewGuard(c.breaker)
+		s.recall(now, e)
 	} else {
 		e.kept.Reconfigure(now, c.breaker)
 	}
@@ -87,7 +90,7 @@ func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budg
 	}
 	switch {
 	case g == nil && had == nil:
-		g = budget.NewGuard(now, c.budget)
+		g = s.newBudget(now, k)
 	case g == nil:
 		g = had.Successor(now, c.budget)
 	case had != nil && had != g:
@@ -96,4 +99,23 @@ func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budg
 	s.budgets[k] = g
 	e.keptBudget = g
 	return g
+}
+
+// limit returns the limit of an endpoint under a policy. One that the policy
+// turns off lets go all that wait for it, and is kept: calls hold its slots.
+func (s *Suite) limit(now time.Duration, e *endpoint, c *compiled) *limit.Guard {
+	switch on := c.limits() && !s.closed; {
+	case on && e.keptLimit == nil:
+		e.keptLimit = limit.NewGuard(now, c.limit)
+	case on:
+		e.keptLimit.Reconfigure(now, c.limit)
+	default:
+		if e.keptLimit != nil {
+			e.keptLimit.Reconfigure(now, limit.Config{})
+		}
+		e.liveLimit.Store(nil)
+		return nil
+	}
+	e.liveLimit.Store(e.keptLimit)
+	return e.keptLimit
 }

@@ -2,6 +2,7 @@ package interceptors
 
 import (
 	"cmp"
+	"math"
 	"time"
 
 	astracodes "github.com/astra-grpc/astra/codes"
@@ -40,4 +41,9 @@ func (p Policy) withDefaults() Policy {
 	g.MinPerSecond = cmp.Or(g.MinPerSecond, 1)
 	g.Burst = cmp.Or(g.Burst, 50)
 	return p
+}
+
+// burst is Burst, or what a second brings.
+func (l Limit) burst() int {
+	return cmp.Or(l.Burst, min(maxBurst, int(math.Ceil(l.Rate))))
 }

@@ -25,7 +25,7 @@ func TestNoHedgeOnceThereIsAnAnswer(t *testing.T) {
 			time.Sleep(time.Second) // the timer has fired, but its goroutine has not come to run
 			return nil
 		}}
-		u.suite, u.plan, u.ctx = s, s.plan("", method), t.Context()
+		u.suite, u.plan, u.ctx = s, s.plan(nil, "", method), t.Context()
 		u.policy = u.plan.policy
 		u.original = original{request: wrapperspb.String("q")}
 		r := newRacing(&u.call, u)

@@ -276,7 +276,9 @@ func (s *clientStream) send(m any) error {
 		case s.recvTo.Load() == a:
 			return io.EOF
 		default:
-			s.foundDead(a)
+			if next := s.foundDead(a); next != nil {
+				s.outside(func() { s.replay(next) })
+			}
 			if s.current == a {
 				return io.EOF
 			}
@@ -307,8 +309,9 @@ func (s *clientStream) toSend() (a *streamAttempt, ok bool) {
 // foundDead is for who finds that an attempt takes no more messages or has no
 // header: it asks for the reason and drives, with mu held, which it lets go of
 // meanwhile. If headers came, the stream is committed: there may be messages
-// to receive, so this is not the end.
-func (s *clientStream) foundDead(a *streamAttempt) {
+// to receive, so this is not the end. An attempt that it returns is to be sent
+// the log.
+func (s *clientStream) foundDead(a *streamAttempt) *streamAttempt {
 	var err error
 	var md metadata.MD
 	s.drives(func() {
@@ -324,9 +327,9 @@ func (s *clientStream) foundDead(a *streamAttempt) {
 		s.commit(a)
 		s.finish(nil)
 	case s.drive(a, err) && s.replaying:
-		next := s.current
-		s.outside(func() { s.replay(next) })
+		return s.current
 	}
+	return nil
 }
 
 // keep remembers a message that the attempt has accepted, with mu held. If it

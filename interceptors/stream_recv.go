@@ -132,8 +132,10 @@ func (s *clientStream) Header() (metadata.MD, error) {
 			return md, err
 		case s.receiving: // it will find out, and drive
 			s.changed.Wait()
-		default:
-			s.foundDead(a)
+		default: // who waits for a header receives next, and must be able to
+			if next := s.foundDead(a); next != nil {
+				go s.replay(next)
+			}
 		}
 	}
 }

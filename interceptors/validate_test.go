@@ -40,7 +40,7 @@ func faultyEverywhere() interceptors.Policy {
 			OpenFor: time.Nanosecond, MaxOpenFor: -1, Probes: 1001, Failures: 1 << 20,
 		},
 		Budget:         interceptors.Budget{Ratio: -0.1, MinPerSecond: math.Inf(1), Burst: 0.5},
-		Limit:          interceptors.Limit{MaxConcurrent: -1, MaxQueue: -1, MaxWait: -1, Rate: -1, Burst: -1},
+		Limit:          interceptors.Limit{MaxConcurrent: -1, MaxQueue: -1, MaxWait: -1, Rate: -1, Burst: -1, Adaptive: true},
 		Timeout:        -1,
 		AttemptTimeout: -1,
 	}
@@ -88,6 +88,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Limit.MaxWait: -1ns",
 		"policy /a.B/*: Limit.Rate: -1",
 		"policy /a.B/*: Limit.Burst: -1",
+		"policy /a.B/*: Limit.Adaptive: true is out of range: want false without MaxConcurrent",
 		"policy /a.B/*: Timeout: -1ns",
 		"policy /a.B/*: AttemptTimeout: -1ns",
 		`policy: pattern "a.B/C" is not one`,
@@ -99,8 +100,8 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	} {
 		wantFault(t, err, part)
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 39 {
-		t.Errorf("want 39 faults joined, each its own error:\n%v", err)
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 40 {
+		t.Errorf("want 40 faults joined, each its own error:\n%v", err)
 	}
 }
 
@@ -123,6 +124,37 @@ func TestEveryFieldIsChecked(t *testing.T) {
 		}
 	}
 	walk("", reflect.ValueOf(interceptors.Policy{}))
+}
+
+// TestLimitsNeighbours: what has no effect without another field is a fault,
+// one each, and with it is none.
+func TestLimitsNeighbours(t *testing.T) {
+	_, err := interceptors.New(
+		interceptors.WithPolicy(interceptors.Policy{Limit: interceptors.Limit{MaxQueue: 1, MaxWait: 1, Burst: 1, Adaptive: true}}),
+		interceptors.WithMethodPolicy("/a.B/*", interceptors.Policy{Limit: interceptors.Limit{MaxConcurrent: 1, MaxWait: 1}}),
+	)
+	for _, part := range []string{
+		"policy *: Limit.MaxQueue: 1 is out of range: want 0 while MaxConcurrent and Rate are 0",
+		"policy *: Limit.Burst: 1 is out of range: want 0 while Rate is 0",
+		"policy *: Limit.Adaptive: true is out of range: want false without MaxConcurrent",
+		"policy /a.B/*: Limit.MaxWait: 1ns is out of range: want 0 while MaxQueue is 0",
+	} {
+		wantFault(t, err, part)
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 4 {
+		t.Errorf("want 4 faults, got:\n%v", err)
+	}
+	for _, l := range []interceptors.Limit{
+		{MaxConcurrent: 1, MaxQueue: 1, MaxWait: 1},
+		{Rate: 1, Burst: 1, MaxQueue: 1},
+		{MaxConcurrent: 1, Adaptive: true},
+		{Rate: 1e-9},
+		{Rate: 1e9},
+	} {
+		if err := (interceptors.Policy{Limit: l}).Validate(); err != nil {
+			t.Errorf("%+v: %v", l, err)
+		}
+	}
 }
 
 func TestValidPolicies(t *testing.T) {

@@ -20,6 +20,9 @@
 //	astra_breaker_state              function, target
 //	astra_breaker_transitions_total  function, target, from, to, reason
 //	astra_config_reloads_total       result (success, failed)
+//	astra_state_restores_total       result (success, none, stale, rejected, failed)
+//	astra_state_saves_total          result (success, failed)
+//	astra_state_reports_total        result (sent, received, rejected, failed)
 //
 // function is the full method name, "/helloworld.Greeter/SayHello". Attempts
 // divided by calls is the load that retries add:
@@ -74,7 +77,7 @@ type Metrics struct {
 	exhaustions *prometheus.CounterVec
 	suppressed  *prometheus.CounterVec
 	transitions *prometheus.CounterVec
-	reloads     *prometheus.CounterVec
+	notices     map[interceptors.NoticeKind]*prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 
 	// What Collect computes. The first three have the identity of a vector above.
@@ -108,8 +111,13 @@ func New(opts ...Option) *Metrics {
 		exhaustions: exhaustionsTotal.counters(l),
 		suppressed:  suppressedTotal.counters(l),
 		transitions: breakerTransitionsTotal.counters(l),
-		reloads:     configReloadsTotal.counters(l),
 		delays:      delaysSeconds.histograms(l, delayBuckets),
+		notices: map[interceptors.NoticeKind]*prometheus.CounterVec{
+			interceptors.Reloaded:      configReloadsTotal.counters(l),
+			interceptors.StateRestored: stateRestoresTotal.counters(l),
+			interceptors.StateSaved:    stateSavesTotal.counters(l),
+			interceptors.StateShared:   stateReportsTotal.counters(l),
+		},
 
 		attemptsDesc: attemptsTotal.desc(l),
 		callsDesc:    callsTotal.desc(l),
@@ -129,9 +137,17 @@ func (m *Metrics) Inline() {}
 
 // Notice implements [interceptors.SuiteObserver].
 func (m *Metrics) Notice(n interceptors.Notice) {
-	if n.Kind == interceptors.Reloaded {
-		m.reloads.WithLabelValues(n.Result).Inc()
+	if v := m.notices[n.Kind]; v != nil {
+		v.WithLabelValues(resultLabel(n.Result)).Inc()
 	}
+}
+
+// resultLabel keeps stores of others from making series without end.
+func resultLabel(result string) string {
+	if slices.Contains(results, result) {
+		return result
+	}
+	return other
 }
 
 // Method implements [interceptors.Observer]. It resolves what can be resolved
@@ -164,7 +180,11 @@ func label[V any](known map[string]V, name string, limit int) string {
 }
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	return []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.reloads, m.delays}
+	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.delays}
+	for _, v := range m.notices {
+		all = append(all, v)
+	}
+	return all
 }
 
 // Describe implements [prometheus.Collector].

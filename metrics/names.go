@@ -25,6 +25,9 @@ const (
 	outcomeFailed  = "failed"
 )
 
+// results are the values of result. See packages config, state and state/redis.
+var results = []string{"success", "failed", "none", "stale", "rejected", "sent", "received"}
+
 // other stands for the methods, or targets, past the limit.
 const other = "other"
 
@@ -98,6 +101,21 @@ var (
 	configReloadsTotal = family{
 		"astra_config_reloads_total",
 		"Replacements of a suite's policies, tried.",
+		[]string{labelResult},
+	}
+	stateRestoresTotal = family{
+		"astra_state_restores_total",
+		"Readings of the state that an earlier process left.",
+		[]string{labelResult},
+	}
+	stateSavesTotal = family{
+		"astra_state_saves_total",
+		"Writings of the state for the next process, tried.",
+		[]string{labelResult},
+	}
+	stateReportsTotal = family{
+		"astra_state_reports_total",
+		"Reports of open breakers to and from other instances.",
 		[]string{labelResult},
 	}
 )

@@ -322,3 +322,22 @@ func TestHedgesAreCounted(t *testing.T) {
 		}
 	})
 }
+
+func TestStateIsCounted(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	for kind, family := range map[interceptors.NoticeKind]string{
+		interceptors.StateRestored: "astra_state_restores_total",
+		interceptors.StateSaved:    "astra_state_saves_total",
+		interceptors.StateShared:   "astra_state_reports_total",
+		99:                         "",
+	} {
+		m.Notice(interceptors.Notice{Kind: kind, Result: "success"})
+		m.Notice(interceptors.Notice{Kind: kind, Result: "rejected"})
+		m.Notice(interceptors.Notice{Kind: kind, Result: "one of a store's own"})
+		m.Notice(interceptors.Notice{Kind: kind, Result: "and one more"})
+		if got := values(t, reg, family); family != "" && (len(got) != 3 || got["success"] != 1 || got["rejected"] != 1 || got["other"] != 2) {
+			t.Errorf("%s counted %v", family, got)
+		}
+	}
+}

@@ -41,6 +41,8 @@ const (
 	ProbeFailed        // a probe failed or was slow
 	Probing            // the open time is over
 	Recovered          // enough probes succeeded
+	Restored           // it was open when an earlier process ended
+	Fleet              // other instances have opened theirs
 )
 
 // String returns the reason as it is written in metric labels.
@@ -60,6 +62,10 @@ func (r Reason) String() string {
 		return "open_time_over"
 	case Recovered:
 		return "recovered"
+	case Restored:
+		return "restored"
+	case Fleet:
+		return "fleet"
 	}
 	return "invalid"
 }
@@ -174,6 +180,23 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 		return Token{}, change, false
 	}
 	return Token{m.gen, p}, change, true
+}
+
+// Refuses reports whether Admit would refuse a call, and changes nothing.
+func (m *Machine) Refuses(now time.Duration) bool {
+	switch {
+	case m.state == Closed:
+		return false
+	case m.state == Open && now < m.until:
+		return true
+	}
+	busy := 0
+	for _, p := range m.places {
+		if p.serial != 0 && p.expires > now {
+			busy++
+		}
+	}
+	return busy >= m.cfg.Probes
 }
 
 // takePlace finds a place for a probe. Probes of an earlier half-open period

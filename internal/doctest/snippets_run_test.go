@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
@@ -215,6 +219,38 @@ func TestHedgingExample(t *testing.T) {
 		began := time.Now()
 		if _, err := hello(t, greeter); err != nil || time.Since(began) > 12*time.Millisecond || attempts(s) != 102 {
 			t.Errorf("%v after %v and %d attempts, want an answer by a second one after about 10 ms", err, time.Since(began), attempts(s))
+		}
+	})
+}
+
+func TestTracingExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		spans, reader := tracetest.NewInMemoryExporter(), sdkmetric.NewManualReader()
+		logger := slog.Default()
+		defer slog.SetDefault(logger)
+		var log bytes.Buffer
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+		suite, err := traced(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Script(sayHello, failure, flakyserver.OK())
+		if _, err := hello(t, dial(t, s, suite.DialOptions()...)); err != nil {
+			t.Fatal(err)
+		}
+		_ = suite.Close()
+		var histograms metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &histograms); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(spans.GetSpans()); got != 3 {
+			t.Errorf("%d spans, want a call's and two attempts'", got)
+		}
+		if n := len(histograms.ScopeMetrics); n != 1 || len(histograms.ScopeMetrics[0].Metrics) != 2 {
+			t.Errorf("recorded %v, want retries and their delay", histograms)
+		}
+		if got := log.String(); strings.Count(got, "call rescued") != 1 || strings.Count(got, "\n") != 1 {
+			t.Errorf("logged %q, want one record", got)
 		}
 	})
 }
