@@ -155,14 +155,19 @@ func (c *call) launch(l limiter) (a attempt, cancel context.CancelFunc) {
 func (c *call) ended(a attempt, code codes.Code, err error) {
 	c.code = code
 	c.place.strained = c.place.strained || strain.Contains(code)
-	if c.policy.slowCall > 0 && !c.untimed {
-		c.slow = c.suite.now()-a.began >= c.policy.slowCall
-	}
+	c.timed(a)
 	to := c.plan.tells.all
 	if c.owed = err == nil && c.loop.Attempts == 1; c.owed {
 		to = c.plan.tells.verbose
 	}
 	c.tellEnd(to, a, code, err)
+}
+
+// timed sees whether an attempt has been slow.
+func (c *call) timed(a attempt) {
+	if c.policy.slowCall > 0 && !c.untimed {
+		c.slow = c.suite.now()-a.began >= c.policy.slowCall
+	}
 }
 
 func (c *call) tellEnd(to []*recorder, a attempt, code codes.Code, err error) {

@@ -79,11 +79,11 @@ func (u *unaryCall) admitAndRace() (err error) {
 	if u.ctx.Err() != nil {
 		return ended(u.ctx)
 	}
-	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
-		return err
-	}
 	if err := u.admit(); err != nil {
 		return err
+	}
+	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
+		return err // no attempt, so no word about the server
 	}
 	r := newRacing(&u.call, u)
 	defer r.leave()
@@ -107,7 +107,6 @@ func (u *unaryCall) admitAndRace() (err error) {
 // has ended, a timer's goroutine runs the race, if a hedge becomes due at all.
 type inlineRace struct {
 	*racing
-	first   *side
 	decided chan struct{} // closed when that goroutine has
 	winner  *side         // what it has: run's
 	err     error
@@ -120,7 +119,7 @@ func (r *racing) runInline(w work) (*side, error) {
 	if due == hedge.Never {
 		return r.inline(first, nil, nil)
 	}
-	i := &inlineRace{racing: r, first: first, decided: make(chan struct{})}
+	i := &inlineRace{racing: r, decided: make(chan struct{})}
 	return r.inline(first, time.AfterFunc(due-r.clock, i.run), i)
 }
 
@@ -157,12 +156,18 @@ func (r *racing) inline(first *side, t *time.Timer, other *inlineRace) (winner *
 // run is the timer's goroutine.
 func (i *inlineRace) run() {
 	defer close(i.decided)
-	defer i.first.cancel() // it has lost, or ended
+	defer func() { // they have lost, or ended; the caller may still have to wait for the first
+		for _, a := range i.sides {
+			a.cancel()
+		}
+	}()
+	returned := false
 	defer func() {
-		if p := recover(); p != nil { // a codec, copying the request
-			i.winner = &side{panicked: p}
+		if !returned { // a codec, copying the request
+			i.winner = &side{panicked: recover()}
 		}
 	}()
 	i.clock = i.call.suite.now()
 	i.winner, i.err = i.racing.run()
+	returned = true
 }

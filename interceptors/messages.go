@@ -26,7 +26,11 @@ func copyRequest(req any, opts []grpc.CallOption) (any, error) {
 	case []byte:
 		return bytes.Clone(m), nil
 	case proto.Message:
-		return proto.Clone(m), nil
+		like := proto.Clone(m)
+		if reflect.TypeOf(like) != reflect.TypeOf(req) {
+			return nil, notCopied(req, "it embeds one that can")
+		}
+		return like, nil
 	}
 	if reflect.TypeOf(req).Kind() != reflect.Pointer {
 		return nil, notCopied(req, "it is no pointer")
@@ -60,6 +64,9 @@ func replyTypeOf(reply any) (t replyType, err error) {
 		return t, nil
 	case proto.Message:
 		t.message = m.ProtoReflect().Type()
+		if reflect.TypeOf(t.message.Zero().Interface()) != reflect.TypeOf(reply) {
+			return t, notCopied(reply, "it embeds one that can")
+		}
 		return t, nil
 	}
 	if t.other = reflect.TypeOf(reply); t.other.Kind() != reflect.Pointer {

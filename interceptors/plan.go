@@ -116,6 +116,7 @@ type endpoint struct {
 	keptBudget     *budget.Guard                  // likewise
 	keptLimit      *limit.Guard                   // likewise, as calls may hold its slots
 	idempotent     bool                           // the method's descriptor says so
+	fleeting       bool                           // made for one call
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
@@ -123,8 +124,12 @@ type endpoint struct {
 	liveLimit   atomic.Pointer[limit.Guard]
 }
 
-// latencies returns how long the method's attempts lately took.
+// latencies returns how long the method's attempts lately took; nil: nothing is
+// kept for it.
 func (e *endpoint) latencies() *hedge.Quantile {
+	if e.fleeting {
+		return nil
+	}
 	if q := e.latency.Load(); q != nil {
 		return q
 	}

@@ -104,7 +104,7 @@ func (s *Suite) overflowPlan(now time.Duration, k key) *plan {
 	if s.others == nil {
 		s.others = s.newEndpoint(nil, key{overflow, overflow})
 	}
-	e := &endpoint{target: k.target, method: k.method, idempotent: declaredIdempotent(k.method)}
+	e := &endpoint{target: k.target, method: k.method, idempotent: declaredIdempotent(k.method), fleeting: true}
 	c, _ := s.policy(k.method, e.idempotent)
 	p := &plan{
 		endpoint: e,

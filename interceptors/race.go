@@ -2,6 +2,7 @@ package interceptors
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -29,7 +30,8 @@ type racing struct {
 	lives   bool          // an attempt that succeeds goes on: it is a stream
 	clock   time.Duration // when something last happened
 	reports chan *side    // with room for all; nil: an attempt may be due
-	heads   chan *side    // attempts whose header has come; nil: nobody asks
+	heads   chan *side    // attempts whose header has come
+	asked   atomic.Bool   // somebody waits for a header: the first decides
 	sides   []*side
 	refused retry.Reason // why a hedge was
 	last    *side        // the last attempt that failed
@@ -46,8 +48,10 @@ func newRacing(c *call, from source) *racing {
 	delay := c.policy.hedgeDelay
 	if delay == 0 {
 		delay = hedge.Never
-		if p95, ok := c.plan.latencies().Value(now); ok {
-			delay = max(p95, minHedgeDelay)
+		if q := c.plan.latencies(); q != nil {
+			if p95, ok := q.Value(now); ok {
+				delay = max(p95, minHedgeDelay)
+			}
 		}
 	}
 	r := racings.Get().(*racing)
@@ -55,6 +59,7 @@ func newRacing(c *call, from source) *racing {
 	r.race = hedge.NewRace(&c.policy.hedge, now, delay)
 	r.clock = now
 	r.left = errLost
+	r.reports = make(chan *side, c.policy.hedge.MaxAttempts+2) // and what timers say
 	return r
 }
 
@@ -94,6 +99,16 @@ func (r *racing) adopt(a *side) bool {
 	return true
 }
 
+// ask lets the first header decide, whoever runs the race.
+func (r *racing) ask() {
+	if !r.asked.Swap(true) {
+		select {
+		case r.reports <- nil:
+		default: // there is something to wake up for
+		}
+	}
+}
+
 // oldest returns the attempt that has run longest; nil: none runs.
 func (r *racing) oldest() *side {
 	for _, a := range r.sides {
@@ -109,9 +124,6 @@ func (r *racing) start(w work) { go r.begin(w).run() }
 
 // begin books the start of the race's next attempt.
 func (r *racing) begin(w work) *side {
-	if r.reports == nil {
-		r.reports = make(chan *side, r.call.policy.hedge.MaxAttempts+2) // and what timers say
-	}
 	c, a := r.call, w.of()
 	a.work, a.reports, a.failed = w, r.reports, &c.suite.lateFailure
 	a.attempt, a.cancel = c.launch(w)
@@ -121,10 +133,11 @@ func (r *racing) begin(w work) *side {
 	return a
 }
 
-// startDue starts a hedge if it is time for one, and if it can be afforded.
+// startDue starts a hedge if it is time for one, and if it can be afforded, but
+// not if the call may be about to end.
 func (r *racing) startDue() {
 	c := r.call
-	for r.race.Due() <= r.clock {
+	for r.race.Due() <= r.clock && c.ctx.Err() == nil && !r.waiting() {
 		why := c.afford()
 		var w work
 		if why == retry.Again {
@@ -146,6 +159,16 @@ func (r *racing) startDue() {
 	}
 }
 
+// waiting reports whether the end of an attempt waits to be looked at.
+func (r *racing) waiting() bool {
+	for _, a := range r.sides {
+		if !a.gone && a.fate.Load() == reported {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *racing) suppressed(why retry.Reason) {
 	r.call.tellAll(Event{Kind: Hedged, Attempt: r.call.loop.Attempts + 1, Hedge: HedgeSuppressed, Reason: why.String()})
 }
@@ -165,9 +188,13 @@ func (r *racing) await() (a *side, headed bool) {
 		})
 		defer t.Stop()
 	}
+	heads := r.heads
+	if !r.asked.Load() {
+		heads = nil
+	}
 	select {
 	case a = <-r.reports:
-	case a = <-r.heads:
+	case a = <-heads:
 		headed = true
 	case <-r.call.ctx.Done():
 		select { // an answer that came at the same time is one
@@ -189,7 +216,11 @@ func (r *racing) expired() error {
 	err := ended(c.ctx)
 	c.code, r.left = codeOf(err), err
 	c.stop(stopped(callerOf(c.ctx)))
-	if r.last != nil && r.oldest() == nil {
+	oldest := r.oldest()
+	if oldest != nil {
+		c.timed(oldest.attempt)
+	}
+	if r.last != nil && oldest == nil {
 		return interrupted(c.ctx, c.loop.Attempts, r.last.err)
 	}
 	return err
@@ -203,10 +234,11 @@ func (r *racing) ended(a *side) bool {
 		a.cancel()
 		r.left = errPanicked
 		c.tellEnd(c.plan.tells.all, a.attempt, codes.Unknown, errPanicked)
+		r.hedged(a, HedgeLost)
 		return true // no other may save what check will end
 	}
 	if a.err == nil {
-		r.sample(a)
+		r.sample(r.clock - a.began - a.idle)
 		if r.lives {
 			c.running = a.attempt
 		} else {
@@ -222,12 +254,19 @@ func (r *racing) ended(a *side) bool {
 	r.hedged(a, HedgeLost)
 	r.last = a
 	f := failureOf(c.ctx, a.err, c.code, a.work.trailers())
+	if f.Caller != retry.Waiting {
+		f.Remaining = 0 // for another attempt
+	}
+	wait := min(f.RetryInfo, hintMost)
+	if f.Pushback.Given {
+		wait = f.Pushback.Delay // exactly
+	}
 	before := r.race.Why()
 	r.race.Fail(r.clock, hedge.Failure{
 		Code: f.Code,
 		Stop: f.Pushback.Stop,
 		Told: f.Pushback.Given || f.RetryInfo > 0,
-		Wait: max(f.Pushback.Delay, min(f.RetryInfo, hintMost)),
+		Wait: wait,
 		Left: f.Remaining,
 	})
 	if before == hedge.Open && r.race.Why() == hedge.PushedBack {
@@ -280,7 +319,7 @@ func (r *racing) leave() {
 			late++
 		}
 		if r.left == errLost && r.clock-a.began >= r.delay {
-			r.sample(a) // it took that long at least, which is as much as counts
+			r.sample(r.clock - a.began) // it took that long at least, which is as much as counts
 		}
 		c.tellEnd(c.plan.tells.all, a.attempt, codeOf(r.left), r.left)
 		r.hedged(a, HedgeLost)
@@ -312,8 +351,11 @@ func (r *racing) hedged(a *side, result HedgeResult) {
 }
 
 // sample counts how long an attempt took, for a delay of the method's own.
-func (r *racing) sample(a *side) {
-	if r.call.policy.hedgeDelay == 0 {
-		r.call.plan.latencies().Add(r.clock, r.clock-a.began, r.call.lane)
+func (r *racing) sample(took time.Duration) {
+	if r.call.policy.hedgeDelay != 0 {
+		return
+	}
+	if q := r.call.plan.latencies(); q != nil {
+		q.Add(r.clock, took, r.call.lane)
 	}
 }

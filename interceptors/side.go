@@ -41,6 +41,7 @@ type side struct {
 	failed  *logFailure
 	// Valid once it has reported:
 	err      error
+	idle     time.Duration // time that it waited for the caller
 	returned bool
 	panicked any // what it panicked with, if it has not returned; nil: Goexit
 	stack    []byte

@@ -76,7 +76,11 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		case err != nil:
 			return nil, err
 		case hedges:
-			return newHedgedStream(st), nil
+			var look func()
+			if fresh {
+				look = func() { l.look(s, p, cc, method) }
+			}
+			return newHedgedStream(st, look), nil
 		case fresh:
 			l.look(s, p, cc, method)
 		}

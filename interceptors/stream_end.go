@@ -18,6 +18,10 @@ func (s *clientStream) finish(err error) {
 	if err == nil {
 		s.final = io.EOF
 	}
+	if s.current == nil { // refused, or hedged and no attempt has been the stream
+		s.current = &s.first
+		s.first.wrap(s.theirs, false)
+	}
 	if s.resume != nil {
 		s.resume.release()
 	}
@@ -58,10 +62,6 @@ func (s *clientStream) conclude(err error) {
 		c.settle(err)
 	}
 	a := s.current
-	if a == nil { // refused
-		a = &s.first
-		a.wrap(s.theirs, false)
-	}
 	a.release()
 	if s.cut == nil {
 		a.deliver()

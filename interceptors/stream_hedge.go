@@ -24,17 +24,21 @@ type hedgedStream struct {
 	plain atomic.Bool // there is nothing to be hedged, or no more: clientStream does all
 
 	// Guarded by mu:
-	request any  // nil: SendMsg has not been called
+	sent    bool // SendMsg has been called
 	asked   bool // RecvMsg has been
+	request any
 	won     *side
 	wanted  wanted
 	heads   chan *side
+
+	look func() // for retries beneath, once there is an answer; nil: that has been done
 }
 
-func newHedgedStream(s *clientStream) *hedgedStream {
+func newHedgedStream(s *clientStream, look func()) *hedgedStream {
 	s.resume = nil // asked for retries, of which there are none
 	return &hedgedStream{
 		clientStream: s,
+		look:         look,
 		wanted:       wanted{told: make(chan struct{})},
 		heads:        make(chan *side, maxHedgeAttempts),
 	}
@@ -59,6 +63,7 @@ type streamWork struct {
 
 	reply any
 	ended bool // it ended well, without a message
+	cut   bool // its inner stream may not have ended: what that writes is not looked at
 }
 
 func (w *streamWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
@@ -91,9 +96,12 @@ func (w *streamWork) untilMessage(a *side) error {
 		return err
 	}
 	w.heads <- a
+	came := time.Now()
 	select {
 	case <-w.wanted.told:
+		a.idle = time.Since(came)
 	case <-a.ctx.Done():
+		w.cut = true
 		return status.FromContextError(a.ctx.Err()).Err()
 	}
 	w.reply = w.wanted.reply.fresh()
@@ -111,6 +119,13 @@ func (w *streamWork) open(ctx context.Context) error {
 		w.ClientStream = inner
 	}
 	return err
+}
+
+func (w *streamWork) trailers() metadata.MD {
+	if w.cut {
+		return nil
+	}
+	return w.streamAttempt.trailers()
 }
 
 func (w *streamWork) recycle() {}
@@ -134,11 +149,12 @@ func (h *hedgedStream) SendMsg(m any) error {
 	if h.plain.Load() {
 		return h.clientStream.SendMsg(m)
 	}
-	return h.guarded(func() error {
+	plain := false
+	err := h.guarded(func() error {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.rest()
-		if h.done {
+		if plain = h.plain.Load(); plain || h.done {
 			return nil // RecvMsg tells how it ended
 		}
 		err := h.send(m)
@@ -147,12 +163,17 @@ func (h *hedgedStream) SendMsg(m any) error {
 		}
 		return err
 	})
+	if plain { // opened meanwhile
+		return h.clientStream.SendMsg(m)
+	}
+	return err
 }
 
 func (h *hedgedStream) send(m any) (err error) {
-	if h.request != nil {
+	if h.sent {
 		return status.Error(codes.Internal, "astra: SendMsg called after CloseSend")
 	}
+	h.sent = true
 	if h.request, err = copyRequest(m, h.theirs); err != nil {
 		return err
 	}
@@ -161,7 +182,7 @@ func (h *hedgedStream) send(m any) (err error) {
 		return err
 	}
 	h.race = newRacing(&h.call, h)
-	h.race.lives = true
+	h.race.lives, h.race.heads = true, h.heads
 	h.drives(func() { h.race.start(first) })
 	return nil
 }
@@ -194,7 +215,7 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 		}
 		close(h.wanted.told)
 	}
-	h.decide(false)
+	h.decide()
 	if h.won == nil {
 		return h.final
 	}
@@ -211,11 +232,17 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 		h.outside(func() { handOver(m, w.reply) })
 		w.reply = nil
 		h.call.answered()
+		if h.look != nil {
+			h.outside(h.look)
+		}
 		return nil
 	case w.ended:
 		err = io.EOF
 	default:
 		err = h.won.err
+	}
+	if w.cut { // as it won
+		h.cut = err
 	}
 	h.outside(func() { _, err = h.received(&w.streamAttempt, m, err) })
 	return err
@@ -228,8 +255,11 @@ func (h *hedgedStream) Header() (md metadata.MD, err error) {
 		_ = h.guarded(func() error {
 			h.mu.Lock()
 			defer h.mu.Unlock()
+			if h.race != nil && !h.done {
+				h.race.ask() // a receiver may run it
+			}
 			h.rest()
-			h.decide(true)
+			h.decide()
 			return nil
 		})
 		if h.recvTo.Load() == nil {
@@ -268,7 +298,8 @@ func (h *hedgedStream) settle() {
 		if oldest != nil {
 			h.win(oldest)
 		} else {
-			h.decide(true)
+			h.race.ask()
+			h.decide()
 		}
 		return nil
 	})
@@ -301,39 +332,39 @@ func (h *hedgedStream) unhedged() bool {
 	if h.plain.Load() {
 		return true
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.rest()
-	if h.request == nil && !h.done {
-		_ = h.openFirst() // RecvMsg tells why not
-		h.plain.Store(true)
-	}
+	_ = h.guarded(func() error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for !h.sent && h.driving && !h.done {
+			h.changed.Wait()
+		}
+		if !h.sent && !h.done && !h.plain.Load() {
+			_ = h.openFirst() // RecvMsg tells why not
+			h.plain.Store(true)
+		}
+		return nil
+	})
 	return h.plain.Load()
 }
 
 // decide runs the race to its end, with mu held, which it lets go of meanwhile.
-func (h *hedgedStream) decide(byHeader bool) {
+func (h *hedgedStream) decide() {
 	if h.done || h.won != nil {
 		return
 	}
 	var a *side
 	var err error
-	h.drives(func() {
-		if byHeader {
-			h.race.heads = h.heads
-		}
-		a, err = h.race.run()
-	})
+	h.drives(func() { a, err = h.race.run() })
 	switch {
 	case a != nil && a.fate.Load() == reported && !a.returned:
 		a.check()
 	case err == nil:
 		h.win(a)
 		h.call.answered()
-	case a != nil:
-		h.current = &a.work.(*streamWork).streamAttempt
-		h.finish(err)
 	default:
+		if a != nil && !a.work.(*streamWork).cut {
+			h.current = &a.work.(*streamWork).streamAttempt
+		}
 		h.finish(err)
 	}
 }
