@@ -177,6 +177,37 @@ func TestStreamsGiveSlotsBack(t *testing.T) {
 	})
 }
 
+// How long a stream lives teaches an adaptive limit nothing; that it was refused
+// for overload does.
+func TestStreamsTeachTheLimit(t *testing.T) {
+	for code, shrinks := range map[codes.Code]bool{codes.OK: false, codes.ResourceExhausted: true} {
+		p := onlyLimit(interceptors.Limit{MaxConcurrent: 10, Adaptive: true})
+		limitedGreeter(t, p, func(t *testing.T, s *flakyserver.Server, cc *grpc.ClientConn, l *limits) {
+			greeter := greeterpb.NewGreeterClient(cc)
+			many := func(step flakyserver.Step) {
+				s.Always(helloServer, step)
+				for range 10 {
+					l.calls.Go(func() {
+						for range 30 {
+							if stream, err := greeter.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"}); err == nil {
+								_, _ = all(stream)
+							}
+						}
+					})
+				}
+				l.calls.Wait()
+			}
+			many(flakyserver.OK().After(10 * ms))
+			if many(flakyserver.OK().After(time.Second)); code != codes.OK {
+				many(flakyserver.Fail(code, "").After(10 * ms))
+			}
+			if got, ok := l.endpoint.LimitState(); !ok || (got.Max < 10) != shrinks {
+				t.Errorf("%v: %+v, want it to shrink: %v", code, got, shrinks)
+			}
+		})
+	}
+}
+
 // TestServerNeverSeesMore: the server can do five at a time and turns others
 // away; none is, though 40 callers crowd.
 func TestServerNeverSeesMore(t *testing.T) {

@@ -199,14 +199,14 @@ func TestLimitRateWithQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimits(t, onlyLimit(interceptors.Limit{Rate: 10, Burst: 1, MaxQueue: 5, MaxWait: 250 * ms}))
 		sc := play(step{})
-		for i := range 3 {
-			l.start(t.Context(), fmt.Sprint(i), sc)
-		}
-		l.want(0, 2)
-		wantRefusal(t, call(l.Suite, sc), "RATE_LIMITED", 300*ms) // its token comes after MaxWait
+		l.start(t.Context(), "a", sc)
+		l.start(t.Context(), "b", sc)
 		ctx, cancel := context.WithTimeout(t.Context(), 150*ms)
 		defer cancel()
-		wantRefusal(t, callWith(ctx, l.Suite, sc), "RATE_LIMITED", 300*ms) // after its deadline
+		wantRefusal(t, callWith(ctx, l.Suite, sc), "RATE_LIMITED", 200*ms) // its token comes after its deadline
+		l.start(t.Context(), "c", sc)
+		l.want(0, 2)
+		wantRefusal(t, call(l.Suite, sc), "RATE_LIMITED", 300*ms) // after MaxWait
 		time.Sleep(time.Second)
 		l.want(0, 0)
 		if got := sc.gaps(); !slices.Equal(got, []time.Duration{100 * ms, 100 * ms}) {
