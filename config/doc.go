@@ -94,7 +94,7 @@
 //	breaker    disabled, failureRate, minCalls, window, consecutive, slowCall,
 //	           slowRate, openFor, maxOpenFor, probes, failures
 //	budget     disabled, ratio, minPerSecond, burst
-//	limit      maxConcurrent, maxQueue, maxWait, rate, burst
+//	limit      maxConcurrent, adaptive, maxQueue, maxWait, rate, burst
 //
 // Ranges are those of the policy's Validate. Zero, which stands for the default
 // in Go, is a fault in a file: leave the key out. A list of codes is not empty,

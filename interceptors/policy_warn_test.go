@@ -96,8 +96,12 @@ func TestWarnings(t *testing.T) {
 			policy{AttemptTimeout: 4 * time.Second, Timeout: 20 * time.Second}},
 		{"a queue that uses up the timeout",
 			"Limit.MaxWait: 2s is not shorter than Timeout, 2s: a call that waits so long has no time left",
-			policy{Limit: interceptors.Limit{MaxConcurrent: 1, MaxQueue: 1, MaxWait: 2 * time.Second}, Timeout: 2 * time.Second},
-			policy{Limit: interceptors.Limit{MaxConcurrent: 1, MaxQueue: 1, MaxWait: 1999 * ms}, Timeout: 2 * time.Second}},
+			policy{Limit: interceptors.Limit{Rate: 1, MaxQueue: 1, MaxWait: 2 * time.Second}, Timeout: 2 * time.Second},
+			policy{Limit: interceptors.Limit{Rate: 1, MaxQueue: 1, MaxWait: 1999 * ms}, Timeout: 2 * time.Second}},
+		{"an adaptive limit's endless queue",
+			"Limit.MaxWait: none: when an adaptive limit shrinks, calls wait in its queue until they have no time left, and it cannot recover",
+			policy{Limit: interceptors.Limit{MaxConcurrent: 9, Adaptive: true, MaxQueue: 1}},
+			policy{Limit: interceptors.Limit{MaxConcurrent: 9, Adaptive: true, MaxQueue: 1, MaxWait: time.Second}}},
 	} {
 		for _, p := range []policy{tc.bad, tc.good} {
 			if err := p.Validate(); err != nil {

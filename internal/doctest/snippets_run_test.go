@@ -3,9 +3,11 @@ package doctest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,6 +221,36 @@ func TestHedgingExample(t *testing.T) {
 		began := time.Now()
 		if _, err := hello(t, greeter); err != nil || time.Since(began) > 12*time.Millisecond || attempts(s) != 102 {
 			t.Errorf("%v after %v and %d attempts, want an answer by a second one after about 10 ms", err, time.Since(began), attempts(s))
+		}
+	})
+}
+
+func TestLimitExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		suite, err := limiting()
+		if err != nil {
+			t.Fatal(err)
+		}
+		greeter := dial(t, s, suite.DialOptions()...)
+		s.Always(sayHello, flakyserver.OK().After(time.Second))
+		began := time.Now()
+		refused := map[time.Duration]int{}
+		var mu sync.Mutex
+		var calls sync.WaitGroup
+		for range 125 {
+			calls.Go(func() {
+				if _, err := hello(t, greeter); errors.Is(err, interceptors.ErrLimited) {
+					mu.Lock()
+					defer mu.Unlock()
+					refused[time.Since(began)]++
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		if attempts(s) != 20 || refused[0] != 5 || refused[200*time.Millisecond] != 100 {
+			t.Errorf("%d attempts, refused after %v; want 20, 5 at once and 100 after 200 ms", attempts(s), refused)
 		}
 	})
 }

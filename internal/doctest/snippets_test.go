@@ -127,6 +127,12 @@ func hedging() (*interceptors.Suite, error) {
 	return hedged, err
 }
 
+func limiting() (*interceptors.Suite, error) {
+	limited, err := interceptors.New(interceptors.WithMethodPolicy("/helloworld.Greeter/SayHello",
+		interceptors.Policy{Limit: interceptors.Limit{MaxConcurrent: 20, MaxQueue: 100, MaxWait: 200 * time.Millisecond, Rate: 500}}))
+	return limited, err
+}
+
 // traced returns a suite that makes spans, histograms and log records.
 func traced(spans trace.TracerProvider, meters metric.MeterProvider) (*interceptors.Suite, error) {
 	meter, err := tracing.NewMeter(meters) // retries, hedges and delays of calls
