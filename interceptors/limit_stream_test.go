@@ -51,7 +51,7 @@ func request(t *testing.T, s grpc.ClientStream) {
 // TestStreamsHoldTheirSlots until they end, however that comes.
 func TestStreamsHoldTheirSlots(t *testing.T) {
 	hedged := interceptors.Hedge{MaxAttempts: 2, Delay: time.Second}
-	read := func(t *testing.T, _ context.CancelFunc, s grpc.ClientStream) {
+	read := func(_ *testing.T, _ context.CancelFunc, s grpc.ClientStream) {
 		for {
 			if err := s.RecvMsg(new(greeterpb.HelloReply)); err != nil {
 				return

@@ -305,7 +305,7 @@ func (e Endpoint) LimitState() (s LimitState, ok bool) {
 	if g == nil {
 		return s, false
 	}
-	bounded := false
+	var bounded bool
 	if s.InFlight, s.Queued, s.Max, bounded = g.Level(); !bounded {
 		s.Max = 0
 	}

@@ -230,7 +230,7 @@ func TestAdaptiveStays(t *testing.T) {
 	for _, stragglers := range []float64{0, 0.05} {
 		l := newLab(Config{MaxConcurrent: 200, Adaptive: true, MaxQueue: 20, MaxWait: 25 * ms}, 3000)
 		l.stragglers = stragglers
-		for minute := range 5 {
+		for minute := range 3 {
 			var sum, highest, lowest float64
 			for range 60 {
 				l.run(time.Second)
