@@ -51,9 +51,9 @@ func (c *call) start(ctx context.Context, k Kind) context.Context {
 		if c.deaf&s.bit != 0 {
 			continue
 		}
-		var more bool
-		ctx, more = s.start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Lane: c.lane})
-		if k == CallStart && !more {
+		var enough bool
+		ctx, enough = s.start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Lane: c.lane})
+		if k == CallStart && enough {
 			c.deaf |= s.bit
 		}
 	}

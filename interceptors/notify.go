@@ -154,14 +154,14 @@ func (r *recorder) record(ctx context.Context, e *Event) {
 	r.to.Record(ctx, *e)
 }
 
-func (s *starter) start(ctx context.Context, e Event) (own context.Context, more bool) {
-	own, more = ctx, true
+func (s *starter) start(ctx context.Context, e Event) (own context.Context, enough bool) {
+	own = ctx
 	defer s.watcher.recovered()
 	c, more := s.to.Start(ctx, e)
 	if c != nil {
 		own = c
 	}
-	return own, more
+	return own, !more
 }
 
 func (t *terse) succeeded(lane uint32) {

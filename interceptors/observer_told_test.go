@@ -253,6 +253,19 @@ call failed 1 NotFound exhausted false
 	})
 }
 
+// TestStartersWantDifferentCalls: what one does not want is none of another's
+// business.
+func TestStartersWantDifferentCalls(t *testing.T) {
+	even, odd := &events{}, &events{}
+	s := newSuite(t, interceptors.WithObserver(&sampler{inline: inline{even}}, &sampler{inline: inline{odd}, calls: 1}))
+	for range 3 {
+		_ = call(s, play(step{}))
+	}
+	if even.count(interceptors.CallEnd) != 1 || odd.count(interceptors.CallEnd) != 2 {
+		t.Errorf("told of %d and %d calls, want 1 and 2", even.count(interceptors.CallEnd), odd.count(interceptors.CallEnd))
+	}
+}
+
 // TestTerseStarterWantsNoMore: one that would be told of a success in one word
 // is not told that word either.
 func TestTerseStarterWantsNoMore(t *testing.T) {

@@ -59,7 +59,7 @@ level=INFO msg="call rescued" method=/helloworld.Greeter/SayHello target=passthr
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			to, text := textLog(slog.LevelInfo)
-			tc.setting.observer = tracing.NewLogger(to, tc.opts...)
+			tc.observer = tracing.NewLogger(to, tc.opts...)
 			bubble(t, tc.setting, func(t *testing.T, w *world) {
 				w.Script(hello, tc.script...)
 				_ = w.hello(t.Context())

@@ -58,6 +58,24 @@ func TestUnsampled(t *testing.T) {
 	})
 }
 
+// TestUnsampledWantsNoMore: it would be told for nothing, unless the server is
+// to be told.
+func TestUnsampledWantsNoMore(t *testing.T) {
+	never := record(sdk.WithSampler(sdk.NeverSample()))
+	for _, tc := range []struct {
+		observer interceptors.Observer
+		more     bool
+	}{
+		{tracing.New(never), false},
+		{tracing.New(never, tracing.WithPropagator(propagation.TraceContext{})), true},
+		{tracing.New(record()), true},
+	} {
+		if _, more := recorderOf(t, tc.observer).Start(t.Context(), interceptors.Event{Kind: interceptors.CallStart}); more != tc.more {
+			t.Errorf("wants more: %v, want %v", more, tc.more)
+		}
+	}
+}
+
 // TestNoProvider: without one, and with one that does nothing, calls work.
 func TestNoProvider(t *testing.T) {
 	for _, tp := range []trace.TracerProvider{nil, noop.NewTracerProvider()} {
