@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -282,5 +283,39 @@ func TestMethodsPastTheBoundKeepNoLatencies(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if each := (after.TotalAlloc - before.TotalAlloc) / 1000; each > 6000 {
 		t.Errorf("%d bytes a call", each)
+	}
+}
+
+// TestExpiredHedgesTeachTheLimit: an adaptive limit shrinks when hedged calls
+// run into their deadlines, as when others do.
+func TestExpiredHedgesTeachTheLimit(t *testing.T) {
+	for _, attempts := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			p := interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: attempts, Delay: 20 * ms}}
+			if attempts == 1 {
+				p = attemptsOf(1)
+			}
+			p.Budget.Disabled, p.Breaker.Disabled = true, true
+			p.Limit = interceptors.Limit{MaxConcurrent: 10, Adaptive: true}
+			l := newLimits(t, p)
+			many := func(n int, o step) {
+				var wg sync.WaitGroup
+				for range 10 {
+					wg.Go(func() {
+						for range n {
+							ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+							_ = callWith(ctx, l.Suite, play(o))
+							cancel()
+						}
+					})
+				}
+				wg.Wait()
+			}
+			many(100, step{after: 10 * ms})
+			many(50, step{hang: true})
+			if s, ok := l.endpoint.LimitState(); !ok || s.Max == 10 || s.InFlight != 0 {
+				t.Errorf("%d attempts: %+v, want it to shrink", attempts, s)
+			}
+		})
 	}
 }

@@ -217,8 +217,9 @@ func (r *racing) expired() error {
 	c.code, r.left = codeOf(err), err
 	c.stop(stopped(callerOf(c.ctx)))
 	oldest := r.oldest()
-	if oldest != nil {
+	if oldest != nil { // as if it had ended
 		c.timed(oldest.attempt)
+		c.place.strained = c.place.strained || strain.Contains(c.code)
 	}
 	if r.last != nil && oldest == nil {
 		return interrupted(c.ctx, c.loop.Attempts, r.last.err)
