@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,4 +51,27 @@ func TestNothingIsLeft(t *testing.T) {
 	await(20)
 	cancel()
 	await(0)
+}
+
+// TestPipe: one that nobody writes to is not waited for.
+func TestPipe(t *testing.T) {
+	path := inFolder(t)
+	must(t, syscall.Mkfifo(path, 0o600))
+	done := make(chan error)
+	go func() {
+		_, err := config.Load(path)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "is no regular file") {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("waits for a pipe")
+		f, err := os.OpenFile(path, os.O_WRONLY, 0) // lets it end
+		must(t, err)
+		must(t, f.Close())
+		<-done
+	}
 }

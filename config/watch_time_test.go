@@ -98,6 +98,12 @@ func TestBadFileChangesNothing(t *testing.T) {
 		if n := w.log.count("level=INFO", "well again"); n != 1 {
 			t.Errorf("the recovery was logged %d times:\n%s", n, w.log)
 		}
+		write(t, w.path, attempts(4))
+		settle()
+		w.wantNotices("success")
+		if n := w.log.count("level=INFO", "well again"); n != 1 {
+			t.Errorf("a file that was well is well again:\n%s", w.log)
+		}
 		// The faults of a file that was well in between are news.
 		write(t, w.path, broken)
 		settle()

@@ -7,7 +7,7 @@ replace github.com/astra-grpc/astra => ../../
 require (
 	github.com/astra-grpc/astra v0.0.0-00010101000000-000000000000
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
-	go.yaml.in/yaml/v3 v3.0.6
+	go.yaml.in/yaml/v3 v3.0.5
 )
 
 require (
