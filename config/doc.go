@@ -51,7 +51,9 @@
 //	  maxBackoff             Backoff.Max: > 0s
 //	  backoffMultiplier      Backoff.Multiplier: > 0; below 1 counts as 1
 //	  retryableStatusCodes   Codes: one or more
-//	hedgingPolicy            Policy.Hedge; not beside retryPolicy
+//	hedgingPolicy            Policy.Hedge; not beside retryPolicy. An entry for a service
+//	                         or all hedges what is declared idempotent; one that names
+//	                         the method hedges it: see interceptors.Hedge
 //	  maxAttempts            MaxAttempts: 2 or more; above 10 counts as 10; required
 //	  hedgingDelay           Delay: ≥ 0s. 0s, or left out, starts all at once: 1 ns here,
 //	                         as our 0 is the method's own 95th percentile
@@ -78,7 +80,7 @@
 // A6's throttle lets a client retry while more than half of maxTokens is left, so
 // half of it is what may be spent in a row: our Burst. tokenRatio is what a
 // success earns in both. There a failed first attempt spends, too, here only
-// retries do; and a budget of ours earns 1 a second besides, MinPerSecond, unless
+// retries do; and a budget of ours earns a little with time, MinPerSecond, unless
 // astra.budget says otherwise. In both all methods of a target share.
 //
 // # Our keys
@@ -87,12 +89,12 @@
 // in lower camel case, and structs within it as objects:
 //
 //	timeout, attemptTimeout
-//	retry      maxAttempts, codes, bufferBytes
+//	retry      maxAttempts, codes, idempotentCodes, bufferBytes
 //	           backoff   base, max, multiplier, jitter
 //	           perCode   {RESOURCE_EXHAUSTED: {base: 1s}, …}
 //	hedge      maxAttempts, delay, nonFatal
 //	breaker    disabled, failureRate, minCalls, window, consecutive, slowCall,
-//	           slowRate, openFor, maxOpenFor, probes, failures
+//	           slowRate, openFor, maxOpenFor, probeShare, probes, failures
 //	budget     disabled, ratio, minPerSecond, burst
 //	limit      maxConcurrent, adaptive, maxQueue, maxWait, rate, burst
 //

@@ -3,7 +3,9 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,6 +148,38 @@ func TestEveryFieldHasAKey(t *testing.T) {
 	})
 	if count < 25 {
 		t.Errorf("%d keys tried: the test looks in the wrong place", count)
+	}
+}
+
+// TestDocHasEveryKey: the grammar in the package's documentation is whole.
+func TestDocHasEveryKey(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own, _ := strings.Cut(string(text), "# Our keys")
+	own, _, _ = strings.Cut(own, "# Values")
+	has := func(section, key string) bool { return regexp.MustCompile(`\b` + key + `\b`).MatchString(section) }
+	leaves(t, policyShape(), reflect.TypeFor[interceptors.Policy](), nil, nil, func(_ shape, _ reflect.Type, keys, _ []string) {
+		section := own // each object's keys begin with its name, and go on in deeper lines
+		if len(keys) > 1 {
+			_, section, _ = strings.Cut(own, "\n//\t"+keys[0]+" ")
+			if end := regexp.MustCompile(`\n//(\t\w|\n)`).FindStringIndex(section); end != nil {
+				section = section[:end[0]]
+			}
+		}
+		if !has(section, keys[len(keys)-1]) {
+			t.Errorf("doc.go lacks %s", strings.Join(keys, "."))
+		}
+	})
+	_, theirs, _ := strings.Cut(string(text), "# The document")
+	theirs, _, _ = strings.Cut(theirs, "# Our keys")
+	for _, o := range []*objectShape{document, methodConfig, retryPolicy, hedgingPolicy, throttling} {
+		for _, f := range o.fields {
+			if !has(theirs, f.key) && f.key != "$schema" {
+				t.Errorf("doc.go lacks %s", f.key)
+			}
+		}
 	}
 }
 
