@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -29,18 +30,19 @@ func DecodeFile(path string) (*Document, error) {
 }
 
 // read returns what a file holds, and of one that is too large enough to tell.
+// Its error joins a fault, as all of ours do.
 func read(path string) ([]byte, error) {
 	fault := func(err error) error {
 		if pe, ok := err.(*fs.PathError); ok { //nolint:errorlint // os wraps nothing around it
 			err = pe.Err
 		}
-		return &Fault{File: path, Problem: "cannot be read: " + err.Error(), cause: err}
+		return errors.Join(&Fault{File: path, Problem: "cannot be read: " + err.Error(), cause: err})
 	}
 	// Looked at first: to open a pipe may take for ever.
 	if info, err := os.Stat(path); err != nil {
 		return nil, fault(err)
 	} else if !info.Mode().IsRegular() {
-		return nil, &Fault{File: path, Problem: fmt.Sprintf("is no regular file, but %v: want one", info.Mode())}
+		return nil, errors.Join(&Fault{File: path, Problem: fmt.Sprintf("is no regular file, but %v: want one", info.Mode())})
 	}
 	f, err := os.Open(path)
 	if err != nil {

@@ -198,7 +198,7 @@ func TestWatchReturnsWhyNot(t *testing.T) {
 		before := w.attempts()
 		err := config.Watch(t.Context(), path, w.suite)
 		var fault *config.Fault
-		if !errors.As(err, &fault) || fault.File != path {
+		if _, joined := err.(interface{ Unwrap() []error }); !joined || !errors.As(err, &fault) || fault.File != path {
 			t.Errorf("%s: %v", name, err)
 		}
 		if r := w.suite.Revision(); r.Err == nil || r.Generation != 1 {
