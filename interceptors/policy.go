@@ -135,7 +135,7 @@ type Breaker struct {
 	// A server that has just become bad is not to hide behind a good past, nor
 	// behind few calls, so failures are held against successes as well (a
 	// cumulative sum, CUSUM): a failure counts one, a success takes off
-	// ⅔ · FailureRate/(1−FailureRate), by default ⅔, down to zero. The breaker
+	// ⅘ · FailureRate/(1−FailureRate), by default ⅘, down to zero. The breaker
 	// opens at twice Consecutive, or at FailureRate · MinCalls if that is more,
 	// by default 14.
 	FailureRate float64
