@@ -179,7 +179,7 @@ func runHotos(ctx context.Context, o lab.Options) (*lab.Result, error) {
 		gate(recovered["astra"]/recovered["no policy"], 0.2, "astra: time until recovered, as a share of that without a policy"),
 	}
 	r.Notes = []string{
-		fmt.Sprintf("Recovery is the median of %d trials; never is not within %.0f s.", trials, (horizon-15*time.Second).Seconds()),
+		fmt.Sprintf("Recovery is the median of %d trials; never is not within %.0f s.", trials, (horizon - 15*time.Second).Seconds()),
 		"A retry a second for each of 20 clients is 7 % more load than there are calls, which is all that this server had to spare: that is why Budget.MinPerSecond is 0.1.",
 		"Without retries a breaker hears of a timeout after 1 s, ours after the last attempt, 4 s and more. Until then work piles up; so the Linkerd rule, which is alone here, is back a little sooner.",
 	}
