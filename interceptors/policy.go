@@ -28,8 +28,8 @@ type Policy struct {
 	Limit   Limit
 
 	// Timeout bounds the whole call, its wait for the limit and backoffs
-	// included, of a stream its life. 0: only the caller's
-	// own deadline does. The earlier of the two counts.
+	// included, of a stream its life. 0: only the caller's own deadline does. The
+	// earlier of the two counts.
 	Timeout time.Duration
 	// AttemptTimeout bounds each attempt, of a stream its time until it is
 	// committed; one that exceeds it ends with DEADLINE_EXCEEDED and is retried
