@@ -27,8 +27,9 @@ type Policy struct {
 	Budget  Budget
 	Limit   Limit
 
-	// Timeout bounds the whole call, backoffs included, of a stream its life. 0: only the caller's
-	// own deadline does. The earlier of the two counts.
+	// Timeout bounds the whole call, its wait for the limit and backoffs
+	// included, of a stream its life. 0: only the caller's own deadline does. The
+	// earlier of the two counts.
 	Timeout time.Duration
 	// AttemptTimeout bounds each attempt, of a stream its time until it is
 	// committed; one that exceeds it ends with DEADLINE_EXCEEDED and is retried
