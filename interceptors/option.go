@@ -16,6 +16,7 @@ type settings struct {
 	fallbacks patternTable[Fallback]
 	resumes   patternTable[Resume]
 	observers []Observer
+	stores    []Store
 	logger    *slog.Logger
 	faults    []error
 }
@@ -28,6 +29,9 @@ func readOptions(opts []Option) *settings {
 			continue
 		}
 		o(s)
+	}
+	if n := len(s.observers); n > maxObservers {
+		s.fault(fmt.Errorf("observers: %d of them: want at most %d", n, maxObservers))
 	}
 	return s
 }
@@ -98,7 +102,11 @@ func WithResume(pattern string, r Resume) Option {
 	}
 }
 
-// WithObserver adds observers, told of every call. See [Observer].
+// maxObservers is as many as there are bits in call.deaf.
+const maxObservers = 64
+
+// WithObserver adds observers, told of every call, 64 at most in all. See
+// [Observer].
 func WithObserver(o ...Observer) Option {
 	return func(s *settings) {
 		for i, each := range o {

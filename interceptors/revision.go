@@ -49,6 +49,9 @@ const (
 	StateRestored
 	// StateSaved says what came of writing to it.
 	StateSaved
+	// StateShared says what came of telling other instances of a breaker, or
+	// of hearing from them.
+	StateShared
 )
 
 // Notice is something that happens to a suite, not to a call.

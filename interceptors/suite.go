@@ -20,7 +20,10 @@ type Suite struct {
 	epoch    time.Time // the cores' time starts here
 	logger   *slog.Logger
 	watchers []*watcher
+	stores   []Store
 	layers   layers
+
+	lateFailure logFailure // says that an attempt panicked that nobody waited for
 
 	full   atomic.Bool           // there are too many plans, and that has been logged
 	table  atomic.Pointer[table] // what calls read
@@ -36,6 +39,9 @@ type Suite struct {
 	budgets   map[budgetKey]*budget.Guard
 	swept     time.Duration // last look for idle plans
 	others    *endpoint     // of what there are too many of; nil: there are not
+
+	awaited        map[key]awaited // what stores have told, until a call asks for it
+	awaitedBudgets map[budgetKey]awaitedBudget
 }
 
 // budgetKey: methods of a target share a budget as long as their policies
@@ -61,12 +67,21 @@ func New(opts ...Option) (*Suite, error) {
 		resumes:   set.resumes,
 		plans:     make(map[key]*plan),
 		budgets:   make(map[budgetKey]*budget.Guard),
+
+		awaited:        make(map[key]awaited),
+		awaitedBudgets: make(map[budgetKey]awaitedBudget),
+	}
+	s.lateFailure = func(what any, stack []byte) {
+		s.log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
 	}
 	for _, o := range set.observers {
 		s.watchers = append(s.watchers, newWatcher(s, o))
 	}
 	s.table.Store(newTable(nil))
 	s.reloaded()
+	if err := s.attach(set.stores); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -110,7 +125,7 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 }
 
 // Reload replaces all policies by those given: no options, and every method
-// has the default again. Observers, fallbacks and the logger stay, so those
+// has the default again. Observers, fallbacks, stores and the logger stay, so those
 // options are faults here. The state of breakers, budgets and metrics stays
 // too: an open breaker stays open for the time it has, under the new
 // thresholds. Calls that run end under the policy they began with. If there
@@ -118,8 +133,8 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // [Suite.Revision].
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
-	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || set.logger != nil {
-		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes and the logger are given to New"))
+	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.stores) > 0 || set.logger != nil {
+		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, stores and the logger are given to New"))
 	}
 	if err := set.err(); err != nil {
 		s.ReloadFailed(err)
@@ -130,17 +145,21 @@ func (s *Suite) Reload(opts ...Option) error {
 	s.mu.Lock()
 	s.policies = policies
 	s.reloaded()
-	s.rebuild()
+	unhedged := s.rebuild()
 	s.mu.Unlock()
+	for _, p := range unhedged { // a logger may come back here
+		s.warnUnhedged(p)
+	}
 	s.notify(Notice{Kind: Reloaded, Result: "success"})
 	return nil
 }
 
-// Close ends the suite's goroutines, after its observers have been told what
-// is queued for them (an observer that does not return is given up after
-// 5 s). Calls after it still work, as plain calls with their policies'
-// retries and budgets: without breaker, fallback or observers. Close may be
-// called more than once; it returns nil.
+// Close ends the suite's goroutines, after its stores have written what they
+// keep, and its observers have been told what is queued for them (an observer
+// that does not return is given up after 5 s). Calls after it still work, as
+// plain calls with their policies' retries and budgets: without breaker,
+// fallback or observers. Close may be called more than once; it returns what
+// its stores return, so nil without any.
 func (s *Suite) Close() error {
 	s.mu.Lock()
 	if !s.closed {
@@ -154,14 +173,22 @@ func (s *Suite) Close() error {
 		}
 	}
 	s.mu.Unlock()
+	var faults []error
+	for _, st := range s.stores {
+		faults = append(faults, st.Close())
+	}
 	for _, w := range s.watchers {
 		w.close()
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // now is the time as the cores count it.
 func (s *Suite) now() time.Duration { return time.Since(s.epoch) }
+
+// Logger returns where the suite warns, for packages that work on its behalf:
+// the logger of [WithLogger], or [slog.Default] as it is now.
+func (s *Suite) Logger() *slog.Logger { return s.log() }
 
 func (s *Suite) log() *slog.Logger {
 	if s.logger != nil {

@@ -70,5 +70,5 @@ func column(name, unit string, better lab.Better, digits int) lab.Column {
 }
 
 func gate(value, limit float64, what string, args ...any) lab.Gate {
-	return lab.Gate{What: fmt.Sprintf(what, args...), Value: round(value), Limit: limit}
+	return lab.Gate{What: fmt.Sprintf(what, args...), Value: round(value), Limit: round(limit)}
 }

@@ -71,6 +71,20 @@ func (g *Guard) Admit(now time.Duration) (t Token, change Transition, wait time.
 	return t, change, wait, ok
 }
 
+// Refuses is [Machine.Refuses]; wait is [Machine.Wait] of a call that would be
+// refused.
+func (g *Guard) Refuses(now time.Duration) (wait time.Duration, refuses bool) {
+	if State(g.word.Load()&stateMask) == Closed {
+		return 0, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.m.Refuses(now) {
+		return 0, false
+	}
+	return g.m.Wait(now), true
+}
+
 // Succeed is Settle with [Success]. Lane is any number; calls that run on
 // different processors should give different ones.
 func (g *Guard) Succeed(now time.Duration, t Token, laneHint uint32) Transition {

@@ -137,6 +137,23 @@ func TestGuardReconfigureKeepsCounts(t *testing.T) {
 	}
 }
 
+// TestBatchOfAnotherWidth: successes taken just before the window changes still
+// clear failures, but are in none of its buckets.
+func TestBatchOfAnotherWidth(t *testing.T) {
+	cfg := testConfig()
+	g := NewGuard(cfg)
+	token, _ := g.AdmitClosed()
+	g.Settle(15*time.Second, token, Failure, 0)
+	g.Succeed(15*time.Second, token, 1)
+	taken := g.collect(15 * time.Second)
+	cfg.Window = 100 * time.Second
+	g.Reconfigure(15*time.Second, cfg)
+	g.book(&taken)
+	if n := g.m.calls.window.sum(150 * time.Second).calls; n != 0 || g.m.calls.row != 0 {
+		t.Errorf("%d calls in the window, %d failures in a row", n, g.m.calls.row)
+	}
+}
+
 // TestLateClocks: neither a clock read a window ago, nor one counted by another
 // width, takes away what is known.
 func TestLateClocks(t *testing.T) {

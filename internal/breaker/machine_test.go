@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -398,8 +399,13 @@ func TestMachineAgainstModel(t *testing.T) {
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
 			now += time.Duration(rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "dt")) * time.Duration(rapid.IntRange(0, 1).Draw(t, "moves"))
 			if len(flying) == 0 || rapid.Bool().Draw(t, "admit") {
-				before := m.state
+				before, asked := m.state, m
+				asked.places = slices.Clone(m.places)
+				refuses := asked.Refuses(now)
 				token, change, ok := m.Admit(now)
+				if refuses == ok && !change.Happened() || refuses && asked.refused != m.refused {
+					t.Fatalf("refuses: %v, after %d refusals; but Admit: %v, after %d, from %v to %v", refuses, asked.refused, ok, m.refused, before, m.state)
+				}
 				if change.Happened() {
 					period++
 					passed = 0

@@ -62,6 +62,32 @@ func (m *Machine) takePlace(now time.Duration) (p probe, extra, ok bool) {
 	return probe{uint32(free), m.serial}, extra, true
 }
 
+// Refuses reports whether [Machine.Admit] would refuse a call, which counts as
+// refused then; if it would not, nothing changes.
+func (m *Machine) Refuses(now time.Duration) bool {
+	switch m.state {
+	case Closed:
+		return false
+	case Open:
+		if m.due(now) {
+			return false
+		}
+	case HalfOpen:
+		busy := 0
+		for _, p := range m.places {
+			if p.serial != 0 && p.expires > now {
+				busy++
+			}
+		}
+		early := m.early && now < m.until
+		if busy < m.cfg.Probes && !(early && m.paid == 0) || m.earned(1) && now >= m.soonest {
+			return false
+		}
+	}
+	m.refused++
+	return true
+}
+
 // free gives a probe's place back, unless it has expired and is another's.
 func (m *Machine) free(p probe) {
 	if p.serial != 0 && m.places[p.place].serial == p.serial {

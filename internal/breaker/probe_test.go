@@ -61,12 +61,21 @@ func TestRefusedCallsEarnProbes(t *testing.T) {
 		t.Fatalf("the open time ran out, a probe failed, and the next is %v", got)
 	}
 	refuse(t, &m, now, 100)
-	if got := settle(t, &m, now+200*ms, Success); got.To != Closed {
-		t.Fatalf("an early probe succeeded: %v", got)
-	}
-	settleAll(t, &m, now+200*ms, Failure, 7)
-	if _, _, ok := m.Admit(now + 400*ms); ok {
-		t.Fatal("calls refused in an earlier outage still pay")
+	token, _, _ = m.Admit(now + 200*ms)
+	refuse(t, &m, now+250*ms, 99)
+	want(t, m.Settle(now+300*ms, token, Success, 0.5), HalfOpen, Closed, Recovered)
+
+	// A new outage begins with nothing: neither calls that still pay, nor an
+	// open time that is not the first.
+	now += 300 * ms
+	settleAll(t, &m, now, Failure, 7)
+	refuse(t, &m, now+200*ms, 99)
+	for _, open := range []time.Duration{1, 2} {
+		if got := m.Wait(now); got != open*time.Second {
+			t.Fatalf("open for %v, want %d s", got, open)
+		}
+		now += open * time.Second
+		settle(t, &m, now, Failure)
 	}
 }
 
@@ -83,7 +92,11 @@ func TestProbesKeepTheirDistance(t *testing.T) {
 	settle(t, &m, 100*ms, Failure)
 	refuse(t, &m, 150*ms, 1000)
 	refuse(t, &m, 200*ms-1, 1)
-	settle(t, &m, 200*ms, Failure)
+	slow, _, _ := m.Admit(200 * ms)
+	refuse(t, &m, 250*ms, 1000) // nor do they join one that runs
+	want(t, m.Settle(290*ms, slow, Failure, 0.5), HalfOpen, Open, ProbeFailed)
+	refuse(t, &m, 300*ms-1, 1)
+	settle(t, &m, 300*ms, Failure) // between their beginnings, that is
 }
 
 // TestHangingProbesAreJoined: a probe that does not end keeps one place, not
@@ -95,9 +108,9 @@ func TestHangingProbesAreJoined(t *testing.T) {
 	if hung.Early() {
 		t.Fatal("the open time was over")
 	}
-	refuse(t, &m, 1200*ms, 100)
-	if got := m.Wait(1200 * ms); got != 0 {
-		t.Fatalf("wait %v", got)
+	refuse(t, &m, 1050*ms, 100)
+	if got := m.Wait(1050 * ms); got != 50*ms {
+		t.Fatalf("wait %v, want the rest of the distance", got)
 	}
 	second, change, ok := m.Admit(1200 * ms)
 	if !ok || !second.Early() || change.Happened() {

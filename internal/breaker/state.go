@@ -38,6 +38,8 @@ const (
 	Probing              // the open time is over
 	EnoughRefused        // calls refused have earned a probe before that
 	Recovered            // enough probes succeeded
+	Restored             // it was open when an earlier process ended
+	Fleet                // other instances have opened theirs
 )
 
 // String returns the reason as it is written in metric labels.
@@ -61,6 +63,10 @@ func (r Reason) String() string {
 		return "enough_refused"
 	case Recovered:
 		return "recovered"
+	case Restored:
+		return "restored"
+	case Fleet:
+		return "fleet"
 	}
 	return "invalid"
 }

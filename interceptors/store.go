@@ -1,0 +1,121 @@
+package interceptors
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Store carries the state of breakers and budgets beyond a suite: to the next
+// process, as package state does, or to other instances, as its nested module
+// state/redis does. A suite waits for none of its stores but in [New] and
+// [Suite.Close].
+type Store interface {
+	// Attach is called once, by New, before it returns. The store may restore
+	// state at once, and keeps l for later. An error fails New: it says that
+	// the store is used wrongly. That there is nothing to restore, or that it
+	// cannot be read, is for [Live.Notify] and the log.
+	Attach(l Live) error
+	// Changed is called after a breaker's state has changed, on the goroutine
+	// of the call that changed it: it returns at once and does not call the
+	// suite. Calls that still run may change something after Close.
+	Changed(c Change)
+	// Close is called by Suite.Close. It writes what is to be written and ends
+	// the store's goroutines. Called again, it returns the same.
+	Close() error
+}
+
+// WithStore gives the suite a store, which is then its own: no other suite may
+// have it, and Close closes it. If New fails, the store is the caller's to
+// close. Several stores may be given. Not for [Suite.Reload], which keeps them.
+func WithStore(s Store) Option {
+	return func(set *settings) {
+		if s == nil {
+			set.fault(fmt.Errorf("store: nil is not one"))
+			return
+		}
+		set.stores = append(set.stores, s)
+	}
+}
+
+// MaxStateAge is the age past which state is dropped. No open time is longer.
+const MaxStateAge = 24 * time.Hour
+
+// State is what of a suite is worth keeping: breakers that are not closed and,
+// of each target with a retry budget that is not full, the budgets. All times
+// in it are durations, counted from the moment it was taken; how much of them
+// has passed when it is restored is the store's to know.
+type State struct {
+	Breakers []BreakerRecord
+	Budgets  []BudgetRecord
+}
+
+// BreakerRecord is the state of a breaker that is not closed.
+type BreakerRecord struct {
+	Target, Method string
+	// Left is how long it will stay open. 0: it is half-open, or the next call
+	// makes it so.
+	Left time.Duration
+	// Openings is how often it has opened without closing between. Its open
+	// time grows with it.
+	Openings int
+	// Age is how long ago all this was so. 0: it is, in a breaker in use; more
+	// in one restored that no call has asked for yet.
+	Age time.Duration
+}
+
+// BudgetRecord is the state of a retry budget. Methods of a target share one
+// as long as their policies agree on Ratio, MinPerSecond and Burst.
+type BudgetRecord struct {
+	Target                     string
+	Ratio, MinPerSecond, Burst float64
+	Tokens                     float64
+	Age                        time.Duration // since it held these tokens; time has earned more
+}
+
+// Level returns the tokens that the budget holds later.
+func (b BudgetRecord) Level(later time.Duration) float64 {
+	return min(b.Burst, b.Tokens+b.MinPerSecond*(b.Age+later).Seconds())
+}
+
+// Change is a breaker's change of state.
+type Change struct {
+	Target, Method string
+	From, To       BreakerState
+	Left           time.Duration // of the open time, if To is BreakerOpen
+	Openings       int           // in a row, this one included
+	Told           bool          // by a store: not what this suite found itself
+}
+
+// Live is a running suite as its store sees it. Its methods may be called at
+// any time, from any goroutine, but not from within Changed. After
+// [Suite.Close] they change nothing.
+type Live struct{ suite *Suite }
+
+// State returns what is worth keeping now.
+func (l Live) State() State { return l.suite.state() }
+
+// Restore hands the suite state of an earlier one. Breakers and budgets begin
+// with it when a call first asks for them; those in use keep what they have.
+// Open times are bounded by the policy's MaxOpenFor, tokens by Burst; budgets
+// have earned what the time since has brought. If a budget's policy has
+// changed, it begins with the least that one of its target held. Records that
+// make no sense, that are older than MaxStateAge, or more than 4096, are
+// dropped.
+func (l Live) Restore(st State) { l.suite.restore(st) }
+
+// Open opens a closed breaker for r.Left, bounded by the policy, because other
+// instances have opened theirs. It does nothing to one that is not closed.
+func (l Live) Open(r BreakerRecord) { l.suite.hear(r, fromFleet) }
+
+// Advise makes a closed breaker open at its next failure, unless a success
+// comes before, because another instance has opened its own. For a method not
+// called yet the advice holds for r.Left.
+func (l Live) Advise(r BreakerRecord) { l.suite.hear(r, advice) }
+
+// Notify tells the suite's observers what came of restoring, saving or sharing
+// state.
+func (l Live) Notify(n Notice) { l.suite.notify(n) }
+
+// Logger returns the suite's logger. See [WithLogger].
+func (l Live) Logger() *slog.Logger { return l.suite.log() }

@@ -1,0 +1,78 @@
+package breaker
+
+import "time"
+
+// Snapshot is what of a breaker outlives its process. A closed one leaves
+// nothing: it counts anew.
+type Snapshot struct {
+	Left     time.Duration // of the open time; 0: it is over, the next call is a probe
+	Openings int           // in a row, without closing between them
+}
+
+// Snapshot returns what is worth keeping. ok is false if the breaker is closed.
+func (m *Machine) Snapshot(now time.Duration) (s Snapshot, ok bool) {
+	if m.state == Closed {
+		return Snapshot{}, false
+	}
+	s.Openings = m.openings
+	if m.state == Open {
+		s.Left = max(0, m.until-now)
+	}
+	return s, true
+}
+
+// Restore opens a closed breaker for what is left, MaxOpenFor at most; probes
+// follow, and if they fail, open times grow from where they were. One that is
+// not closed knows better, and stays as it is.
+func (m *Machine) Restore(now time.Duration, s Snapshot, why Reason) Transition {
+	if m.state != Closed {
+		return Transition{}
+	}
+	m.until = now + min(max(0, s.Left), m.cfg.MaxOpenFor)
+	m.openings = min(max(1, s.Openings), maxOpenings)
+	m.refused, m.early = 0, false
+	m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, 0.5)
+	m.soonest = later(now, m.gap)
+	return m.enter(Open, why)
+}
+
+// maxOpenings doubles any open time past any limit.
+const maxOpenings = 64
+
+// Advise leaves a closed breaker one failure short of opening. A success takes
+// the advice back.
+func (m *Machine) Advise() {
+	if m.state == Closed {
+		m.calls.row = max(m.calls.row, m.cfg.Consecutive-1)
+	}
+}
+
+// Snapshot is [Machine.Snapshot]. Of a closed breaker, the usual case, it only
+// reads.
+func (g *Guard) Snapshot(now time.Duration) (Snapshot, bool) {
+	if _, closed := g.AdmitClosed(); closed {
+		return Snapshot{}, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.m.Snapshot(now)
+}
+
+// Restore is [Machine.Restore].
+func (g *Guard) Restore(now time.Duration, s Snapshot, why Reason) Transition {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change := g.m.Restore(now, s, why)
+	g.publish()
+	return change
+}
+
+// Advise is [Machine.Advise]. What succeeded before takes nothing back.
+func (g *Guard) Advise(now time.Duration) {
+	before := g.collect(now)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.book(&before)
+	g.m.Advise()
+	g.publish()
+}

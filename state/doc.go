@@ -1,0 +1,71 @@
+// Package state lets breakers and retry budgets outlive their process, so that
+// clients that crash and restart in an outage do not hammer a dead server with
+// fresh breakers and full budgets:
+//
+//	store, err := state.File("/var/lib/shop/astra.state")
+//	…
+//	suite, err := interceptors.New(interceptors.WithStore(store))
+//	…
+//	defer suite.Close() // saves, too
+//
+// For a fleet of processes, see the nested module state/redis.
+//
+// # What is kept
+//
+// Breakers that are not closed: an open one goes on for the time it had left,
+// bounded by the policy's MaxOpenFor; then probes decide as ever, and if they
+// fail, open times grow from where they were. One that was half-open is so
+// again. And budgets that are not full, which begin with what they held and
+// what time has earned since. Counts of a closed breaker are not kept. State is
+// dropped once it is older than [interceptors.MaxStateAge], 24 hours, be it in
+// a file or in a process that has no use for it.
+//
+// # When it is written
+//
+// Never by a call. A goroutine of the store's writes when the suite begins,
+// after a breaker has changed (at once, then not again for 100 ms), when a
+// budget has come to differ by more than a token (of large ones, a twentieth)
+// from what the file would give back, which is looked at once a second, and
+// when the suite is closed. A process that is killed loses at most what
+// happened since.
+//
+// # The file
+//
+// A line with version and SHA-256, then a JSON document. It is replaced whole,
+// by a new file (path.new) that is synced, renamed over it, and whose directory
+// is synced: after a crash there is the old state or the new. It is the
+// owner's alone (mode 0600). Method and target names are in it, messages and
+// metadata are not.
+//
+// A file that cannot be used (damaged, cut short, larger than 4 MiB, of another
+// program or a newer version, unreadable, saved more than 24 hours ago, or more
+// than 5 minutes in the future) is never overwritten: it is renamed to the first
+// free of path.rejected-1 to path.rejected-100, with one warning, and the suite
+// begins without state. Once a hundred are there, the file stays where it is
+// and nothing is saved until some are removed.
+//
+// If the file cannot be written, the suite goes on. That is warned of once, and
+// once more should it happen again after a success; it is tried again after
+// 10 s, and at each change of a breaker.
+//
+// # Clocks
+//
+// How much of an open time has passed while no process ran is told by the wall
+// clock. Set back, it makes breakers wait again, for what they had left at most;
+// set forward, it makes them probe early.
+//
+// # Two processes
+//
+// A file is one process's. [File] locks path.lock, which stays behind, and fails
+// while another process has it. Where the system has no flock (Windows among
+// others), or the file system, nobody is kept out: the last to save wins, whole.
+//
+// # Metrics
+//
+// An [interceptors.SuiteObserver], package metrics among them, is told of each
+// reading and writing:
+//
+//	StateRestored  success, none (no file), stale, rejected (set aside),
+//	               failed (unreadable; set aside)
+//	StateSaved     success, failed
+package state

@@ -1,0 +1,183 @@
+package state
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/astra-grpc/astra/interceptors"
+)
+
+const (
+	magic   = "astra-state"
+	version = "1"
+	// maxSize bounds what is read and written: some ten thousand breakers.
+	maxSize = 4 << 20
+	// maxAhead is how far clocks may be apart before a file counts as one from
+	// the future.
+	maxAhead = 5 * time.Minute
+)
+
+// errStale is what is wrong with a file that is merely too old.
+var errStale = errors.New("too old")
+
+// document is the file's second line. Fields may be added within a version; a
+// change of meaning is another version.
+type document struct {
+	Saved    time.Time `json:"saved"`
+	Breakers []breaker `json:"breakers"`
+	Budgets  []budget  `json:"budgets"`
+}
+
+type breaker struct {
+	Target   string   `json:"target"`
+	Method   string   `json:"method"`
+	Left     duration `json:"left"`
+	Openings int      `json:"openings"`
+	Age      duration `json:"age"`
+}
+
+type budget struct {
+	Target       string   `json:"target"`
+	Ratio        float64  `json:"ratio"`
+	MinPerSecond float64  `json:"min_per_second"`
+	Burst        float64  `json:"burst"`
+	Tokens       float64  `json:"tokens"`
+	Age          duration `json:"age"`
+}
+
+// duration is written as "1m2.5s".
+type duration time.Duration
+
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = duration(v)
+	return err
+}
+
+// encode returns the file's content. Records past its size are left out, those
+// of breakers that are open for longest last.
+func encode(st interceptors.State, saved time.Time) ([]byte, error) {
+	size := 1 << 10 // for what stands around the records
+	fits := func(record any, names ...string) bool {
+		if size > maxSize {
+			return false
+		}
+		for _, name := range names {
+			if !utf8.ValidString(name) { // would come back as another
+				return false
+			}
+		}
+		text, err := json.Marshal(record)
+		size += len(text) + 1
+		return err == nil && size <= maxSize
+	}
+	doc := document{Saved: saved.UTC(), Breakers: []breaker{}, Budgets: []budget{}}
+	for _, r := range slices.SortedFunc(slices.Values(st.Breakers), func(a, b interceptors.BreakerRecord) int {
+		return cmp.Or(-cmp.Compare(a.Left, b.Left), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Method, b.Method))
+	}) {
+		b := breaker{r.Target, r.Method, duration(r.Left), r.Openings, duration(r.Age)}
+		if fits(b, r.Target, r.Method) {
+			doc.Breakers = append(doc.Breakers, b)
+		}
+	}
+	for _, r := range st.Budgets {
+		b := budget{r.Target, r.Ratio, r.MinPerSecond, r.Burst, r.Tokens, duration(r.Age)}
+		if fits(b, r.Target) {
+			doc.Budgets = append(doc.Budgets, b)
+		}
+	}
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	return append(header(body), body...), nil
+}
+
+func header(body []byte) []byte {
+	return fmt.Appendf(nil, "%s %s sha256 %x\n", magic, version, sha256.Sum256(body))
+}
+
+// decode reads a file's content. What it returns is sound.
+func decode(data []byte) (document, error) {
+	var doc document
+	if len(data) > maxSize {
+		return doc, fmt.Errorf("larger than %d bytes", maxSize)
+	}
+	first, body, found := bytes.Cut(data, []byte("\n"))
+	fields := strings.Split(string(first), " ")
+	switch {
+	case !found || len(fields) != 4 || fields[0] != magic:
+		return doc, errors.New("not a state file, or cut short")
+	case fields[1] != version:
+		return doc, fmt.Errorf("its version is %.20q: this program reads %s", fields[1], version)
+	case !bytes.Equal(data[:len(first)+1], header(body)):
+		return doc, errors.New("damaged or cut short: its checksum is another")
+	}
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return doc, err
+	}
+	return doc, doc.check()
+}
+
+func (d document) check() error {
+	const most = interceptors.MaxStateAge
+	within := func(v duration) bool { return v >= 0 && time.Duration(v) <= most }
+	if d.Saved.IsZero() {
+		return errors.New("it does not tell when it was saved")
+	}
+	for _, b := range d.Breakers {
+		if !within(b.Left) || !within(b.Age) || b.Openings < 1 {
+			return fmt.Errorf("breaker %+v: want times from 0 to %v, and openings from 1", b, most)
+		}
+	}
+	for _, b := range d.Budgets {
+		for _, v := range []float64{b.Ratio, b.MinPerSecond, b.Burst, b.Tokens} {
+			if !(v >= 0 && v <= math.MaxFloat32) {
+				return fmt.Errorf("budget %+v: want no negative numbers", b)
+			}
+		}
+		if !within(b.Age) {
+			return fmt.Errorf("budget %+v: want an age from 0 to %v", b, most)
+		}
+	}
+	return nil
+}
+
+// state returns what is left of the document's state at a time.
+func (d document) state(now time.Time) (st interceptors.State, err error) {
+	if len(d.Breakers)+len(d.Budgets) == 0 {
+		return st, nil
+	}
+	passed := now.Sub(d.Saved)
+	switch {
+	case passed > interceptors.MaxStateAge:
+		return st, fmt.Errorf("%w: saved %v ago, want %v at most", errStale, passed.Round(time.Second), interceptors.MaxStateAge)
+	case passed < -maxAhead:
+		return st, fmt.Errorf("saved %v in the future: want %v at most", -passed.Round(time.Second), maxAhead)
+	}
+	passed = max(0, passed)
+	for _, b := range d.Breakers {
+		st.Breakers = append(st.Breakers, interceptors.BreakerRecord{
+			Target: b.Target, Method: b.Method, Openings: b.Openings,
+			Left: max(0, time.Duration(b.Left)-passed), Age: time.Duration(b.Age) + passed,
+		})
+	}
+	for _, b := range d.Budgets {
+		st.Budgets = append(st.Budgets, interceptors.BudgetRecord{
+			Target: b.Target, Ratio: b.Ratio, MinPerSecond: b.MinPerSecond, Burst: b.Burst,
+			Tokens: b.Tokens, Age: time.Duration(b.Age) + passed,
+		})
+	}
+	return st, nil
+}
