@@ -2,13 +2,19 @@ package codes
 
 import "google.golang.org/grpc/codes"
 
-// The two sets are variables because Go has no constants made by a call. Treat
+// The sets are variables because Go has no constants made by a call. Treat
 // them as constants: what reads them does not lock.
 var (
 	// Retryable is what a retry policy retries by default: UNAVAILABLE, and
 	// DEADLINE_EXCEEDED while the caller's own context lives, which the set
 	// cannot express. They are gRPC's words for connection errors and timeouts.
 	Retryable = Of(codes.Unavailable, codes.DeadlineExceeded)
+
+	// RetryableIdempotent is a wider set, for methods that may run twice. It
+	// adds INTERNAL and UNKNOWN, as which streams that were reset on the way,
+	// proxies and crashing handlers show, too: the server may or may not have
+	// acted, and for these methods that is no matter.
+	RetryableIdempotent = Retryable.With(codes.Internal, codes.Unknown)
 
 	// Failure is what a circuit breaker counts against a server by default. The
 	// five are those that Linkerd classifies as failures (linkerd2-proxy,

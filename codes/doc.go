@@ -1,6 +1,6 @@
-// Package codes has sets of gRPC status codes, and the two that the other
-// packages go by: [Retryable] and [Failure]. Where both are needed, import
-// this one as astracodes beside google.golang.org/grpc/codes.
+// Package codes has sets of gRPC status codes, and those that the other packages
+// go by: [Retryable], [RetryableIdempotent] and [Failure]. Where both are
+// needed, import this one as astracodes beside google.golang.org/grpc/codes.
 //
 // # The codes
 //
@@ -49,5 +49,6 @@
 // Of the two retryable codes only UNAVAILABLE says that the server probably did
 // not act, and "probably" is the word: a connection can break after the request
 // was served. DEADLINE_EXCEEDED says nothing. Retries are for methods that may
-// be repeated.
+// be repeated. Where that is known for certain, [RetryableIdempotent] retries
+// more.
 package codes

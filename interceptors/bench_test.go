@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 )
@@ -58,5 +59,58 @@ func BenchmarkUnaryTwoRetries(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = call(context.Background(), benchMethod, nil, nil, nil, fail)
+	}
+}
+
+// hedgedCalls returns a function that makes a hedged call, with messages of its
+// own each time it is asked for one.
+func hedgedCalls(b *testing.B, h interceptors.Hedge) func() func() {
+	call := benchSuite(b, interceptors.WithMethodPolicy(benchMethod, interceptors.Policy{Hedge: h}))
+	return func() func() {
+		req, reply := &greeterpb.HelloRequest{Name: "Ada"}, new(greeterpb.HelloReply)
+		return func() { _ = call(context.Background(), benchMethod, req, reply, nil, noop) }
+	}
+}
+
+// BenchmarkHedgeArmed is a call that might have been hedged, and was not.
+func BenchmarkHedgeArmed(b *testing.B) {
+	for name, h := range map[string]interceptors.Hedge{
+		"delay": {MaxAttempts: 2, Delay: time.Second},
+		"p95":   {MaxAttempts: 2},
+	} {
+		b.Run(name, func(b *testing.B) {
+			call := hedgedCalls(b, h)()
+			b.ReportAllocs()
+			for b.Loop() {
+				call()
+			}
+		})
+	}
+}
+
+func BenchmarkHedgeArmedParallel(b *testing.B) {
+	calls := hedgedCalls(b, interceptors.Hedge{MaxAttempts: 2, Delay: time.Second})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		call := calls()
+		for pb.Next() {
+			call()
+		}
+	})
+}
+
+// TestArmedHedgeAllocations: a call that is not hedged in the end allocates 12
+// times at most.
+func TestArmedHedgeAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: time.Second}))
+	call, req, reply := s.UnaryClientInterceptor(), &greeterpb.HelloRequest{Name: "Ada"}, new(greeterpb.HelloReply)
+	ctx, cancel := context.WithCancel(context.Background()) // as callers have
+	defer cancel()
+	got := testing.AllocsPerRun(1000, func() { _ = call(ctx, method, req, reply, nil, noop) })
+	if got > 12 {
+		t.Errorf("%v allocations, want at most 12", got)
 	}
 }

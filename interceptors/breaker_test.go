@@ -113,6 +113,77 @@ func TestBreakerLifeCycle(t *testing.T) {
 	})
 }
 
+// TestBusyClientProbesEarly: at 280 calls a second one in a hundred probes, so
+// that the end of an outage is noticed long before the open time is over.
+func TestBusyClientProbesEarly(t *testing.T) {
+	for share, tc := range map[float64]struct {
+		attempts int           // of the 1400 calls while down
+		back     time.Duration // at most
+	}{
+		0:    {13, 400 * ms},       // the default
+		0.05: {50, 130 * ms},       // a tenth of OpenFor apart
+		1e-9: {2, 3 * time.Second}, // after 1 s and 2 s more
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{ProbeShare: share})))
+			trip(t, s, 8)
+			down, up := play(fails(codes.Unavailable)), play(step{})
+			for range 1400 {
+				time.Sleep(time.Second / 280)
+				_ = call(s, down)
+			}
+			if n := down.attempts(); n < tc.attempts*9/10 || n > tc.attempts*11/10+1 {
+				t.Errorf("share %v: %d attempts, want about %d", share, n, tc.attempts)
+			}
+			back := time.Now()
+			for refused(s, up) {
+				time.Sleep(time.Second / 280)
+			}
+			if took := time.Since(back); took > tc.back {
+				t.Errorf("share %v: noticed after %v that the server is back, want %v at most", share, took, tc.back)
+			}
+		})
+	}
+}
+
+// TestEarlyProbesAreNotRetried: calls that were refused have paid for one
+// attempt. After the open time a probe is retried like any call.
+func TestEarlyProbesAreNotRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &events{}
+		s := newSuite(t, interceptors.WithObserver(inline{seen}), interceptors.WithPolicy(interceptors.Policy{
+			Retry: interceptors.Retry{Backoff: jitter.Backoff{Base: ms, Jitter: jitter.None}},
+		}))
+		down := play(fails(codes.Unavailable))
+		for range 7 {
+			_ = call(s, down)
+		}
+		wantAttempts(t, down, 21)
+		for range 100 {
+			if !refused(s, down) {
+				t.Fatal("a call passed")
+			}
+		}
+		time.Sleep(200 * ms)
+		probe := play(fails(codes.Unavailable), step{})
+		if err := call(s, probe); err != probe.steps[0].err {
+			t.Errorf("error %v, want its attempt's own", err)
+		}
+		wantAttempts(t, probe, 1)
+		if story := seen.story(); !strings.Contains(story, "suppressed breaker") || !strings.Contains(story, "enough_refused") {
+			t.Error(story)
+		}
+
+		time.Sleep(1200 * ms)
+		if err := call(s, play(fails(codes.Unavailable), step{})); err != nil {
+			t.Errorf("a probe after the open time was not retried: %v", err)
+		}
+		if refused(s, play(step{})) {
+			t.Error("a probe saved by a retry did not close it")
+		}
+	})
+}
+
 // TestProbesInFlight: while half-open never more than Probes calls run, and a
 // hung one's place is another's after its time.
 func TestProbesInFlight(t *testing.T) {

@@ -32,26 +32,37 @@ type call struct {
 	lane   uint32
 
 	loop     retry.Loop
-	kind     AttemptKind // of the last attempt
+	kind     AttemptKind // of the last attempt begun; in the end, of the one that is the call's outcome
 	token    breaker.Token
-	admitted bool            // token is to be settled
-	funded   bool            // a budget token is held for an attempt not made yet
-	pausing  bool            // a backoff has begun and not ended
-	running  context.Context // of the attempt that has begun and not ended; nil: none
-	owed     bool            // those told in one word have not been told of the attempt yet
-	closed   bool            // CallEnd has been told
+	admitted bool    // token is to be settled
+	funded   bool    // a budget token is held for an attempt not made yet
+	pausing  bool    // a backoff has begun and not ended
+	running  attempt // that has begun and not ended, of those made in turn
+	owed     bool    // those told in one word have not been told of the attempt yet
+	closed   bool    // CallEnd has been told
 
-	untimed   bool          // a stream: how long it lives says nothing about the server
-	began     time.Duration // the running attempt, if slow calls count
-	slow      bool          // the last attempt was
+	untimed   bool // a stream: how long it lives says nothing about the server
+	slow      bool // the last attempt was
 	exhausted bool
-	refused   bool
+	rejected  Outcome       // who refused it; SuccessFirst: nobody
 	code      codes.Code    // of the last attempt
 	delay     time.Duration // of the backoff
+	refusal   string        // why it was refused
+	place     place         // in the method's limit
+
+	deaf    uint64        // bits of the starters that want to hear no more
+	why     retry.Reason  // there was no other attempt
+	started time.Duration // if an observer wants to know how long calls take
+	since   time.Duration // the backoff began
+	waited  time.Duration // in backoffs
+	hedges  int           // of the attempts
 }
 
-// admit asks the breaker. The error is what the caller gets.
+// admit asks the limit, then the breaker. The error is what the caller gets.
 func (c *call) admit() error {
+	if err := c.enter(); err != nil {
+		return err
+	}
 	g := c.breaker()
 	if g == nil {
 		return nil
@@ -63,12 +74,16 @@ func (c *call) admit() error {
 		token, change, wait, ok = g.Admit(c.suite.now())
 		c.changed(change)
 		if !ok {
-			c.refused = true
-			return breakerOpen(c.plan.target, c.plan.method, wait)
+			return c.refusedByBreaker(wait)
 		}
 	}
 	c.token, c.admitted = token, true
 	return nil
+}
+
+func (c *call) refusedByBreaker(wait time.Duration) error {
+	c.rejected, c.refusal = RejectedBreaker, "breaker_open"
+	return breakerOpen(c.plan, wait)
 }
 
 func (c *call) breaker() *breaker.Guard {
@@ -78,39 +93,86 @@ func (c *call) breaker() *breaker.Guard {
 	return c.plan.breaker
 }
 
-// begin starts an attempt and returns its context. It derives from the call's,
-// never from another attempt's. limit applies an AttemptTimeout, if there is
-// one. cancel, which may be nil, must be called when the attempt is over.
-func (c *call) begin(limit func(context.Context, time.Duration) (context.Context, context.CancelFunc)) (ctx context.Context, cancel context.CancelFunc) {
-	c.loop.Attempts++
-	if c.policy.slowCall > 0 {
-		c.began = c.suite.now()
-	}
-	ctx = c.ctx
-	if n := c.loop.Attempts; n > 1 {
-		ctx = metadata.AppendToOutgoingContext(ctx, attemptsKey, strconv.Itoa(n-1))
-	}
-	if d := c.policy.attemptTimeout; d > 0 {
-		ctx, cancel = limit(ctx, d)
-	}
-	c.running = c.start(ctx, AttemptStart)
-	return c.running, cancel
+// attempt is one that has begun and not ended.
+type attempt struct {
+	ctx    context.Context // nil: there is none
+	number int
+	kind   AttemptKind
+	began  time.Duration // if it matters
 }
 
-// end closes the books of the running attempt.
-func (c *call) end(code codes.Code, err error) {
-	ctx := c.running
-	c.running = nil
-	c.code = code
-	if c.policy.slowCall > 0 && !c.untimed {
-		c.slow = c.suite.now()-c.began >= c.policy.slowCall
+// begin starts an attempt and returns its context. cancel, which may be nil,
+// must be called when the attempt is over.
+func (c *call) begin(l limiter) (ctx context.Context, cancel context.CancelFunc) {
+	if c.policy.attemptTimeout == 0 {
+		l = nil
 	}
+	c.running, cancel = c.launch(l)
+	return c.running.ctx, cancel
+}
+
+// end closes the books of the attempt that begin started.
+func (c *call) end(code codes.Code, err error) {
+	a := c.running
+	c.running = attempt{}
+	c.ended(a, code, err)
+}
+
+// limiter bounds an attempt's context.
+type limiter interface {
+	limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
+}
+
+// limitFunc is a limiter.
+type limitFunc func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
+
+func (f limitFunc) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return f(ctx, timeout)
+}
+
+// launch starts an attempt. Its context derives from the call's, never from
+// another attempt's.
+func (c *call) launch(l limiter) (a attempt, cancel context.CancelFunc) {
+	c.loop.Attempts++
+	if c.kind == HedgeAttempt {
+		c.hedges++
+	}
+	a = attempt{ctx: c.ctx, number: c.loop.Attempts, kind: c.kind}
+	if c.policy.slowCall > 0 || c.policy.hedges() {
+		a.began = c.suite.now()
+	}
+	if a.number > 1 {
+		a.ctx = metadata.AppendToOutgoingContext(a.ctx, attemptsKey, strconv.Itoa(a.number-1))
+	}
+	if l != nil {
+		a.ctx, cancel = l.limit(a.ctx, c.policy.attemptTimeout)
+	}
+	a.ctx = c.start(a.ctx, AttemptStart)
+	return a, cancel
+}
+
+// ended closes the books of an attempt whose end is the call's, or was to be.
+func (c *call) ended(a attempt, code codes.Code, err error) {
+	c.code = code
+	c.place.strained = c.place.strained || strain.Contains(code)
+	c.timed(a)
 	to := c.plan.tells.all
 	if c.owed = err == nil && c.loop.Attempts == 1; c.owed {
 		to = c.plan.tells.verbose
 	}
-	if len(to) > 0 {
-		c.tell(to, ctx, Event{Kind: AttemptEnd, Attempt: c.loop.Attempts, AttemptKind: c.kind, Code: code, Err: err})
+	c.tellEnd(to, a, code, err)
+}
+
+// timed sees whether an attempt has been slow.
+func (c *call) timed(a attempt) {
+	if c.policy.slowCall > 0 && !c.untimed {
+		c.slow = c.suite.now()-a.began >= c.policy.slowCall
+	}
+}
+
+func (c *call) tellEnd(to []*recorder, a attempt, code codes.Code, err error) {
+	if c.heard(to) {
+		c.tell(to, a.ctx, Event{Kind: AttemptEnd, Attempt: a.number, AttemptKind: a.kind, Code: code, Err: err})
 	}
 }
 
@@ -159,13 +221,14 @@ func (c *call) afford() retry.Reason {
 
 // pause begins the backoff before another attempt.
 func (c *call) pause(delay time.Duration, err error) {
-	c.pausing, c.delay = true, delay
+	c.pausing, c.delay, c.since = true, delay, c.suite.now()
 	c.tellAll(Event{Kind: BackoffStart, Attempt: c.loop.Attempts, Delay: delay, Code: c.code, Err: err})
 }
 
 // paused ends it.
 func (c *call) paused() {
 	c.pausing = false
+	c.waited += c.suite.now() - c.since
 	c.tellAll(Event{Kind: BackoffEnd, Attempt: c.loop.Attempts, Delay: c.delay, Code: c.code})
 }
 
@@ -179,10 +242,17 @@ func (c *call) resume() bool {
 	return true
 }
 
-func (c *call) opened() bool { return c.admitted && c.breaker().Opened(c.token) }
+// opened reports whether the breaker forbids another attempt: it has opened
+// since the call was admitted, or is open and had the call try once.
+func (c *call) opened() bool {
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token))
+}
 
 func (c *call) stop(why retry.Reason) {
 	c.exhausted = why == retry.Exhausted
+	if why != retry.Buffer { // that one ends nothing yet
+		c.why = why
+	}
 	if why.Suppressed() {
 		c.tellAll(Event{Kind: Suppressed, Reason: why.String(), Attempt: c.loop.Attempts, Code: c.code})
 	}
@@ -204,10 +274,11 @@ func (c *call) answered() {
 	}
 }
 
-// settle tells breaker and budget how the call ended, once. What it says is
+// settle tells limit, breaker and budget how the call ended, once. What it says is
 // the last attempt's: a call saved by a retry is a success, one whose attempts
 // all failed is one failure.
 func (c *call) settle(err error) {
+	c.leave(true)
 	c.refund()
 	if err == nil && c.plan.budget != nil && !c.policy.budgetOff {
 		c.plan.budget.Deposit()
@@ -253,21 +324,29 @@ func (c *call) close(err error, rescued bool) {
 			to = c.plan.tells.verbose
 		}
 	}
-	if len(to) == 0 {
+	if !c.heard(to) {
 		return
 	}
-	e := Event{Kind: CallEnd, Attempt: c.loop.Attempts, Err: err, Exhausted: c.exhausted}
+	e := Event{Kind: CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
 	if err != nil {
 		e.Code = codeOf(err)
+		if c.why.Suppressed() {
+			e.Reason = c.why.String()
+		}
+	}
+	if c.plan.tells.timed {
+		e.Elapsed = c.suite.now() - c.started
 	}
 	switch {
 	case rescued:
 		e.Outcome = Rescued
-	case c.refused:
-		e.Outcome = RejectedBreaker
+	case c.rejected != SuccessFirst:
+		e.Outcome, e.Reason = c.rejected, c.refusal
 	case err != nil:
 		e.Outcome = Failed
-	case c.loop.Attempts > 1:
+	case c.kind == HedgeAttempt:
+		e.Outcome = SuccessHedge
+	case c.kind != FirstAttempt:
 		e.Outcome = SuccessAfterRetry
 	}
 	c.tell(to, c.ctx, e)
@@ -276,11 +355,13 @@ func (c *call) close(err error, rescued bool) {
 // confirm tells what was held back when the first attempt succeeded: that all
 // went well, or, if something panicked since, of the attempt alone.
 func (c *call) confirm(t *terse, well bool) {
-	if well {
+	switch {
+	case c.deaf&t.bit != 0:
+	case well:
 		t.succeeded(c.lane)
-		return
+	default:
+		t.tell(c.ctx, &Event{Kind: AttemptEnd, Attempt: 1, Lane: c.lane})
 	}
-	t.tell(c.ctx, &Event{Kind: AttemptEnd, Attempt: 1, Lane: c.lane})
 }
 
 // unwind ends what a panic or runtime.Goexit beneath left open; after close
@@ -289,47 +370,18 @@ func (c *call) unwind() {
 	if c.closed {
 		return
 	}
-	if c.running != nil {
+	if c.running.ctx != nil {
 		c.end(codes.Unknown, errPanicked)
 	}
 	if c.pausing { // a context may panic too
 		c.paused()
 	}
+	c.unqueue()
+	c.leave(false)
 	if c.admitted {
 		c.admitted = false
 		c.changed(c.breaker().Settle(c.suite.now(), c.token, breaker.Neutral, 0))
 	}
 	c.refund()
 	c.close(errPanicked, false)
-}
-
-func (c *call) changed(t breaker.Transition) {
-	if t.Happened() {
-		c.tellAll(breakerChange(t))
-		c.suite.changed(c.plan.endpoint, c.breaker(), t, false)
-	}
-}
-
-func breakerChange(t breaker.Transition) Event {
-	return Event{Kind: BreakerChange, From: BreakerState(t.From), To: BreakerState(t.To), Reason: t.Reason.String()}
-}
-
-func (c *call) tellAll(e Event) {
-	c.tell(c.plan.tells.all, c.ctx, e)
-}
-
-func (c *call) tell(to []*recorder, ctx context.Context, e Event) {
-	e.Lane = c.lane
-	for _, r := range to {
-		r.tell(ctx, &e)
-	}
-}
-
-// start tells those who asked that a call or attempt begins, and returns the
-// context they want it to have.
-func (c *call) start(ctx context.Context, k Kind) context.Context {
-	for i := range c.plan.tells.starters {
-		ctx = c.plan.tells.starters[i].start(ctx, Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Lane: c.lane})
-	}
-	return ctx
 }

@@ -11,7 +11,7 @@ import (
 //
 // State stays the method's: the breaker and its thresholds are shared with the
 // method's other calls, so of p.Breaker only Disabled, Failures and SlowCall
-// count, and of p.Budget only Disabled. The last of such options has the last word. A policy with faults fails the call
+// count, of p.Budget only Disabled, and of p.Limit nothing. The last of such options has the last word. A policy with faults fails the call
 // with INVALID_ARGUMENT and all of them, before any attempt. An option may be
 // made once and used for many calls, at the same time too; that saves the
 // checks each time.
@@ -58,13 +58,18 @@ func readCallOptions(opts []grpc.CallOption) (o override) {
 	return o
 }
 
-// apply returns the policy that the call has.
-func (o override) apply(p *compiled) *compiled {
+// apply returns the policy that a call of the plan's method has. One given for
+// the call names its method as exactly as can be.
+func (o override) apply(p *plan) *compiled {
+	c := p.policy
 	if o.policy != nil {
-		p = o.policy
+		c = o.policy
+		if p.idempotent {
+			c = c.idempotent
+		}
 	}
 	if o.noRetry {
-		p = p.single
+		c = c.single
 	}
-	return p
+	return c
 }

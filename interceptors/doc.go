@@ -1,5 +1,5 @@
 // Package interceptors keeps gRPC calls alive: retries by status code with
-// jittered backoff, a retry budget, a circuit breaker and a fallback, for
+// jittered backoff, a retry budget, a circuit breaker, limits and a fallback, for
 // clients that add two lines to [grpc.NewClient]:
 //
 //	suite, err := interceptors.New()
@@ -13,9 +13,10 @@
 // # A call's way
 //
 //	plan     what the method needs: one atomic load; replaced whole by Reload
-//	admit    the breaker lets it pass, or refuses it with [ErrBreakerOpen]
+//	admit    the limit has a slot for it, at once or in a while, or refuses it with
+//	         [ErrLimited]; the breaker lets it pass, or refuses it with [ErrBreakerOpen]
 //	attempt  … fails: again after a backoff, or not, and why
-//	settle   breaker and budget hear how it ended, observers too
+//	settle   limit, breaker and budget hear how it ended, observers too
 //	fallback answers what failed, if there is one
 //
 // # Streams
@@ -25,7 +26,7 @@
 // Context or Trailer was called) it is retried like a call, and what was sent is
 // sent again. After that the inner stream is passed through. See [Resume] for
 // server streams that are cut later. Receive to the end, or end the context:
-// until then a stream holds its place as a probe, and is not counted. A Header,
+// until then a stream holds its slot, its place as a probe, and is not counted. A Header,
 // Trailer or Peer option is not filled if the context ends the stream.
 //
 // # What the caller sees

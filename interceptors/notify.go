@@ -14,6 +14,7 @@ type recorder struct {
 	endpoint Endpoint
 	to       Recorder // nil: does not care, or is not asked yet
 	asked    bool
+	bit      uint64 // a Starter's in call.deaf
 }
 
 // recorders are an endpoint's, sorted by what they want to be told.
@@ -22,6 +23,7 @@ type recorders struct {
 	starters []starter
 	terse    []terse     // those told of a first success in one word …
 	verbose  []*recorder // … and the others
+	timed    bool        // one wants to know how long calls take
 }
 
 type starter struct {
@@ -36,11 +38,13 @@ type terse struct {
 
 func (rs *recorders) add(r *recorder) {
 	rs.all = append(rs.all, r)
+	rs.timed = rs.timed || r.watcher.timed
 	if !r.watcher.inline || r.to == nil {
 		rs.verbose = append(rs.verbose, r)
 		return
 	}
 	if to, ok := r.to.(Starter); ok {
+		r.bit = 1 << len(rs.starters)
 		rs.starters = append(rs.starters, starter{r, to})
 	}
 	if to, ok := r.to.(SuccessRecorder); ok {
@@ -61,6 +65,8 @@ type watcher struct {
 	suite    *Suite
 	observer Observer
 	inline   bool
+	timed    bool
+	selects  SelectiveObserver // nil: wants all
 
 	events   chan queued
 	begin    sync.Once // starts the goroutine, at the first event
@@ -80,7 +86,9 @@ type queued struct {
 
 func newWatcher(s *Suite, o Observer) *watcher {
 	w := &watcher{suite: s, observer: o}
+	_, w.timed = o.(TimedObserver)
 	if _, w.inline = o.(InlineObserver); !w.inline {
+		w.selects, _ = o.(SelectiveObserver)
 		w.events = make(chan queued, queueLength)
 		w.stop = make(chan struct{})
 		w.done = make(chan struct{})
@@ -106,11 +114,19 @@ func (r *recorder) ask() {
 
 // tell brings an event to its observer.
 func (r *recorder) tell(ctx context.Context, e *Event) {
-	if !r.watcher.inline {
-		r.watcher.enqueue(queued{to: r, ctx: ctx, event: *e})
-	} else if r.to != nil {
-		r.record(ctx, e)
+	switch w := r.watcher; {
+	case w.inline:
+		if r.to != nil {
+			r.record(ctx, e)
+		}
+	case w.selects == nil || w.chosen(e):
+		w.enqueue(queued{to: r, ctx: ctx, event: *e})
 	}
+}
+
+func (w *watcher) chosen(e *Event) (yes bool) {
+	defer w.recovered()
+	return w.selects.Select(*e)
 }
 
 // evict tells the observer that no more will come.
@@ -138,13 +154,14 @@ func (r *recorder) record(ctx context.Context, e *Event) {
 	r.to.Record(ctx, *e)
 }
 
-func (s *starter) start(ctx context.Context, e Event) (own context.Context) {
+func (s *starter) start(ctx context.Context, e Event) (own context.Context, enough bool) {
 	own = ctx
 	defer s.watcher.recovered()
-	if c := s.to.Start(ctx, e); c != nil {
+	c, more := s.to.Start(ctx, e)
+	if c != nil {
 		own = c
 	}
-	return own
+	return own, !more
 }
 
 func (t *terse) succeeded(lane uint32) {

@@ -41,11 +41,15 @@ type Recorder interface {
 
 // Starter is a Recorder of an [InlineObserver] that wants to know when calls
 // and attempts begin (CallStart, AttemptStart) and may give them a context: a
-// span of the call's that an attempt's becomes the child of. Events of the call
-// or attempt come with that context.
+// span of the call's that an attempt's becomes the child of; nil: they keep
+// ctx. Events of the call or attempt come with that context.
+//
+// If Start(CallStart) returns more = false, the recorder is told nothing else
+// of this call, nor are its attempts asked for: those that sample calls are
+// cheap for the others. Of attempts more means nothing.
 type Starter interface {
 	Recorder
-	Start(ctx context.Context, e Event) context.Context
+	Start(ctx context.Context, e Event) (own context.Context, more bool)
 }
 
 // SuccessRecorder is a Recorder of an [InlineObserver] that wants the usual
@@ -55,6 +59,22 @@ type Starter interface {
 type SuccessRecorder interface {
 	Recorder
 	Succeeded(lane uint32)
+}
+
+// SelectiveObserver is an [Observer] that wants few of its events: those that
+// Select says yes to reach its queue, the others cost no more than the question.
+// Select is asked in line, many at a time, as an [InlineObserver] is told, and
+// keeps the same promise.
+type SelectiveObserver interface {
+	Observer
+	Select(e Event) bool
+}
+
+// TimedObserver is an [Observer] that wants [Event].Elapsed. For one that does,
+// each call looks at the clock twice.
+type TimedObserver interface {
+	Observer
+	Timed() // marks the wish; never called
 }
 
 // Kind says what an [Event] tells of.
@@ -82,8 +102,11 @@ const (
 	// BreakerChange says that the breaker changed its state. From, To, Reason.
 	// Where a [Store] is the cause (reasons "restored", "fleet"), ctx is no call's.
 	BreakerChange
-	// CallEnd says that the call returns. Outcome, Attempt (the number made), Code and
-	// Err as the caller sees them (if Rescued: as it would have), Exhausted.
+	// CallEnd says that the call returns. Outcome, Attempt (the number made), Hedges
+	// (how many of them were), Code and Err as the caller sees them (if Rescued:
+	// as it would have), Exhausted, Waited, Elapsed. Reason, if the call failed:
+	// why its last failure was suppressed, or why it was refused: "breaker_open",
+	// or the limit's reason.
 	// Told exactly once for each call, but for one refused for the faults of
 	// its own [WithCallPolicy].
 	CallEnd
@@ -93,6 +116,14 @@ const (
 	// Hedged says what became of a hedge, once for each: Hedge, Attempt, and
 	// Reason if it was suppressed.
 	Hedged
+	// Queued says that the call begins to wait for its limit.
+	Queued
+	// Dequeued says that this wait is over. Delay is how long it took. Whether
+	// it was in vain, what comes next tells: an attempt, Limited or CallEnd.
+	Dequeued
+	// Limited says that the limit refused the call. Reason is "queue_full",
+	// "queue_timeout" or "rate_limited"; Delay is that of the error's RetryInfo.
+	Limited
 )
 
 // AttemptKind is what an attempt is made for.
@@ -158,9 +189,12 @@ type Event struct {
 	Attempt     int
 	AttemptKind AttemptKind
 	Hedge       HedgeResult
+	Hedges      int
 	Messages    int
 	Code        codes.Code
 	Delay       time.Duration
+	Waited      time.Duration // in backoffs, as long as they were
+	Elapsed     time.Duration // since the call began; 0 if no observer is a [TimedObserver]
 	Reason      string
 	Err         error
 }
@@ -175,7 +209,7 @@ const (
 	SuccessHedge                     // a hedge did
 	Failed                           // none did
 	RejectedBreaker                  // the breaker refused it: no attempt was made
-	RejectedLimit                    // the limit did
+	RejectedLimit                    // the limit did: no attempt was made
 	Rescued                          // the fallback answered
 )
 
@@ -229,6 +263,10 @@ type Endpoint struct {
 // Target returns the target as the connection was given it.
 func (e Endpoint) Target() string { return e.state.target }
 
+// CanonicalTarget returns the target with its scheme, "dns:///host:50051" for
+// "host:50051", as gRPC's own metrics name it; "" if there is no connection.
+func (e Endpoint) CanonicalTarget() string { return e.state.canonical }
+
 // Method returns the full method name, "/pkg.Service/Method".
 func (e Endpoint) Method() string { return e.state.method }
 
@@ -251,4 +289,25 @@ func (e Endpoint) BudgetTokens() (tokens float64, ok bool) {
 		return 0, false
 	}
 	return g.Level(e.suite.now()), true
+}
+
+// LimitState is how far a limit is used.
+type LimitState struct {
+	InFlight int // calls that hold a slot
+	Queued   int // calls that wait
+	Max      int // calls that may be in flight, at this moment if the limit is adaptive; 0: any number
+}
+
+// LimitState returns how far the limit is used now. ok is false if the method's
+// policy has none.
+func (e Endpoint) LimitState() (s LimitState, ok bool) {
+	g := e.state.liveLimit.Load()
+	if g == nil {
+		return s, false
+	}
+	var bounded bool
+	if s.InFlight, s.Queued, s.Max, bounded = g.Level(); !bounded {
+		s.Max = 0
+	}
+	return s, true
 }

@@ -74,6 +74,12 @@ func (o *events) story() string {
 			fmt.Fprintf(&b, "suppressed %s\n", e.Reason)
 		case interceptors.BreakerChange:
 			fmt.Fprintf(&b, "%v to %v: %s\n", e.From, e.To, e.Reason)
+		case interceptors.Queued:
+			fmt.Fprintf(&b, "queued\n")
+		case interceptors.Dequeued:
+			fmt.Fprintf(&b, "dequeued %v\n", e.Delay)
+		case interceptors.Limited:
+			fmt.Fprintf(&b, "limited %s\n", e.Reason)
 		case interceptors.CallEnd:
 			fmt.Fprintf(&b, "call %v %d %v exhausted %v\n", e.Outcome, e.Attempt, e.Code, e.Exhausted)
 		}
@@ -264,11 +270,11 @@ type spans struct{ inline }
 
 func (s spans) Method(interceptors.Endpoint) interceptors.Recorder { return s }
 
-func (s spans) Start(ctx context.Context, e interceptors.Event) context.Context {
+func (s spans) Start(ctx context.Context, e interceptors.Event) (context.Context, bool) {
 	if e.Kind == interceptors.CallStart {
-		return context.WithValue(ctx, spanKey{}, "call")
+		return context.WithValue(ctx, spanKey{}, "call"), true
 	}
-	return context.WithValue(ctx, spanKey{}, fmt.Sprint(ctx.Value(spanKey{}), "/", e.Attempt))
+	return context.WithValue(ctx, spanKey{}, fmt.Sprint(ctx.Value(spanKey{}), "/", e.Attempt)), true
 }
 
 // counts is an observer that has first successes told in one word.

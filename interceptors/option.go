@@ -30,6 +30,9 @@ func readOptions(opts []Option) *settings {
 		}
 		o(s)
 	}
+	if n := len(s.observers); n > maxObservers {
+		s.fault(fmt.Errorf("observers: %d of them: want at most %d", n, maxObservers))
+	}
 	return s
 }
 
@@ -99,7 +102,11 @@ func WithResume(pattern string, r Resume) Option {
 	}
 }
 
-// WithObserver adds observers, told of every call. See [Observer].
+// maxObservers is as many as there are bits in call.deaf.
+const maxObservers = 64
+
+// WithObserver adds observers, told of every call, 64 at most in all. See
+// [Observer].
 func WithObserver(o ...Observer) Option {
 	return func(s *settings) {
 		for i, each := range o {

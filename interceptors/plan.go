@@ -7,6 +7,8 @@ import (
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 )
 
@@ -22,14 +24,49 @@ type compiled struct {
 	breakerOff     bool
 	budgetOff      bool
 	bufferBytes    int // of a stream's messages kept to be sent again
+	limit          limit.Config
+	hedge          hedge.Config
+	hedgeDelay     time.Duration // 0: the method's own p95
 
-	single *compiled // the same with one attempt
+	single     *compiled // the same with one attempt
+	idempotent *compiled // for methods declared so
+	undeclared *compiled // for others, unless a pattern names them exactly
 }
+
+func (c *compiled) hedges() bool { return c.hedge.MaxAttempts > 1 }
+func (c *compiled) limits() bool { return c.limit.MaxConcurrent > 0 || c.limit.Rate > 0 }
 
 // compile wants a valid policy with its defaults filled in.
 func compile(p Policy) *compiled {
-	b := p.Breaker
-	c := &compiled{
+	c := compileOne(p)
+	c.single = single(c)
+	c.idempotent, c.undeclared = c, c
+	if more := p.Retry.IdempotentCodes; more != 0 {
+		wider := p
+		wider.Retry.Codes |= more
+		c.idempotent = compileOne(wider)
+		c.idempotent.single = c.single
+	}
+	if c.hedges() {
+		plain := p
+		plain.Hedge = Hedge{}
+		c.undeclared = compileOne(plain)
+		c.undeclared.single = c.single
+	}
+	return c
+}
+
+func single(c *compiled) *compiled {
+	s := *c
+	s.retry.MaxAttempts, s.hedge.MaxAttempts = 1, 0
+	s.single, s.idempotent, s.undeclared = &s, &s, &s
+	return &s
+}
+
+// compileOne leaves the variants to be filled in.
+func compileOne(p Policy) *compiled {
+	b, l := p.Breaker, p.Limit
+	return &compiled{
 		retry: retry.Policy{
 			MaxAttempts: p.Retry.MaxAttempts,
 			Codes:       p.Retry.Codes,
@@ -48,6 +85,7 @@ func compile(p Policy) *compiled {
 			Consecutive: b.Consecutive,
 			OpenFor:     b.OpenFor,
 			MaxOpenFor:  b.MaxOpenFor,
+			ProbeShare:  b.ProbeShare,
 			Probes:      b.Probes,
 			ProbeTTL:    max(minProbeTTL, p.Timeout),
 		},
@@ -55,23 +93,48 @@ func compile(p Policy) *compiled {
 		breakerOff:  b.Disabled,
 		budgetOff:   p.Budget.Disabled,
 		bufferBytes: p.Retry.BufferBytes,
+		limit: limit.Config{
+			MaxConcurrent: l.MaxConcurrent,
+			Adaptive:      l.Adaptive,
+			MaxQueue:      l.MaxQueue,
+			MaxWait:       l.MaxWait,
+			Rate:          l.Rate,
+			Burst:         l.burst(),
+		},
+		hedge:      hedge.Config{MaxAttempts: p.Hedge.MaxAttempts, NonFatal: p.Hedge.NonFatal},
+		hedgeDelay: p.Hedge.Delay,
 	}
-	single := *c
-	single.retry.MaxAttempts = 1
-	c.single, single.single = &single, &single
-	return c
 }
 
 // endpoint is what the suite keeps for a method of a target for as long as it
 // is in use, reloads included.
 type endpoint struct {
 	target, method string
+	canonical      string // the target, with its scheme
 	watchedBy      recorders
-	kept           *breaker.Guard // also while a policy turns it off; nil: never had one
-	keptBudget     *budget.Guard  // likewise
+	kept           *breaker.Guard                 // also while a policy turns it off; nil: never had one
+	keptBudget     *budget.Guard                  // likewise
+	keptLimit      *limit.Guard                   // likewise, as calls may hold its slots
+	idempotent     bool                           // the method's descriptor says so
+	fleeting       bool                           // made for one call
+	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
 	liveBudget  atomic.Pointer[budget.Guard]
+	liveLimit   atomic.Pointer[limit.Guard]
+}
+
+// latencies returns how long the method's attempts lately took; nil: nothing is
+// kept for it.
+func (e *endpoint) latencies() *hedge.Quantile {
+	if e.fleeting {
+		return nil
+	}
+	if q := e.latency.Load(); q != nil {
+		return q
+	}
+	e.latency.CompareAndSwap(nil, hedge.NewQuantile())
+	return e.latency.Load()
 }
 
 // evict tells the observers that the suite forgets the endpoint.
@@ -88,9 +151,11 @@ type plan struct {
 	policy   *compiled
 	breaker  *breaker.Guard // nil: none
 	budget   *budget.Guard  // nil: none
+	limit    *limit.Guard   // nil: none
 	fallback Fallback       // nil: none
 	resume   Resume         // nil: none
 	tells    *recorders
+	unhedged bool // its policy hedges, but not methods like this one
 	marks    atomic.Uint32
 }
 

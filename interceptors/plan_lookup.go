@@ -29,7 +29,7 @@ func (s *Suite) planOf(cc *grpc.ClientConn, method string, l *layers) (p *plan, 
 	if cc != nil {
 		target = cc.Target()
 	}
-	p = s.plan(target, method)
+	p = s.plan(cc, target, method)
 	want := uint32(markUsed)
 	if l != nil {
 		want = markAll
@@ -42,20 +42,23 @@ func (s *Suite) planOf(cc *grpc.ClientConn, method string, l *layers) (p *plan, 
 
 // plan returns what a call needs. The first call of a method on a target makes
 // it; later ones read it without a lock.
-func (s *Suite) plan(target, method string) *plan {
+func (s *Suite) plan(cc *grpc.ClientConn, target, method string) *plan {
 	if p := s.table.Load().find(target, method); p != nil {
 		return p
 	}
-	p, full := s.makePlan(key{target, method})
+	p, full := s.makePlan(cc, key{target, method})
+	if p.unhedged {
+		s.warnUnhedged(p)
+	}
 	if full && s.full.CompareAndSwap(false, true) {
-		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without a breaker, and are observed as one",
+		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without breaker and limit, and are observed as one",
 			"kept", maxPlans, "method", method, "target", target)
 	}
 	return p
 }
 
 // makePlan makes a plan and keeps it, unless there are too many.
-func (s *Suite) makePlan(k key) (p *plan, full bool) {
+func (s *Suite) makePlan(cc *grpc.ClientConn, k key) (p *plan, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.plans[k]; p != nil {
@@ -68,7 +71,7 @@ func (s *Suite) makePlan(k key) (p *plan, full bool) {
 	if len(s.plans) >= maxPlans {
 		return s.overflowPlan(now, k), true
 	}
-	p = s.newPlan(now, s.newEndpoint(k), nil)
+	p = s.newPlan(now, s.newEndpoint(cc, k), nil)
 	p.marks.Store(markUsed)
 	s.plans[k] = p
 
@@ -82,8 +85,11 @@ func (s *Suite) makePlan(k key) (p *plan, full bool) {
 	return p, false
 }
 
-func (s *Suite) newEndpoint(k key) *endpoint {
-	e := &endpoint{target: k.target, method: k.method}
+func (s *Suite) newEndpoint(cc *grpc.ClientConn, k key) *endpoint {
+	e := &endpoint{target: k.target, canonical: k.target, method: k.method, idempotent: declaredIdempotent(k.method)}
+	if cc != nil {
+		e.canonical = cc.CanonicalTarget()
+	}
 	if !s.closed {
 		for _, w := range s.watchers {
 			e.watchedBy.add(w.recorder(Endpoint{s, e}))
@@ -96,13 +102,15 @@ func (s *Suite) newEndpoint(k key) *endpoint {
 // policy and fallback, and one budget and one endpoint for all of these.
 func (s *Suite) overflowPlan(now time.Duration, k key) *plan {
 	if s.others == nil {
-		s.others = s.newEndpoint(key{overflow, overflow})
+		s.others = s.newEndpoint(nil, key{overflow, overflow})
 	}
+	e := &endpoint{target: k.target, method: k.method, idempotent: declaredIdempotent(k.method), fleeting: true}
+	c, _ := s.policy(k.method, e.idempotent)
 	p := &plan{
-		endpoint: &endpoint{target: k.target, method: k.method},
+		endpoint: e,
 		tells:    &nobody,
-		policy:   s.policy(k.method),
-		budget:   s.budget(now, &endpoint{target: overflow}, s.policy(k.method), nil),
+		policy:   c,
+		budget:   s.budget(now, &endpoint{target: overflow}, c, nil),
 	}
 	if !s.closed {
 		p.tells = &s.others.watchedBy
@@ -123,7 +131,8 @@ func (s *Suite) sweep(now time.Duration) {
 		}
 	}
 	for k, p := range s.plans {
-		if p.marks.And(^uint32(markUsed))&markUsed != 0 {
+		used := p.marks.And(^uint32(markUsed))&markUsed != 0
+		if used || p.keptLimit != nil && !p.keptLimit.Idle(now) { // a stream may hold a slot for days
 			if p.budget != nil {
 				inUse[budgetKey{k.target, p.policy.budget}] = p.budget
 			}

@@ -5,10 +5,13 @@ import (
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/limit"
 )
 
-// rebuild makes the plans anew, around the state they have.
-func (s *Suite) rebuild() {
+// rebuild makes the plans anew, around the state they have. It returns those
+// that are not hedged, though their policy hedges and those before were not
+// known to be left out.
+func (s *Suite) rebuild() (unhedged []*plan) {
 	now := s.now()
 	old := s.budgets
 	s.budgets = make(map[budgetKey]*budget.Guard)
@@ -21,22 +24,35 @@ func (s *Suite) rebuild() {
 		next := s.newPlan(now, p.endpoint, old)
 		next.marks.Store(p.marks.Load())
 		s.plans[k] = next
+		if next.unhedged && !p.unhedged {
+			unhedged = append(unhedged, next)
+		}
 	}
 	s.table.Store(newTable(s.plans))
+	return unhedged
 }
 
-func (s *Suite) policy(method string) *compiled {
-	c, _ := s.policies.lookup(method)
-	return c
+// policy returns what the policies say of a method. Unhedged is true if they
+// would hedge it, were it declared idempotent or named exactly.
+func (s *Suite) policy(method string, declared bool) (c *compiled, unhedged bool) {
+	c, _ = s.policies.lookup(method)
+	if declared {
+		return c.idempotent, false
+	}
+	if _, exact := s.policies[method]; exact {
+		return c, false
+	}
+	return c.undeclared, c.hedges()
 }
 
 // newPlan joins an endpoint's living state and today's policy. Budgets that
 // are not in s.budgets yet start from what the endpoint's had, or from one of
 // old.
 func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
-	c := s.policy(e.method)
-	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old)}
+	c, unhedged := s.policy(e.method, e.idempotent)
+	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old), unhedged: unhedged}
 	e.liveBudget.Store(p.budget)
+	p.limit = s.limit(now, e, c)
 	if s.closed {
 		e.liveBreaker.Store(nil)
 		return p
@@ -83,4 +99,23 @@ func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budg
 	s.budgets[k] = g
 	e.keptBudget = g
 	return g
+}
+
+// limit returns the limit of an endpoint under a policy. One that the policy
+// turns off lets go all that wait for it, and is kept: calls hold its slots.
+func (s *Suite) limit(now time.Duration, e *endpoint, c *compiled) *limit.Guard {
+	switch on := c.limits() && !s.closed; {
+	case on && e.keptLimit == nil:
+		e.keptLimit = limit.NewGuard(now, c.limit)
+	case on:
+		e.keptLimit.Reconfigure(now, c.limit)
+	default:
+		if e.keptLimit != nil {
+			e.keptLimit.Reconfigure(now, limit.Config{})
+		}
+		e.liveLimit.Store(nil)
+		return nil
+	}
+	e.liveLimit.Store(e.keptLimit)
+	return e.keptLimit
 }

@@ -16,7 +16,7 @@ import (
 //
 // The stages stand in this order, outermost first:
 //
-//	fallback( breaker( retry( call )))
+//	fallback( limit( breaker( retry( call ))))
 //
 // so a call whose attempts are used up is one failure to the breaker, and one
 // saved by a retry is a success.
@@ -52,8 +52,13 @@ type Retry struct {
 	Backoff jitter.Backoff
 	// Codes are retried. 0: [astracodes.Retryable]. OK cannot be among them.
 	Codes astracodes.Set
-	// PerCode replaces Backoff after failures with these codes, which Codes
-	// must contain (RESOURCE_EXHAUSTED excepted). RESOURCE_EXHAUSTED, say, may
+	// IdempotentCodes are retried too, where the method's descriptor declares
+	// it NO_SIDE_EFFECTS or IDEMPOTENT (idempotency_level in the .proto file).
+	// 0: none; [astracodes.RetryableIdempotent] is meant for it. OK cannot be
+	// among them.
+	IdempotentCodes astracodes.Set
+	// PerCode replaces Backoff after failures with these codes, which Codes or
+	// IdempotentCodes must contain (RESOURCE_EXHAUSTED excepted). RESOURCE_EXHAUSTED, say, may
 	// deserve more patience than UNAVAILABLE.
 	PerCode map[codes.Code]jitter.Backoff
 	// BufferBytes bounds what a stream keeps of what it sent, to send it again:
@@ -63,18 +68,55 @@ type Retry struct {
 	BufferBytes int
 }
 
-// Hedge starts further attempts while the first still runs.
+// Hedge starts further attempts of a call while the first still runs, and takes
+// the first good answer (gRFC A6, "hedging policy"): it cuts the tail that slow
+// servers make, at the price of a few attempts more. It is for unary calls, and
+// for server streams until their first message; streams that the client sends
+// on are not hedged. A call is hedged or retried, not both: with hedging on, a
+// zero Retry means no retry.
+//
+// OK ends the call, and so does a failure whose code is fatal. One that is not
+// starts the next attempt at once, and is the call's error only if no other
+// attempt runs or may still start. RESOURCE_EXHAUSTED is not fatal if the
+// server says when to try again. A server's pushback sets the time of the next
+// attempt, or, negative, stops new ones and lets the others finish. Hedges
+// take tokens of the [Budget] as retries do; one that is refused leaves the
+// call to those that run. To the breaker a hedged call is one call.
+//
+// Attempts that lost are cancelled. The first runs on the caller's goroutine,
+// with the caller's messages, so the call returns when it has heeded its
+// cancellation, which interceptors beneath must not put off; the others are not
+// waited for, and have copies of the request and replies of their own. So when
+// the call returns, its messages are the caller's alone. Messages that are
+// neither proto.Message nor pointers that the call's codec can copy fail the
+// call with FAILED_PRECONDITION. Observers may hear of a hedged call on another
+// goroutine than its caller's. A lost attempt reads as CANCELLED to load balancers: xDS
+// outlier detection counts it against its backend.
+//
+// A method may run twice at the same time, so a policy for many methods hedges
+// only those whose descriptor declares them NO_SIDE_EFFECTS or IDEMPOTENT; of
+// others it makes single attempts, and a warning tells once. [WithMethodPolicy]
+// with a method's full name hedges any, and so does [WithCallPolicy].
 type Hedge struct {
-	MaxAttempts int            // 0 or 1: off
-	Delay       time.Duration  // between one start and the next
-	NonFatal    astracodes.Set // codes that start the next attempt instead of ending the call
+	// MaxAttempts counts the first attempt too. 0 or 1: off. Range 1 to 10.
+	MaxAttempts int
+	// Delay is the time from one start to the next. 0: the time within which
+	// 95 % of the method's recent successful attempts had ended, and not before
+	// 100 of them are known in the last one to two minutes (about one call a
+	// second); until then only failures start another attempt. It is known to
+	// 1/16 of itself, and at least 1 ms.
+	Delay time.Duration
+	// NonFatal are the codes of failures that do not end the call.
+	// 0: [astracodes.Retryable]. For none, as gRFC A6 has it for an empty
+	// list, give codes.Of(codes.OK): no failure is OK.
+	NonFatal astracodes.Set
 }
 
 func (h Hedge) on() bool { return h.MaxAttempts > 1 }
 
 // on reports whether anything asks for a second attempt.
 func (r Retry) on() bool {
-	return r.MaxAttempts > 1 || r.Backoff != (jitter.Backoff{}) || r.Codes != 0 || len(r.PerCode) > 0
+	return r.MaxAttempts > 1 || r.Backoff != (jitter.Backoff{}) || r.Codes != 0 || r.IdempotentCodes != 0 || len(r.PerCode) > 0
 }
 
 // Breaker refuses calls to a method of a target that fails, so that a dead
@@ -89,6 +131,13 @@ type Breaker struct {
 	Disabled bool
 	// FailureRate opens the breaker at this share of failures among the calls
 	// in Window, once these are MinCalls. 0: 0.5. Range (0, 1].
+	//
+	// A server that has just become bad is not to hide behind a good past, nor
+	// behind few calls, so failures are held against successes as well (a
+	// cumulative sum, CUSUM): a failure counts one, a success takes off
+	// ⅔ · FailureRate/(1−FailureRate), by default ⅔, down to zero. The breaker
+	// opens at twice Consecutive, or at FailureRate · MinCalls if that is more,
+	// by default 14.
 	FailureRate float64
 	// MinCalls is how many calls the rates need. 0: 20.
 	MinCalls int
@@ -105,13 +154,21 @@ type Breaker struct {
 	// Window. 0: 0.5. Range (0, 1]. It needs SlowCall.
 	SlowRate float64
 	// OpenFor is how long the breaker stays open at first, ±20 % by chance, so
-	// that clients do not return together. It doubles each time the probes
-	// fail, up to MaxOpenFor. 0: 1 s.
+	// that clients do not return together. It doubles each time it runs out and
+	// the probes fail, up to MaxOpenFor. 0: 1 s.
 	OpenFor time.Duration
 	// MaxOpenFor is the longest open time. 0: 60 s, or OpenFor if that is more.
 	MaxOpenFor time.Duration
-	// Probes is how many calls are let through at once when the open time is
-	// over; that many successes close the breaker, one failure opens it again.
+	// ProbeShare is how many probes may come before the open time is over, as a
+	// share of the calls refused: one after each hundred, by default. To a busy
+	// client that is a probe every moment, to an idle one none. Each is one
+	// attempt, at least a tenth of OpenFor after the one before; if it fails,
+	// the next open time is no longer than the last. Probes that do not end are
+	// joined by others at the same price. 0: 0.01. Range (0, 1]; next to
+	// nothing leaves all probes to the open time.
+	ProbeShare float64
+	// Probes is how many calls are let through at once when the breaker probes;
+	// that many successes close it, one failure opens it again.
 	// A probe that has not ended after 10 s (or Timeout, if that is more)
 	// gives its place to another. 0: 1. Range 1 to 1000.
 	Probes int
@@ -132,19 +189,53 @@ type Budget struct {
 	Disabled bool
 	// Ratio is what a successful call adds. 0: 0.2. Range (0, 10].
 	Ratio float64
-	// MinPerSecond is what a second adds, for clients with little traffic.
-	// 0: 1. Range (0, 10⁶].
+	// MinPerSecond is what a second adds, for clients with little traffic. Each
+	// client of a server has it, so a fleet's retries add up whatever becomes
+	// of them. 0: 0.1. Range (0, 10⁶].
 	MinPerSecond float64
 	// Burst is the most tokens held, and those held at first. 0: 50. Range
 	// 1 to 10⁶.
 	Burst float64
 }
 
-// Limit bounds calls in flight and their rate.
+// Limit bounds how many calls are in flight, how often they start, and how many
+// wait for that. Calls that may not go, nor wait, are refused with [ErrLimited].
+//
+// It is kept for each pair of target and method. A call holds its slot until it
+// has ended, its retries, backoffs and hedges included, a stream for its life.
+// Those that wait go first come first served, and stop waiting when their
+// context ends. A call that the breaker would refuse does not wait; one that it
+// refuses after the wait gives slot and token back. A refusal is the breaker's
+// failure as little as the server's.
 type Limit struct {
-	MaxConcurrent int           // calls in flight; 0: no limit
-	MaxQueue      int           // calls waiting for a place
-	MaxWait       time.Duration // how long each waits
-	Rate          float64       // calls a second; 0: no limit
-	Burst         int           // calls at once
+	// MaxConcurrent is how many calls are in flight at most. 0: any number.
+	// Range 1 to 10⁶.
+	MaxConcurrent int
+	// Adaptive finds the limit itself, from 2 up to MaxConcurrent, which it
+	// needs: it grows while it is used up and calls take about as long as ever,
+	// and shrinks when they take longer by half, or a tenth of them end with
+	// DEADLINE_EXCEEDED, UNAVAILABLE or RESOURCE_EXHAUSTED. It starts at 20. Streams
+	// teach it by such ends alone. It beats a fixed limit where what the
+	// server can take is not known or changes: a server that lost half of its 20
+	// workers at 85 % load, its callers giving up after 50 ms, answered 826 of
+	// the 880 calls a second that it still could under an adaptive limit, 739
+	// under a fixed one of 20, none under one of 40. It costs a share of the
+	// throughput, up to 4 %, where single calls take many times longer than
+	// most, and seconds to learn anew where all calls become slower by nature.
+	// Give it a MaxWait well below your deadlines.
+	Adaptive bool
+	// MaxQueue is how many calls wait at most when they may not go. 0: they are
+	// refused at once. Range 1 to 10⁶. It needs MaxConcurrent or Rate.
+	MaxQueue int
+	// MaxWait is how long each waits at most. 0: as long as its context allows.
+	// A call whose turn, by the rate, comes only after MaxWait or its deadline is
+	// refused at once. It needs MaxQueue.
+	MaxWait time.Duration
+	// Rate is how many calls start in a second, in the long run: never more than
+	// Rate × time + Burst. Retries and hedges are not counted; see [Budget].
+	// 0: any number. Range (0, 10⁹].
+	Rate float64
+	// Burst is how many calls start at once after a pause. 0: those of a second,
+	// Rate rounded up. Range 1 to 10⁶. It needs Rate.
+	Burst int
 }

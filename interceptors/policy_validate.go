@@ -87,12 +87,14 @@ func (r Retry) validate(f *faults) {
 	countUpTo(f, "MaxAttempts", r.MaxAttempts, 100)
 	countUpTo(f, "BufferBytes", r.BufferBytes, math.MaxInt32)
 	codeSet(f, "Codes", r.Codes)
+	codeSet(f, "IdempotentCodes", r.IdempotentCodes)
 	r.validateBackoff(f, "Backoff", r.Backoff)
 
 	retried := r.Codes
 	if retried == 0 {
 		retried = astracodes.Retryable
 	}
+	retried |= r.IdempotentCodes
 	retried = retried.With(codes.ResourceExhausted)
 	for _, c := range slices.Sorted(maps.Keys(r.PerCode)) {
 		field := fmt.Sprintf("PerCode[%s]", astracodes.Name(c))
@@ -147,6 +149,7 @@ func (b Breaker) validate(f *faults) {
 	if b.MaxOpenFor != 0 && (b.MaxOpenFor < openFor || b.MaxOpenFor > 24*time.Hour) {
 		f.add("MaxOpenFor", b.MaxOpenFor, fmt.Sprintf("from OpenFor, which is %v, to 24h, or 0 for the default", openFor))
 	}
+	shareUpTo(f, "ProbeShare", b.ProbeShare, 1)
 	countUpTo(f, "Probes", b.Probes, 1000)
 	codeSet(f, "Failures", b.Failures)
 }
@@ -164,8 +167,25 @@ func (l Limit) validate(f *faults) {
 	countUpTo(f, "MaxQueue", l.MaxQueue, 1e6)
 	durationRange(f, "MaxWait", l.MaxWait, 1, math.MaxInt64)
 	shareUpTo(f, "Rate", l.Rate, 1e9)
-	countUpTo(f, "Burst", l.Burst, 1e6)
+	countUpTo(f, "Burst", l.Burst, maxBurst)
+
+	bounds := l.MaxConcurrent != 0 || l.Rate != 0
+	if l.Adaptive && l.MaxConcurrent < 1 {
+		f.add("Adaptive", true, "false without MaxConcurrent: it is the most that the limit may become")
+	}
+	if l.MaxQueue > 0 && !bounds {
+		f.add("MaxQueue", l.MaxQueue, "0 while MaxConcurrent and Rate are 0: there is nothing to wait for")
+	}
+	if l.MaxWait > 0 && l.MaxQueue == 0 {
+		f.add("MaxWait", l.MaxWait, "0 while MaxQueue is 0: no call waits")
+	}
+	if l.Burst > 0 && l.Rate == 0 {
+		f.add("Burst", l.Burst, "0 while Rate is 0: there is no rate to exceed")
+	}
 }
+
+// maxBurst bounds Limit.Burst, also where a Rate implies it.
+const maxBurst = 1e6
 
 // The helpers below let zero pass, which stands for the default.
 

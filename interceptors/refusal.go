@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/astra-grpc/astra/internal/limit"
 )
 
 // ErrBreakerOpen is what errors.Is finds in the error of a call that a breaker
@@ -19,7 +22,11 @@ import (
 var ErrBreakerOpen = errors.New("astra: breaker open")
 
 // ErrLimited is what errors.Is finds in the error of a call that a limit
-// refused. No call is refused so by this version, which does not limit.
+// refused. That error is a gRPC status too: RESOURCE_EXHAUSTED, with ErrorInfo
+// {Domain: "astra", Reason: "QUEUE_FULL", "QUEUE_TIMEOUT" or "RATE_LIMITED",
+// Metadata: method, target} and RetryInfo, the time after which a call may fare
+// better: exactly, if it is the rate's fault; if all slots are taken, by the
+// pace at which they came free of late. See [Limit].
 var ErrLimited = errors.New("astra: limited")
 
 // refusal is an error of ours: a sentinel or a cause that errors.Is finds, and
@@ -33,20 +40,38 @@ func (r *refusal) Error() string              { return r.status.String() }
 func (r *refusal) GRPCStatus() *status.Status { return r.status }
 func (r *refusal) Unwrap() []error            { return r.causes }
 
-func breakerOpen(target, method string, wait time.Duration) error {
-	st := status.Newf(codes.Unavailable, "astra: breaker open for %s", method)
+func breakerOpen(p *plan, wait time.Duration) error {
+	return refused(p, ErrBreakerOpen, codes.Unavailable, "BREAKER_OPEN", "breaker open", wait)
+}
+
+func limited(p *plan, a limit.Answer) error {
+	reason := strings.ToUpper(a.Verdict.String())
+	what := "too many calls in flight"
+	switch a.Verdict {
+	case limit.QueueTimeout:
+		what = "waited in vain to be let go"
+	case limit.RateLimited:
+		what = "rate limit exceeded"
+	}
+	return refused(p, ErrLimited, codes.ResourceExhausted, reason, what, a.After)
+}
+
+// refused is the error of a call that was not made. after tells when another
+// may be.
+func refused(p *plan, cause error, code codes.Code, reason, what string, after time.Duration) error {
+	st := status.Newf(code, "astra: %s for %s", what, p.method)
 	detailed, err := st.WithDetails(
 		&errdetails.ErrorInfo{
 			Domain:   "astra",
-			Reason:   "BREAKER_OPEN",
-			Metadata: map[string]string{"method": method, "target": target},
+			Reason:   reason,
+			Metadata: map[string]string{"method": p.method, "target": p.target},
 		},
-		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(after)},
 	)
 	if err == nil {
 		st = detailed
 	}
-	return &refusal{st, []error{ErrBreakerOpen}}
+	return &refusal{st, []error{cause}}
 }
 
 // interrupted is the error of a call whose context ended between attempts: of
@@ -61,7 +86,7 @@ func interrupted(ctx context.Context, attempts int, last error) error {
 	}
 }
 
-// ended is the error of a call whose context was over before any attempt.
+// ended is the error of a call whose context was over before any attempt, be it while it waited for a slot.
 func ended(ctx context.Context) error {
 	err := ctx.Err()
 	return &refusal{status.FromContextError(err), []error{err}}

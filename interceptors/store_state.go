@@ -15,14 +15,14 @@ type awaited struct {
 	until    time.Duration // end of the open time
 	openings int
 	born     time.Duration // when it was so
-	from     source
+	from     origin
 }
 
-// source is where it comes from.
-type source uint8
+// origin is where it comes from.
+type origin uint8
 
 const (
-	fromBefore source = iota // an earlier suite: opens, or probes when its time is over
+	fromBefore origin = iota // an earlier suite: opens, or probes when its time is over
 	fromFleet                // other instances: opens, as long as its time lasts
 	advice                   // one other instance: as long, makes it wary
 )
@@ -178,7 +178,7 @@ func (s *Suite) recall(now time.Duration, e *endpoint) {
 	switch {
 	case a.dead(now):
 	case a.from == advice:
-		e.kept.Advise()
+		e.kept.Advise(now)
 	case a.from == fromFleet:
 		e.tell(e.kept.Restore(now, snapshot, breaker.Fleet))
 	default:
@@ -206,7 +206,7 @@ func (s *Suite) newBudget(now time.Duration, k budgetKey) *budget.Guard {
 }
 
 // hear opens or warns a breaker on the word of other instances.
-func (s *Suite) hear(r BreakerRecord, from source) {
+func (s *Suite) hear(r BreakerRecord, from origin) {
 	s.mu.Lock()
 	now, k := s.now(), key{r.Target, r.Method}
 	p := s.plans[k]
@@ -217,7 +217,7 @@ func (s *Suite) hear(r BreakerRecord, from source) {
 	switch {
 	case p == nil || p.breaker == nil: // turned off, or the suite is closed
 	case from == advice:
-		p.breaker.Advise()
+		p.breaker.Advise(now)
 	default:
 		t := p.breaker.Restore(now, breaker.Snapshot{Left: r.Left, Openings: r.Openings}, breaker.Fleet)
 		p.tell(t)

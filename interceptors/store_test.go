@@ -512,7 +512,7 @@ func TestFleetAdvises(t *testing.T) {
 // TestRestoredForUseOnly: what is in use is not replaced.
 func TestRestoredForUseOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, m := withMemory(t, interceptors.State{}, interceptors.WithPolicy(interceptors.Policy{Budget: interceptors.Budget{Burst: 10}}))
+		s, m := withMemory(t, interceptors.State{}, interceptors.WithPolicy(interceptors.Policy{Budget: interceptors.Budget{Burst: 10, MinPerSecond: 1}}))
 		_ = call(s, play(fails(codes.Unavailable).instead("0"), step{}))
 		st := opened(time.Minute, 1)
 		st.Budgets = []interceptors.BudgetRecord{{Ratio: 0.2, MinPerSecond: 1, Burst: 10}}

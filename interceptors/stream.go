@@ -48,6 +48,7 @@ type clientStream struct {
 	final     error // what RecvMsg says then
 	cut       error // not nil: the inner stream did not end by itself
 
+	race    *racing     // attempts side by side, of which one will be the stream; nil: none are
 	resume  *resumption // nil: a cut stream is not continued
 	first   streamAttempt
 	forget  func() bool // stops watching the caller's context; nil: it never ends
@@ -64,35 +65,45 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		p, fresh := s.planOf(cc, method, l)
 		st := &clientStream{desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts}
 		st.changed.L = &st.mu
-		st.call = call{suite: s, plan: p, policy: with.apply(p.policy), ctx: ctx, lane: lastLane.Add(1), untimed: true}
-		if r := p.resume; r != nil && desc.ServerStreams && !desc.ClientStreams {
+		st.call = call{suite: s, plan: p, policy: with.apply(p), ctx: ctx, lane: lastLane.Add(1), untimed: true}
+		fromServer := desc.ServerStreams && !desc.ClientStreams
+		hedges := fromServer && st.call.policy.hedges()
+		if r := p.resume; r != nil && fromServer {
 			st.resume = &resumption{ask: r}
 		}
-		err := st.begin()
-		if err != nil {
+		err := st.guarded(func() error { return st.admit(!hedges) })
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if fresh {
+		case hedges:
+			var look func()
+			if fresh {
+				look = func() { l.look(s, p, cc, method) }
+			}
+			return newHedgedStream(st, look), nil
+		case fresh:
 			l.look(s, p, cc, method)
 		}
 		return st, nil
 	}
 }
 
-// begin admits the call and opens the first attempt, or one after it.
-func (s *clientStream) begin() error {
+// guarded does what may panic beneath, and settles the stream then.
+func (s *clientStream) guarded(do func() error) error {
 	returned := false
 	defer func() {
 		if !returned {
 			s.panicked()
 		}
 	}()
-	err := s.admitAndOpen()
+	err := do()
 	returned = true
 	return err
 }
 
-func (s *clientStream) admitAndOpen() error {
+// admit admits the call and opens the first attempt, or one after it, unless
+// that is for later.
+func (s *clientStream) admit(open bool) error {
 	c := &s.call
 	if d := c.policy.timeout; d > 0 {
 		c.ctx, s.release = context.WithTimeout(c.ctx, d)
@@ -108,11 +119,21 @@ func (s *clientStream) admitAndOpen() error {
 		s.finish(err)
 		return err
 	}
-	if err := s.open(&s.first); err != nil && !s.drive(&s.first, err) {
-		return s.final
+	if open {
+		if err := s.openFirst(); err != nil {
+			return err
+		}
 	}
 	if c.ctx.Done() != nil {
 		s.forget = context.AfterFunc(c.ctx, s.abandoned)
+	}
+	return nil
+}
+
+// openFirst opens the first attempt, or one after it, with mu held.
+func (s *clientStream) openFirst() error {
+	if err := s.open(&s.first); err != nil && !s.drive(&s.first, err) {
+		return s.final
 	}
 	return nil
 }
@@ -124,7 +145,7 @@ func (s *clientStream) open(a *streamAttempt) error {
 	s.current = a
 	var err error
 	s.drives(func() {
-		ctx, _ := c.begin(a.bound)
+		ctx, _ := c.begin(a)
 		a.number = c.loop.Attempts
 		a.ours = a.opts[:0]
 		opts := a.wrap(s.theirs, false)
@@ -214,14 +235,7 @@ func (s *clientStream) SendMsg(m any) error {
 	if a := s.sendTo.Load(); a != nil {
 		return s.sent(a.SendMsg(m))
 	}
-	returned := false
-	defer func() {
-		if !returned {
-			s.panicked()
-		}
-	}()
-	err := s.send(m)
-	returned = true
+	err := s.guarded(func() error { return s.send(m) })
 	if !s.desc.ClientStreams && errors.Is(err, io.EOF) {
 		return nil // as grpc-go has it: RecvMsg is what comes next
 	}
@@ -262,7 +276,9 @@ func (s *clientStream) send(m any) error {
 		case s.recvTo.Load() == a:
 			return io.EOF
 		default:
-			s.foundDead(a)
+			if next := s.foundDead(a); next != nil {
+				s.outside(func() { s.replay(next) })
+			}
 			if s.current == a {
 				return io.EOF
 			}
@@ -293,8 +309,9 @@ func (s *clientStream) toSend() (a *streamAttempt, ok bool) {
 // foundDead is for who finds that an attempt takes no more messages or has no
 // header: it asks for the reason and drives, with mu held, which it lets go of
 // meanwhile. If headers came, the stream is committed: there may be messages
-// to receive, so this is not the end.
-func (s *clientStream) foundDead(a *streamAttempt) {
+// to receive, so this is not the end. An attempt that it returns is to be sent
+// the log.
+func (s *clientStream) foundDead(a *streamAttempt) *streamAttempt {
 	var err error
 	var md metadata.MD
 	s.drives(func() {
@@ -310,9 +327,9 @@ func (s *clientStream) foundDead(a *streamAttempt) {
 		s.commit(a)
 		s.finish(nil)
 	case s.drive(a, err) && s.replaying:
-		next := s.current
-		s.outside(func() { s.replay(next) })
+		return s.current
 	}
+	return nil
 }
 
 // keep remembers a message that the attempt has accepted, with mu held. If it

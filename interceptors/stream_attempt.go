@@ -29,9 +29,9 @@ type streamAttempt struct {
 	late     atomic.Bool                 // it has fired
 }
 
-// bound ends the attempt after d unless it is committed before. The context
+// limit ends the attempt after d unless it is committed before. The context
 // of a committed stream must live on, so this is a timer, not a deadline.
-func (a *streamAttempt) bound(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+func (a *streamAttempt) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, a.cancel = context.WithCancel(ctx)
 	a.deadline = time.AfterFunc(d, func() {
 		a.late.Store(true)

@@ -18,6 +18,10 @@ func (s *clientStream) finish(err error) {
 	if err == nil {
 		s.final = io.EOF
 	}
+	if s.current == nil { // refused, or hedged and no attempt has been the stream
+		s.current = &s.first
+		s.first.wrap(s.theirs, false)
+	}
 	if s.resume != nil {
 		s.resume.release()
 	}
@@ -38,6 +42,13 @@ func (s *clientStream) conclude(err error) {
 	if s.forget != nil {
 		s.forget()
 	}
+	if s.race != nil {
+		if s.cut != nil {
+			s.race.left = s.cut
+		}
+		s.race.leave()
+		s.race = nil
+	}
 	if s.release != nil {
 		defer s.release()
 	}
@@ -45,16 +56,12 @@ func (s *clientStream) conclude(err error) {
 		defer c.unwind()
 	} else {
 		defer c.close(err, false)
-		if c.running != nil {
+		if c.running.ctx != nil {
 			c.endStream(err, s.recvTo.Load() != nil)
 		}
 		c.settle(err)
 	}
 	a := s.current
-	if a == nil { // refused
-		a = &s.first
-		a.wrap(s.theirs, false)
-	}
 	a.release()
 	if s.cut == nil {
 		a.deliver()

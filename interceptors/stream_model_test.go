@@ -573,3 +573,24 @@ func TestStreamsAgainstModel(t *testing.T) {
 		}
 	})
 }
+
+// TestScenesFoundByChance are those that the code once failed in.
+func TestScenesFoundByChance(t *testing.T) {
+	for name, sc := range map[string]*scene{
+		"the header's waiter is the receiver, and must not be who sends the log again to a server that echoes": {
+			client: true, server: true, bad: -1, takes: -1, window: 1, buffer: 1 << 18,
+			turns: [][]act{{{"read", 4}, {"unavailable", 0}}, {{"echo", 6}, {"drain", 0}, {"ok", 0}}},
+			sends: []int{3, 0, 0, 2, 0, 0, 1}, header: "receiver",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				var faults []string
+				synctest.Test(t, func(t *testing.T) { faults = sc.play(t) })
+				if len(faults) > 0 {
+					t.Fatalf("%v\n%s", sc, strings.Join(faults, "\n"))
+				}
+			}
+		})
+	}
+}

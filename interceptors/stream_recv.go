@@ -18,23 +18,17 @@ func (s *clientStream) RecvMsg(m any) error {
 		}
 		return err
 	}
-	returned := false
-	defer func() {
-		if !returned {
-			s.panicked()
+	return s.guarded(func() (err error) {
+		if a == nil {
+			if a, err = s.recv(m); a != nil {
+				a, err = s.received(a, m, err)
+			}
 		}
-	}()
-	var err error
-	if a == nil {
-		if a, err = s.recv(m); a != nil {
-			a, err = s.received(a, m, err)
+		for a != nil { // committed, or resumed
+			a, err = s.received(a, m, a.RecvMsg(m))
 		}
-	}
-	for a != nil { // committed, or resumed
-		a, err = s.received(a, m, a.RecvMsg(m))
-	}
-	returned = true
-	return err
+		return err
+	})
 }
 
 // recv receives from attempts until one is committed, which it returns, or the
@@ -138,8 +132,10 @@ func (s *clientStream) Header() (metadata.MD, error) {
 			return md, err
 		case s.receiving: // it will find out, and drive
 			s.changed.Wait()
-		default:
-			s.foundDead(a)
+		default: // who waits for a header receives next, and must be able to
+			if next := s.foundDead(a); next != nil {
+				go s.replay(next)
+			}
 		}
 	}
 }

@@ -23,6 +23,8 @@ type Suite struct {
 	stores   []Store
 	layers   layers
 
+	lateFailure logFailure // says that an attempt panicked that nobody waited for
+
 	full   atomic.Bool           // there are too many plans, and that has been logged
 	table  atomic.Pointer[table] // what calls read
 	replay atomic.Int64          // bytes that streams keep to send again
@@ -68,6 +70,9 @@ func New(opts ...Option) (*Suite, error) {
 
 		awaited:        make(map[key]awaited),
 		awaitedBudgets: make(map[budgetKey]awaitedBudget),
+	}
+	s.lateFailure = func(what any, stack []byte) {
+		s.log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
 	}
 	for _, o := range set.observers {
 		s.watchers = append(s.watchers, newWatcher(s, o))
@@ -140,8 +145,11 @@ func (s *Suite) Reload(opts ...Option) error {
 	s.mu.Lock()
 	s.policies = policies
 	s.reloaded()
-	s.rebuild()
+	unhedged := s.rebuild()
 	s.mu.Unlock()
+	for _, p := range unhedged { // a logger may come back here
+		s.warnUnhedged(p)
+	}
 	s.notify(Notice{Kind: Reloaded, Result: "success"})
 	return nil
 }
@@ -177,6 +185,10 @@ func (s *Suite) Close() error {
 
 // now is the time as the cores count it.
 func (s *Suite) now() time.Duration { return time.Since(s.epoch) }
+
+// Logger returns where the suite warns, for packages that work on its behalf:
+// the logger of [WithLogger], or [slog.Default] as it is now.
+func (s *Suite) Logger() *slog.Logger { return s.log() }
 
 func (s *Suite) log() *slog.Logger {
 	if s.logger != nil {

@@ -26,6 +26,10 @@ type unaryCall struct {
 	cc         *grpc.ClientConn
 	invoker    grpc.UnaryInvoker
 	opts       []grpc.CallOption
+
+	// Of a call that is hedged:
+	first    side
+	original original
 }
 
 // unaryCalls keeps calls for reuse. Pools are per processor, and so, mostly,
@@ -48,7 +52,7 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		p, fresh := s.planOf(cc, method, l)
 		u := unaryCalls.Get().(*unaryCall)
 		u.suite, u.plan, u.ctx = s, p, ctx
-		u.policy = with.apply(p.policy)
+		u.policy = with.apply(p)
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
 		u.opts = u.wrap(opts, true)
 
@@ -70,7 +74,12 @@ func (u *unaryCall) run(caller context.Context) error {
 		defer cancel()
 	}
 	u.ctx = u.start(u.ctx, CallStart)
-	err := u.admitAndTry()
+	var err error
+	if u.policy.hedges() {
+		err = u.admitAndRace()
+	} else {
+		err = u.admitAndTry()
+	}
 	u.settle(err)
 	u.deliver()
 	u.onFinish(err)
@@ -119,7 +128,7 @@ func (u *unaryCall) admitAndTry() error {
 
 func (u *unaryCall) attempt() error {
 	u.reset()
-	ctx, cancel := u.begin(context.WithTimeout)
+	ctx, cancel := u.begin(limitFunc(context.WithTimeout))
 	if cancel != nil {
 		defer cancel()
 	}
@@ -157,5 +166,8 @@ func (u *unaryCall) release() {
 	u.capture.release()
 	u.call = call{lane: u.lane}
 	u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil
+	if u.first.work != nil {
+		u.first, u.original = side{}, original{}
+	}
 	unaryCalls.Put(u)
 }

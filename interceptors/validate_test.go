@@ -28,16 +28,19 @@ func faultyEverywhere() interceptors.Policy {
 			MaxAttempts: 101,
 			Backoff:     jitter.Backoff{Base: -1, Multiplier: 0.5, Jitter: 99},
 			Codes:       astracodes.Of(codes.OK),
+
+			IdempotentCodes: astracodes.Of(codes.OK),
+
 			PerCode:     map[codes.Code]jitter.Backoff{codes.NotFound: {Max: -1}},
 			BufferBytes: -1,
 		},
 		Hedge: interceptors.Hedge{MaxAttempts: 11, Delay: -1, NonFatal: 1 << 20},
 		Breaker: interceptors.Breaker{
 			FailureRate: 1.5, MinCalls: -1, Window: time.Millisecond, Consecutive: -1, SlowCall: -1, SlowRate: math.NaN(),
-			OpenFor: time.Nanosecond, MaxOpenFor: -1, Probes: 1001, Failures: 1 << 20,
+			OpenFor: time.Nanosecond, MaxOpenFor: -1, ProbeShare: 1.5, Probes: 1001, Failures: 1 << 20,
 		},
 		Budget:         interceptors.Budget{Ratio: -0.1, MinPerSecond: math.Inf(1), Burst: 0.5},
-		Limit:          interceptors.Limit{MaxConcurrent: -1, MaxQueue: -1, MaxWait: -1, Rate: -1, Burst: -1},
+		Limit:          interceptors.Limit{MaxConcurrent: -1, MaxQueue: -1, MaxWait: -1, Rate: -1, Burst: -1, Adaptive: true},
 		Timeout:        -1,
 		AttemptTimeout: -1,
 	}
@@ -59,6 +62,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Retry.Backoff.Multiplier: 0.5",
 		"policy /a.B/*: Retry.Backoff.Jitter:",
 		"policy /a.B/*: Retry.Codes: OK",
+		"policy /a.B/*: Retry.IdempotentCodes: OK",
 		"policy /a.B/*: Retry.PerCode[NOT_FOUND]:",
 		"policy /a.B/*: Retry.PerCode[NOT_FOUND].Max: -1ns",
 		"policy /a.B/*: Retry.BufferBytes: -1",
@@ -74,6 +78,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Breaker.SlowRate: NaN",
 		"policy /a.B/*: Breaker.OpenFor: 1ns",
 		"policy /a.B/*: Breaker.MaxOpenFor: -1ns",
+		"policy /a.B/*: Breaker.ProbeShare: 1.5 is out of range: want above 0, up to 1",
 		"policy /a.B/*: Breaker.Probes: 1001",
 		"policy /a.B/*: Breaker.Failures: 0x100000",
 		"policy /a.B/*: Budget.Ratio: -0.1",
@@ -84,6 +89,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Limit.MaxWait: -1ns",
 		"policy /a.B/*: Limit.Rate: -1",
 		"policy /a.B/*: Limit.Burst: -1",
+		"policy /a.B/*: Limit.Adaptive: true is out of range: want false without MaxConcurrent",
 		"policy /a.B/*: Timeout: -1ns",
 		"policy /a.B/*: AttemptTimeout: -1ns",
 		`policy: pattern "a.B/C" is not one`,
@@ -95,8 +101,8 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	} {
 		wantFault(t, err, part)
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 38 {
-		t.Errorf("want 38 faults joined, each its own error:\n%v", err)
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 41 {
+		t.Errorf("want 41 faults joined, each its own error:\n%v", err)
 	}
 }
 
@@ -119,6 +125,37 @@ func TestEveryFieldIsChecked(t *testing.T) {
 		}
 	}
 	walk("", reflect.ValueOf(interceptors.Policy{}))
+}
+
+// TestLimitsNeighbours: what has no effect without another field is a fault,
+// one each, and with it is none.
+func TestLimitsNeighbours(t *testing.T) {
+	_, err := interceptors.New(
+		interceptors.WithPolicy(interceptors.Policy{Limit: interceptors.Limit{MaxQueue: 1, MaxWait: 1, Burst: 1, Adaptive: true}}),
+		interceptors.WithMethodPolicy("/a.B/*", interceptors.Policy{Limit: interceptors.Limit{MaxConcurrent: 1, MaxWait: 1}}),
+	)
+	for _, part := range []string{
+		"policy *: Limit.MaxQueue: 1 is out of range: want 0 while MaxConcurrent and Rate are 0",
+		"policy *: Limit.Burst: 1 is out of range: want 0 while Rate is 0",
+		"policy *: Limit.Adaptive: true is out of range: want false without MaxConcurrent",
+		"policy /a.B/*: Limit.MaxWait: 1ns is out of range: want 0 while MaxQueue is 0",
+	} {
+		wantFault(t, err, part)
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 4 {
+		t.Errorf("want 4 faults, got:\n%v", err)
+	}
+	for _, l := range []interceptors.Limit{
+		{MaxConcurrent: 1, MaxQueue: 1, MaxWait: 1},
+		{Rate: 1, Burst: 1, MaxQueue: 1},
+		{MaxConcurrent: 1, Adaptive: true},
+		{Rate: 1e-9},
+		{Rate: 1e9},
+	} {
+		if err := (interceptors.Policy{Limit: l}).Validate(); err != nil {
+			t.Errorf("%+v: %v", l, err)
+		}
+	}
 }
 
 func TestValidPolicies(t *testing.T) {

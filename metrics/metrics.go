@@ -8,14 +8,20 @@
 // The metrics, with their labels beside const labels:
 //
 //	astra_retry_attempts_total       function, outcome (success, failed), grpc_code
-//	astra_retry_attempt_kinds_total  function, kind (first, retry, resume)
+//	astra_retry_attempt_kinds_total  function, kind (first, retry, resume, hedge)
 //	astra_retry_calls_total          function, outcome (see [interceptors.Outcome])
 //	astra_retry_delays_seconds       function
 //	astra_retry_exhaustions_total    function
 //	astra_retry_suppressed_total     function, reason
 //	astra_retry_replayed_messages_total  function
+//	astra_retry_hedges_total         function, result (won, lost, suppressed)
 //	astra_retry_backoff_level        function
 //	astra_retry_budget_tokens        target
+//	astra_limit_in_flight            function, target
+//	astra_limit_max                  function, target
+//	astra_limit_queued               function, target
+//	astra_limit_queue_seconds        function
+//	astra_limit_refused_total        function, reason (queue_full, queue_timeout, rate_limited)
 //	astra_breaker_state              function, target
 //	astra_breaker_transitions_total  function, target, from, to, reason
 //	astra_config_reloads_total       result (success, failed)
@@ -57,11 +63,13 @@ import (
 // Metrics is a [prometheus.Collector] and an observer of suites: register it,
 // and give it to [interceptors.New] by [interceptors.WithObserver]. It may
 // observe several suites, whose numbers add up; where their gauges meet, the
-// highest breaker state and the lowest number of budget tokens counts.
+// highest breaker state and the lowest number of budget tokens counts; those of
+// limits add up.
 //
 // A method's series exist from its first call, at zero where they can be told
-// beforehand, and stay. A breaker's state and a budget's tokens are read at
-// each scrape and go when the suite forgets the method.
+// beforehand, and stay; a limit's from the first scrape after that. A breaker's
+// state, a budget's tokens and how far a limit is used are read at each scrape
+// and go when the suite forgets the method.
 //
 // A first attempt that succeeds costs one atomic addition, without allocation,
 // lock or label look-up.
@@ -72,11 +80,13 @@ type Metrics struct {
 	calls       *prometheus.CounterVec // but those that succeeded first
 	kinds       *prometheus.CounterVec // but the first
 	replayed    *prometheus.CounterVec
+	hedges      *prometheus.CounterVec
 	exhaustions *prometheus.CounterVec
 	suppressed  *prometheus.CounterVec
 	transitions *prometheus.CounterVec
 	notices     map[interceptors.NoticeKind]*prometheus.CounterVec
 	delays      *prometheus.HistogramVec
+	limits      limits
 
 	// What Collect computes. The first three have the identity of a vector above.
 	attemptsDesc, callsDesc, kindsDesc, levelDesc, tokensDesc, stateDesc *prometheus.Desc
@@ -105,6 +115,7 @@ func New(opts ...Option) *Metrics {
 		calls:       callsTotal.counters(l),
 		kinds:       attemptKindsTotal.counters(l),
 		replayed:    replayedMessagesTotal.counters(l),
+		hedges:      hedgesTotal.counters(l),
 		exhaustions: exhaustionsTotal.counters(l),
 		suppressed:  suppressedTotal.counters(l),
 		transitions: breakerTransitionsTotal.counters(l),
@@ -115,6 +126,8 @@ func New(opts ...Option) *Metrics {
 			interceptors.StateSaved:    stateSavesTotal.counters(l),
 			interceptors.StateShared:   stateReportsTotal.counters(l),
 		},
+
+		limits: newLimits(l),
 
 		attemptsDesc: attemptsTotal.desc(l),
 		callsDesc:    callsTotal.desc(l),
@@ -177,7 +190,7 @@ func label[V any](known map[string]V, name string, limit int) string {
 }
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.exhaustions, m.suppressed, m.transitions, m.delays}
+	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.delays, m.limits.refused, m.limits.waits}
 	for _, v := range m.notices {
 		all = append(all, v)
 	}
@@ -192,17 +205,19 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.levelDesc
 	ch <- m.tokensDesc
 	ch <- m.stateDesc
+	m.limits.describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, v := range m.vectors() {
-		v.Collect(ch)
-	}
 	m.mu.Lock() // not held while sending: first calls would wait for the scraper
 	functions := slices.Collect(maps.Values(m.functions))
 	recorders := slices.Collect(maps.Keys(m.recorders))
 	m.mu.Unlock()
+	m.limits.collect(ch, recorders)
+	for _, v := range m.vectors() {
+		v.Collect(ch)
+	}
 	for _, f := range functions {
 		m.collectFunction(ch, f)
 	}

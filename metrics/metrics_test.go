@@ -28,11 +28,14 @@ func outage(t *testing.T, seen func(*metrics.Metrics)) {
 		fragile.Breaker = interceptors.Breaker{Consecutive: 1}
 		poor := steady
 		poor.Budget = interceptors.Budget{Ratio: 1, MinPerSecond: 0.001, Burst: 1}
+		narrow := steady
+		narrow.Limit = interceptors.Limit{MaxConcurrent: 1, MaxQueue: 1, MaxWait: 400 * time.Millisecond}
 		m := metrics.New()
 		c := newClient(t, m,
 			interceptors.WithPolicy(steady),
 			interceptors.WithMethodPolicy("/test.Fragile/*", fragile),
 			interceptors.WithMethodPolicy("/test.Poor/*", poor),
+			interceptors.WithMethodPolicy("/test.Limited/*", narrow),
 			interceptors.WithFallback("/test.Fragile/Rescued", func(context.Context, string, any, any, error) error { return nil }),
 		)
 		ctx := t.Context()
@@ -53,9 +56,14 @@ func outage(t *testing.T, seen func(*metrics.Metrics)) {
 		_ = c.call(ctx, a, "/test.Fragile/Call")
 
 		var running sync.WaitGroup
+		for range 3 { // one goes, one waits in vain, one may not
+			running.Go(func() { _ = c.call(ctx, a, "/test.Limited/Call", codes.Unavailable) })
+			synctest.Wait()
+		}
 		running.Go(func() { _ = c.call(ctx, a, hello, codes.Unavailable) })
 		time.Sleep(600 * time.Millisecond) // the first backoff is over
 		running.Go(func() { _ = c.call(ctx, b, bye, codes.Unavailable) })
+		running.Go(func() { _ = c.call(ctx, a, "/test.Limited/Call") }) // waits
 		synctest.Wait()
 		seen(m)
 		running.Wait()
@@ -314,5 +322,49 @@ func TestBreaker(t *testing.T) {
 		if n := len(values(t, reg, "astra_breaker_state")) + len(values(t, reg, "astra_retry_budget_tokens")); n != 0 {
 			t.Errorf("%d gauges of what is turned off", n)
 		}
+	})
+}
+
+// Gauges of limits are of methods that have one, and of the moment; where
+// endpoints share their labels they add up.
+func TestLimits(t *testing.T) {
+	targets := []*grpc.ClientConn{target(t, "a"), target(t, "b")}
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New(metrics.WithMaxTargets(1))
+		reg := register(t, m)
+		p := steady
+		p.Limit = interceptors.Limit{MaxConcurrent: 2, MaxQueue: 1}
+		c := newClient(t, m, interceptors.WithMethodPolicy(hello, p), interceptors.WithMethodPolicy(bye, interceptors.Policy{Limit: interceptors.Limit{Rate: 1}}))
+		want := func(family, want string) {
+			t.Helper()
+			if got := fmt.Sprint(values(t, reg, family)); got != "map["+want+"]" {
+				t.Errorf("%s: %s, want %s", family, got, want)
+			}
+		}
+		_ = c.call(t.Context(), nil, "/test.Unlimited/Call")
+		_ = c.call(t.Context(), nil, bye)
+		_ = c.call(t.Context(), nil, bye)
+		var running sync.WaitGroup
+		for i := range 7 { // a, b and other: one target and the others
+			running.Go(func() { _ = c.call(t.Context(), targets[i%2], hello, codes.Unavailable, codes.OK) })
+			synctest.Wait()
+		}
+		synctest.Wait()
+		want("astra_limit_in_flight", bye+" :0 "+hello+" other:4")
+		want("astra_limit_max", hello+" other:4")
+		want("astra_limit_queued", bye+" :0 "+hello+" other:2")
+		want("astra_limit_refused_total", bye+" queue_full:0 "+bye+" queue_timeout:0 "+bye+" rate_limited:1 "+
+			hello+" queue_full:1 "+hello+" queue_timeout:0 "+hello+" rate_limited:0")
+		running.Wait()
+		want("astra_limit_in_flight", bye+" :0 "+hello+" other:0")
+		want("astra_limit_queue_seconds", bye+":0 "+hello+":2")
+		if got := values(t, reg, "astra_retry_calls_total")[hello+" rejected_limit"]; got != 1 {
+			t.Errorf("%v calls rejected by the limit, want 1", got)
+		}
+		if err := c.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		want("astra_limit_in_flight", "")
+		want("astra_limit_queue_seconds", bye+":0 "+hello+":2")
 	})
 }

@@ -53,6 +53,11 @@ var (
 		"Messages of streams that were sent again to a new attempt.",
 		[]string{labelFunction},
 	}
+	hedgesTotal = family{
+		"astra_retry_hedges_total",
+		"Hedges, by what became of them; suppressed were due and not made.",
+		[]string{labelFunction, labelResult},
+	}
 	callsTotal = family{
 		"astra_retry_calls_total",
 		"Calls that ended, as their callers see them.",
@@ -114,6 +119,38 @@ var (
 		[]string{labelResult},
 	}
 )
+
+var (
+	limitInFlight = family{
+		"astra_limit_in_flight",
+		"Calls that hold a slot of their method's limit.",
+		[]string{labelFunction, labelTarget},
+	}
+	limitMax = family{
+		"astra_limit_max",
+		"Calls that may hold one; what an adaptive limit has found.",
+		[]string{labelFunction, labelTarget},
+	}
+	limitQueued = family{
+		"astra_limit_queued",
+		"Calls that wait for their method's limit.",
+		[]string{labelFunction, labelTarget},
+	}
+	limitQueueSeconds = family{
+		"astra_limit_queue_seconds",
+		"How long calls that had to wait for their limit did, in vain or not.",
+		[]string{labelFunction},
+	}
+	limitRefusedTotal = family{
+		"astra_limit_refused_total",
+		"Calls that their limit refused, by reason; a fallback may have answered them.",
+		[]string{labelFunction, labelReason},
+	}
+)
+
+// queueBuckets are the upper bounds of astra_limit_queue_seconds: a queue that
+// is felt for more than a few seconds is too long.
+var queueBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5}
 
 // delayBuckets are the upper bounds of astra_retry_delays_seconds.
 var delayBuckets = []float64{0.1, 0.5, 1, 2, 4, 8, 16}

@@ -88,6 +88,10 @@ func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
 		r.function.backoffs.add(e.Attempt, -1)
 	case interceptors.Replayed:
 		r.metrics.replayed.WithLabelValues(r.function.name).Add(float64(e.Messages))
+	case interceptors.Dequeued, interceptors.Limited:
+		r.metrics.limits.record(ctx, r.function.name, e)
+	case interceptors.Hedged:
+		r.metrics.hedges.WithLabelValues(r.function.name, e.Hedge.String()).Inc()
 	case interceptors.Suppressed:
 		r.metrics.suppressed.WithLabelValues(r.function.name, e.Reason).Inc()
 	case interceptors.BreakerChange:

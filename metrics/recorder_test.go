@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"runtime"
 	"slices"
@@ -294,6 +295,32 @@ func TestReloadsAreCounted(t *testing.T) {
 	if got := values(t, reg, "astra_config_reloads_total"); got["success"] != 2 || got["failed"] != 1 {
 		t.Errorf("counted %v, want 2 that succeeded and 1 that failed", got)
 	}
+}
+
+func TestHedgesAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New()
+		reg := register(t, m)
+		c := newClient(t, m, interceptors.WithMethodPolicy(hello, interceptors.Policy{
+			Hedge:  interceptors.Hedge{MaxAttempts: 2, Delay: time.Second},
+			Budget: interceptors.Budget{Burst: 2, MinPerSecond: 1e-9},
+		}))
+		_ = c.call(t.Context(), nil, hello, codes.Unavailable, codes.OK)
+		_ = c.call(t.Context(), nil, hello, codes.Unavailable)
+		_ = c.call(t.Context(), nil, hello, codes.Unavailable)
+		_ = c.call(t.Context(), nil, hello, codes.OK)
+		for family, want := range map[string]map[string]float64{
+			"astra_retry_hedges_total":        {hello + " won": 1, hello + " lost": 1, hello + " suppressed": 1},
+			"astra_retry_attempt_kinds_total": {hello + " first": 4, hello + " retry": 0, hello + " hedge": 2},
+			"astra_retry_calls_total": {hello + " success_first": 1, hello + " success_hedge": 1, hello + " failed": 2, hello + " success_after_retry": 0,
+				hello + " rejected_breaker": 0, hello + " rejected_limit": 0, hello + " fallback": 0},
+			"astra_retry_exhaustions_total": {hello: 1},
+		} {
+			if got := values(t, reg, family); !maps.Equal(got, want) {
+				t.Errorf("%s counts %v, want %v", family, got, want)
+			}
+		}
+	})
 }
 
 func TestStateIsCounted(t *testing.T) {

@@ -53,6 +53,7 @@ type Contender struct {
 // Table is measured values, a row a contender (or another subject).
 type Table struct {
 	Title   string   `json:"title"`
+	Note    string   `json:"note,omitempty"` // a line under it
 	Columns []Column `json:"columns"`
 	Rows    []Row    `json:"rows"`
 }
@@ -77,15 +78,18 @@ type Column struct {
 
 // Row is one subject's values.
 type Row struct {
-	Name  string `json:"name"`
-	Ours  bool   `json:"ours,omitempty"`
-	Cells []Cell `json:"cells"` // one a column
+	Name     string `json:"name"`
+	Ours     bool   `json:"ours,omitempty"`
+	Baseline bool   `json:"baseline,omitempty"` // no policy at all: nobody to be beaten by
+	Cells    []Cell `json:"cells"`              // one a column
 }
 
 // Cell is a value. A report marks those of ours that a peer beats.
 type Cell struct {
 	Value float64 `json:"value"`
-	// Text stands in place of the value where there is none: "never", "–".
+	// Text stands in place of the value where there is none: "–" where nothing
+	// is measured, else it is as bad as can be ("never"), and Value, if it is
+	// not 0, says at least how bad.
 	Text string `json:"text,omitempty"`
 	// Low and High are the least and most of the repeats; both 0: not told.
 	Low  float64 `json:"low,omitempty"`
@@ -113,9 +117,11 @@ type Series struct {
 // Gate is a promise about a value: at most Limit, or at least.
 type Gate struct {
 	What    string  `json:"what"`
+	Unit    string  `json:"unit,omitempty"`
 	Value   float64 `json:"value"`
 	Limit   float64 `json:"limit"`
 	AtLeast bool    `json:"atLeast,omitempty"`
+	Note    string  `json:"note,omitempty"`
 }
 
 // Holds reports whether the promise is kept.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 	"github.com/astra-grpc/astra/metrics"
@@ -47,6 +48,24 @@ func AstraPatient() interceptors.Option {
 		Budget:  interceptors.Budget{MinPerSecond: 1e6, Burst: 1e6},
 	})
 }
+
+// AstraLimited is the default with limits of concurrency and rate that nobody
+// reaches.
+func AstraLimited() interceptors.Option {
+	return interceptors.WithPolicy(interceptors.Policy{
+		Limit: interceptors.Limit{MaxConcurrent: 1000, MaxQueue: 1000, Rate: 1e9},
+	})
+}
+
+// AstraArmed is a policy that would hedge, but so late that it never does.
+func AstraArmed() interceptors.Option {
+	return interceptors.WithMethodPolicy(greeterpb.Greeter_SayHello_FullMethodName, interceptors.Policy{
+		Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: Armed},
+	})
+}
+
+// Armed is a hedge's delay that never passes.
+const Armed = time.Second
 
 // atOnce is the shortest backoff there is; no timer is set for it.
 var atOnce = jitter.Backoff{Base: time.Nanosecond, Max: time.Nanosecond}

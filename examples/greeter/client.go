@@ -97,7 +97,7 @@ func demoPolicy(pace float64) interceptors.Policy {
 			// the first moments of the outage.
 			Burst: 30,
 			// The default; only its clock runs faster.
-			MinPerSecond: pace,
+			MinPerSecond: 0.1 * pace,
 		},
 		Breaker: interceptors.Breaker{
 			OpenFor: fast(time.Second), // the default

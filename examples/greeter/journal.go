@@ -76,11 +76,13 @@ func (j *journal) example(at time.Duration, sort, text string) {
 
 var (
 	whyBreaker = map[string]string{
-		"consecutive":    "failures in a row",
-		"failure_rate":   "too many failures",
-		"open_time_over": "time for a probe",
-		"probe_failed":   "the probe failed",
-		"recovered":      "the probe was answered",
+		"consecutive":     "failures in a row",
+		"failure_rate":    "too many failures",
+		"failure_balance": "failures outweigh successes",
+		"open_time_over":  "time for a probe",
+		"enough_refused":  "enough calls refused for a probe",
+		"probe_failed":    "the probe failed",
+		"recovered":       "the probe was answered",
 	}
 	whyNoRetry = map[string]string{
 		"budget":   "the budget is empty",

@@ -105,9 +105,9 @@ type callKey struct{}
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
 // Start implements [interceptors.Starter].
-func (l *ledger) Start(ctx context.Context, e interceptors.Event) context.Context {
+func (l *ledger) Start(ctx context.Context, e interceptors.Event) (own context.Context, more bool) {
 	if e.Kind != interceptors.CallStart {
-		return ctx
+		return ctx, true
 	}
 	l.mu.Lock()
 	c := &call{time.Now(), l.act}
@@ -115,7 +115,7 @@ func (l *ledger) Start(ctx context.Context, e interceptors.Event) context.Contex
 	if c.act != nil {
 		ctx = metadata.AppendToOutgoingContext(ctx, actKey, c.act.name)
 	}
-	return context.WithValue(ctx, callKey{}, c)
+	return context.WithValue(ctx, callKey{}, c), true
 }
 
 // Record implements [interceptors.Recorder].

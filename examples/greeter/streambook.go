@@ -28,7 +28,7 @@ type streamBook struct {
 var _ interceptors.Starter = streamBook{}
 
 // Start implements [interceptors.Starter].
-func (b streamBook) Start(ctx context.Context, e interceptors.Event) context.Context {
+func (b streamBook) Start(ctx context.Context, e interceptors.Event) (own context.Context, more bool) {
 	if e.Kind == interceptors.AttemptStart && b.method == sayHelloServerStream {
 		b.another(ctx, e.AttemptKind)
 	}

@@ -146,7 +146,7 @@ func TestKnobsAreTold(t *testing.T) {
 	}
 	// The rest is the default, if the demo is told at its own pace.
 	p.Retry.Backoff.Base, p.Budget.Burst, p.Breaker.MaxOpenFor = 0, 0, 0
-	want := interceptors.Policy{Budget: interceptors.Budget{MinPerSecond: 1}, Breaker: interceptors.Breaker{OpenFor: time.Second}}
+	want := interceptors.Policy{Budget: interceptors.Budget{MinPerSecond: 0.1}, Breaker: interceptors.Breaker{OpenFor: time.Second}}
 	if !reflect.DeepEqual(p, want) {
 		t.Errorf("%+v, want %+v", p, want)
 	}

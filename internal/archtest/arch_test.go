@@ -31,20 +31,31 @@ var mayImport = map[string][]string{
 	"codes":            {"google.golang.org/grpc/codes"},
 	"internal/breaker": {},
 	"internal/budget":  {},
+	"internal/hedge":   {module + "codes", "google.golang.org/grpc/codes"},
+	"internal/limit":   {},
 	"internal/retry":   {module + "codes", module + "jitter", "google.golang.org/grpc/codes"},
 	"interceptors": {
 		module + "codes", module + "jitter",
-		module + "internal/breaker", module + "internal/budget", module + "internal/retry",
+		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
 		module + "interceptors", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
 	},
+	"tracing": {
+		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
+		// The API alone, of OpenTelemetry: its SDK is the user's choice.
+		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/propagation",
+		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
+	},
+	"config": {
+		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+	},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
 }
 
 // cores take time and chance as arguments and start nothing.
-var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/retry"}
+var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/hedge", "internal/limit", "internal/retry"}
 
 var (
 	pure   = []string{"bytes", "cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits", "slices", "strconv", "strings", "time", "sync", "sync/atomic"}

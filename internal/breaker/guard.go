@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// Guard is a breaker that many calls share. While it is closed and has no
-// failure to forget, admission is one atomic load and a success one atomic add
-// on a counter that processors seldom share; everything else takes the lock.
+// Guard is a breaker that many calls share. While it is closed, admission is
+// one atomic load and a success one atomic add on a counter that processors
+// seldom share; everything else takes the lock. Successes matter only once a
+// failure is to be judged, so that is when they are booked.
 type Guard struct {
-	word  atomic.Uint64 // what the lock-free paths need: generation, dirty, state
+	word  atomic.Uint64 // what the lock-free paths need: generation and state
 	width atomic.Int64  // of a bucket, in nanoseconds
-	lanes [lanes]lane   // successes not booked in m.window yet
+	lanes [lanes]lane   // successes not booked in m yet
 
 	mu sync.Mutex
 	m  Machine
 }
 
-// The word: generation << 3 | dirty << 2 | state. Dirty means that a success
-// has something to clear: failures in a row.
 const (
-	stateBits = 3
-	dirtyBit  = 1 << 2
+	stateBits = 2 // the word: generation << 2 | state
+	stateMask = 1<<stateBits - 1
 	lanes     = 8
 )
 
 // lane is the write buffer of some of the successes, a counter a bucket. Each
 // holds the low 32 bits of the epoch and a count of 32 bits.
 type lane struct {
-	slots [buckets]atomic.Uint64
-	_     [128 - buckets*8]byte // a cache line (and its prefetched twin) each
+	slots   [buckets]atomic.Uint64
+	outside atomic.Uint64             // of the window, where they still clear failures
+	_       [128 - (buckets+1)*8]byte // a cache line (and its prefetched twin) each
 }
 
 // NewGuard returns a closed breaker.
@@ -42,9 +42,10 @@ func NewGuard(cfg Config) *Guard {
 
 // Reconfigure is [Machine.Reconfigure].
 func (g *Guard) Reconfigure(now time.Duration, cfg Config) {
+	before := g.collect(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.drain(now)
+	g.book(&before)
 	g.m.Reconfigure(cfg)
 	g.publish()
 }
@@ -53,7 +54,7 @@ func (g *Guard) Reconfigure(now time.Duration, cfg Config) {
 // lock; if it says no, ask [Guard.Admit].
 func (g *Guard) AdmitClosed() (Token, bool) {
 	w := g.word.Load()
-	return Token{gen: w >> stateBits}, State(w&(dirtyBit-1)) == Closed
+	return Token{gen: w >> stateBits}, State(w&stateMask) == Closed
 }
 
 // Admit is [Machine.Admit]; wait is [Machine.Wait] of a call that is refused.
@@ -70,10 +71,24 @@ func (g *Guard) Admit(now time.Duration) (t Token, change Transition, wait time.
 	return t, change, wait, ok
 }
 
+// Refuses is [Machine.Refuses]; wait is [Machine.Wait] of a call that would be
+// refused.
+func (g *Guard) Refuses(now time.Duration) (wait time.Duration, refuses bool) {
+	if State(g.word.Load()&stateMask) == Closed {
+		return 0, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.m.Refuses(now) {
+		return 0, false
+	}
+	return g.m.Wait(now), true
+}
+
 // Succeed is Settle with [Success]. Lane is any number; calls that run on
 // different processors should give different ones.
 func (g *Guard) Succeed(now time.Duration, t Token, laneHint uint32) Transition {
-	if w := g.word.Load(); w == t.gen<<stateBits { // closed, clean, and ours
+	if w := g.word.Load(); w == t.gen<<stateBits { // closed, and ours
 		g.lanes[laneHint%lanes].add(epoch(now, time.Duration(g.width.Load())))
 		return Transition{}
 	}
@@ -85,9 +100,10 @@ func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transit
 	if !t.Probe() && (o == Neutral || g.word.Load()>>stateBits != t.gen) {
 		return Transition{} // nothing to say, or late; and no place to give back
 	}
+	before := g.collect(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.drain(now)
+	g.book(&before)
 	change := g.m.Settle(now, t, o, u)
 	g.publish()
 	return change
@@ -98,7 +114,7 @@ func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transit
 // not be made.
 func (g *Guard) Opened(t Token) bool {
 	w := g.word.Load()
-	return w>>stateBits != t.gen && State(w&(dirtyBit-1)) != Closed
+	return w>>stateBits != t.gen && State(w&stateMask) != Closed
 }
 
 // At is [Machine.At].
@@ -109,28 +125,56 @@ func (g *Guard) At(now time.Duration) State {
 }
 
 func (g *Guard) publish() {
-	w := g.m.gen<<stateBits | uint64(g.m.state)
-	if g.m.consecutive > 0 && g.m.state == Closed {
-		w |= dirtyBit
-	}
-	g.width.Store(int64(g.m.window.width))
-	g.word.Store(w)
+	g.width.Store(int64(g.m.calls.window.width))
+	g.word.Store(g.m.gen<<stateBits | uint64(g.m.state))
 }
 
-// drain books the buffered successes, so that the machine judges by all calls.
-func (g *Guard) drain(now time.Duration) {
-	last := epoch(now, g.m.window.width)
+// batch is successes taken from the lanes.
+type batch struct {
+	width time.Duration         // of the buckets that they were counted by
+	last  int64                 // the epoch of now
+	near  [2*buckets - 1]uint64 // from last − buckets + 1 on
+	all   uint64
+}
+
+// collect takes the buffered successes. A call does so before it waits for the
+// lock, so that what came before it is booked before it: were they taken by
+// whoever has the lock, failures that queue for it would seem to have come in a
+// row.
+func (g *Guard) collect(now time.Duration) (b batch) {
+	b.width = time.Duration(g.width.Load())
+	b.last = epoch(now, b.width)
 	for i := range g.lanes {
-		for j := range g.lanes[i].slots {
-			e, n := take(&g.lanes[i].slots[j])
+		l := &g.lanes[i]
+		if l.outside.Load() > 0 {
+			b.all += l.outside.Swap(0)
+		}
+		for j := range l.slots {
+			e, n := take(&l.slots[j])
 			if n == 0 {
 				continue
 			}
+			b.all += uint64(n)
 			// The 32 bits kept name the epoch nearest to now.
 			// One far off was counted by another width, before Reconfigure.
-			if off := int64(int32(e - uint32(last))); -buckets < off && off < buckets {
-				g.m.window.addSuccesses(last+off, uint64(n))
+			if off := int64(int32(e - uint32(b.last))); -buckets < off && off < buckets {
+				b.near[off+buckets-1] += uint64(n)
 			}
+		}
+	}
+	return b
+}
+
+// book makes the machine judge by all calls.
+func (g *Guard) book(b *batch) {
+	c := &g.m.calls
+	c.succeeded(&g.m.cfg, b.all)
+	if b.width != c.window.width {
+		return
+	}
+	for i, n := range b.near {
+		if n > 0 {
+			c.window.addSuccesses(b.last+int64(i)-buckets+1, n)
 		}
 	}
 }
@@ -157,10 +201,15 @@ func (l *lane) add(epoch int64) {
 			c.Add(1)
 			return
 		}
-		if uint32(w) > 0 && int32(uint32(epoch)-uint32(w>>32)) < 0 {
-			return // the clock was read a whole window ago: what is newer stays
+		old := uint32(w)
+		if old > 0 && int32(uint32(epoch)-uint32(w>>32)) < 0 {
+			l.outside.Add(1) // the clock was read a whole window ago: what is newer stays
+			return
 		}
 		if c.CompareAndSwap(w, uint64(uint32(epoch))<<32|1) {
+			if old > 0 {
+				l.outside.Add(uint64(old))
+			}
 			return
 		}
 	}

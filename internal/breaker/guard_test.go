@@ -94,6 +94,33 @@ func TestGuardUnderLoad(t *testing.T) {
 	}
 }
 
+// TestFailuresThatQueue: each of these failures came after a success. That they
+// all wait for the lock must not make them a row.
+func TestFailuresThatQueue(t *testing.T) {
+	cfg := testConfig()
+	cfg.Consecutive, cfg.MinCalls = 2, 100
+	g := NewGuard(cfg)
+	token, _ := g.AdmitClosed()
+	g.mu.Lock()
+	var wg sync.WaitGroup
+	for range 8 {
+		g.Succeed(0, token, 0)
+		wg.Go(func() {
+			if got := g.Settle(0, token, Failure, 0); got.Happened() {
+				t.Errorf("it opened: %v", got.Reason)
+			}
+		})
+		for deadline := time.Now().Add(10 * time.Second); uint32(g.lanes[0].slots[0].Load()) > 0; {
+			if runtime.Gosched(); time.Now().After(deadline) {
+				g.mu.Unlock()
+				t.Fatal("the failure waits without having looked what came before it")
+			}
+		}
+	}
+	g.mu.Unlock()
+	wg.Wait()
+}
+
 func TestGuardReconfigureKeepsCounts(t *testing.T) {
 	cfg := testConfig()
 	cfg.Consecutive = 100
@@ -158,4 +185,36 @@ func BenchmarkGuardSuccessParallel(b *testing.B) {
 			g.Succeed(time.Second, token, own)
 		}
 	})
+}
+
+// BenchmarkGuardRefusal is what a call costs that meets an open breaker, but
+// for its error.
+func BenchmarkGuardRefusal(b *testing.B) {
+	cfg := testConfig()
+	cfg.OpenFor, cfg.MaxOpenFor, cfg.ProbeShare = time.Hour, time.Hour, 1e-12
+	g := NewGuard(cfg)
+	token, _ := g.AdmitClosed()
+	for range cfg.Consecutive {
+		g.Settle(0, token, Failure, 0)
+	}
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, ok := g.AdmitClosed(); ok {
+				b.Error("closed")
+			}
+			if _, _, _, ok := g.Admit(time.Second); ok {
+				b.Error("a probe")
+			}
+		}
+	})
+}
+
+func BenchmarkGuardFailure(b *testing.B) {
+	cfg := testConfig()
+	cfg.Consecutive, cfg.MinCalls = 1<<31-1, 1<<31-1
+	g := NewGuard(cfg)
+	token, _ := g.AdmitClosed()
+	for b.Loop() {
+		g.Settle(time.Second, token, Failure, 0)
+	}
 }

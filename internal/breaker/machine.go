@@ -1,89 +1,6 @@
 package breaker
 
-import (
-	"math"
-	"time"
-)
-
-// State is where a breaker stands. The values are those of the
-// astra_breaker_state metric.
-type State uint8
-
-// Where a breaker can stand.
-const (
-	Closed   State = iota // calls pass and are counted
-	HalfOpen              // a few calls, the probes, pass and decide
-	Open                  // no call passes until the open time is over
-)
-
-// String returns "closed", "half-open" or "open".
-func (s State) String() string {
-	switch s {
-	case Closed:
-		return "closed"
-	case HalfOpen:
-		return "half-open"
-	case Open:
-		return "open"
-	}
-	return "invalid"
-}
-
-// Reason tells why a breaker changed its state.
-type Reason uint8
-
-// Why a breaker can change.
-const (
-	None        Reason = iota
-	Consecutive        // failures in a row
-	FailureRate        // share of failures in the window
-	SlowRate           // share of slow calls in the window
-	ProbeFailed        // a probe failed or was slow
-	Probing            // the open time is over
-	Recovered          // enough probes succeeded
-	Restored           // it was open when an earlier process ended
-	Fleet              // other instances have opened theirs
-)
-
-// String returns the reason as it is written in metric labels.
-func (r Reason) String() string {
-	switch r {
-	case None:
-		return "none"
-	case Consecutive:
-		return "consecutive"
-	case FailureRate:
-		return "failure_rate"
-	case SlowRate:
-		return "slow_rate"
-	case ProbeFailed:
-		return "probe_failed"
-	case Probing:
-		return "open_time_over"
-	case Recovered:
-		return "recovered"
-	case Restored:
-		return "restored"
-	case Fleet:
-		return "fleet"
-	}
-	return "invalid"
-}
-
-// Outcome is what a call says about the server.
-type Outcome uint8
-
-// What a call can say.
-const (
-	Neutral     Outcome = iota // nothing: cancelled by the caller, or the caller's own fault
-	Success                    // it answers
-	SlowSuccess                // it answers, too slowly
-	Failure                    // it does not serve
-	SlowFailure                // it took its time and did not serve
-)
-
-func (o Outcome) failed() bool { return o == Failure || o == SlowFailure }
-func (o Outcome) slow() bool   { return o == SlowSuccess || o == SlowFailure }
+import "time"
 
 // Config sets the thresholds. All fields must be set; the policy's defaults
 // and ranges are applied before.
@@ -95,6 +12,7 @@ type Config struct {
 	Consecutive int           // open at this many failures in a row
 	OpenFor     time.Duration // mean of the first open time
 	MaxOpenFor  time.Duration // no open time is longer
+	ProbeShare  float64       // probes, as a share of the calls refused, that need not wait for the open time to end; 0: none
 	Probes      int           // calls let through at once while half-open; as many successes close
 	ProbeTTL    time.Duration // a probe not settled by then gives its place to another
 }
@@ -104,17 +22,16 @@ type Config struct {
 type Token struct {
 	gen   uint64
 	probe probe
-}
-
-// probe is a place among those for probes; serial 0 is none.
-type probe struct {
-	place  uint32
-	serial uint32
+	early bool
 }
 
 // Probe reports whether the call was let through to find out if the server is
 // back.
 func (t Token) Probe() bool { return t.probe.serial != 0 }
+
+// Early reports whether the call is a probe that refused calls have earned. It
+// is worth one attempt.
+func (t Token) Early() bool { return t.early }
 
 // Transition is a change of state; the zero value is no change.
 type Transition struct {
@@ -127,36 +44,36 @@ func (t Transition) Happened() bool { return t.From != t.To }
 
 // Machine is a breaker for one owner at a time. Make one with [NewMachine].
 type Machine struct {
-	cfg    Config
-	state  State
-	gen    uint64 // counts the transitions, so that late results are known as such
-	window window
+	cfg   Config
+	state State
+	gen   uint64 // counts the transitions, so that late results are known as such
+	calls detector
 
-	consecutive int
-	openings    int           // in a row, without closing between them
-	until       time.Duration // end of the open time
+	openings int           // whose time ran out and whose probes failed, and one; 0 while closed
+	until    time.Duration // end of the open time
+
+	refused int           // calls, since the last probe or the opening
+	soonest time.Duration // before that, they earn no probe
+	gap     time.Duration // between two such probes, at least
+	early   bool          // half-open before the open time was over
+	paid    int           // then: probes that the period may still have for it
 
 	places []place // who probes, or still did when a half-open period ended
 	serial uint32
 	passed int // probes that succeeded in this half-open period
 }
 
-type place struct {
-	serial  uint32 // 0: free
-	expires time.Duration
-}
-
 // NewMachine returns a closed breaker.
 func NewMachine(cfg Config) Machine {
-	return Machine{cfg: cfg, window: newWindow(cfg.Window)}
+	return Machine{cfg: cfg, calls: newDetector(&cfg)}
 }
 
 // Reconfigure changes the thresholds and keeps the state: an open breaker
-// stays open until the time it has. Counts survive unless the window's length
-// changes.
+// stays open until the time it has. Counts survive, but those of the window if
+// its length changes.
 func (m *Machine) Reconfigure(cfg Config) {
 	if cfg.Window != m.cfg.Window {
-		m.window = newWindow(cfg.Window)
+		m.calls.window = newWindow(cfg.Window)
 	}
 	m.cfg = cfg
 }
@@ -165,67 +82,28 @@ func (m *Machine) Reconfigure(cfg Config) {
 // long.
 func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 	var change Transition
-	if m.state == Open {
-		if now < m.until {
-			return Token{}, change, false
-		}
-		change = m.enter(HalfOpen, Probing)
-		m.passed = 0
-	}
-	if m.state == Closed {
+	switch {
+	case m.state == Closed:
 		return Token{gen: m.gen}, change, true
+	case m.state == Open && !m.due(now):
+		m.refused++
+		return Token{}, change, false
+	case m.state == Open:
+		why := Probing
+		if m.early = now < m.until; m.early {
+			why, m.paid = EnoughRefused, m.cfg.Probes
+		}
+		change = m.enter(HalfOpen, why)
+		m.passed = 0
+	case now >= m.until:
+		m.early = false
 	}
-	p, ok := m.takePlace(now)
+	p, extra, ok := m.takePlace(now)
 	if !ok {
+		m.refused++
 		return Token{}, change, false
 	}
-	return Token{m.gen, p}, change, true
-}
-
-// takePlace finds a place for a probe. Probes of an earlier half-open period
-// that still run count too, or there would be more than Probes of them.
-func (m *Machine) takePlace(now time.Duration) (probe, bool) {
-	busy, free := 0, -1
-	for i, p := range m.places {
-		if p.serial != 0 && p.expires > now {
-			busy++
-		} else if free < 0 {
-			free = i
-		}
-	}
-	if busy >= m.cfg.Probes {
-		return probe{}, false
-	}
-	if free < 0 {
-		free = len(m.places)
-		m.places = append(m.places, place{})
-	}
-	expires := now + m.cfg.ProbeTTL
-	if expires < now { // past the end of time
-		expires = math.MaxInt64
-	}
-	m.serial++
-	m.places[free] = place{m.serial, expires}
-	return probe{uint32(free), m.serial}, true
-}
-
-// Wait returns after how long it makes sense to try again: the rest of the open
-// time; while probes are under way, which may end at any moment, OpenFor, or
-// less if one expires before.
-func (m *Machine) Wait(now time.Duration) time.Duration {
-	switch m.state {
-	case Open:
-		return max(0, m.until-now)
-	case HalfOpen:
-		first := m.cfg.OpenFor
-		for _, p := range m.places {
-			if p.serial != 0 && p.expires > now {
-				first = min(first, p.expires-now)
-			}
-		}
-		return first
-	}
-	return 0
+	return Token{m.gen, p, extra || m.early}, change, true
 }
 
 // Settle hears how an admitted call ended. Results of calls admitted before
@@ -248,43 +126,11 @@ func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
 	if o == Neutral {
 		return Transition{}
 	}
-	m.window.add(now, o)
-	if o.failed() {
-		m.consecutive++
-	} else {
-		m.consecutive = 0
-		if !o.slow() {
-			return Transition{}
-		}
-	}
-	if reason := m.trips(now); reason != None {
+	if reason := m.calls.add(now, &m.cfg, o); reason != None {
+		m.refused, m.early = 0, false
 		return m.open(now, reason, u)
 	}
 	return Transition{}
-}
-
-func (m *Machine) trips(now time.Duration) Reason {
-	if m.consecutive >= m.cfg.Consecutive {
-		return Consecutive
-	}
-	seen := m.window.sum(now)
-	calls := float64(seen.calls)
-	switch {
-	case seen.calls < uint64(m.cfg.MinCalls):
-		return None
-	case float64(seen.failed) >= m.cfg.FailureRate*calls:
-		return FailureRate
-	case float64(seen.slow) >= m.cfg.SlowRate*calls:
-		return SlowRate
-	}
-	return None
-}
-
-// free gives a probe's place back, unless it has expired and is another's.
-func (m *Machine) free(p probe) {
-	if p.serial != 0 && m.places[p.place].serial == p.serial {
-		m.places[p.place] = place{}
-	}
 }
 
 func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
@@ -299,14 +145,22 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 		return Transition{}
 	}
 	m.openings = 0
-	m.consecutive = 0
-	m.window = newWindow(m.cfg.Window)
+	m.calls = newDetector(&m.cfg)
 	return m.enter(Closed, Recovered)
 }
 
+// open begins an open time. It is longer than the last one if that ran out; a
+// probe that came early says nothing about how patient to be with a client
+// whose traffic ebbs.
 func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
-	m.until = now + openTime(m.cfg.OpenFor, m.cfg.MaxOpenFor, m.openings, u)
-	m.openings++
+	if !m.early {
+		m.openings++
+	}
+	m.until = later(now, openTime(m.cfg.OpenFor, m.cfg.MaxOpenFor, m.openings-1, u))
+	m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, u)
+	if why != ProbeFailed {
+		m.soonest = later(now, m.gap)
+	}
 	return m.enter(Open, why)
 }
 
@@ -318,30 +172,11 @@ func (m *Machine) enter(s State, why Reason) Transition {
 }
 
 // At returns the state at a time, without the change that the next call would
-// bring about: an open breaker whose time is over reads as half-open, so that
-// one without traffic does not claim to refuse.
+// bring about: an open breaker that would let it probe reads as half-open, so
+// that one without traffic does not claim to refuse.
 func (m *Machine) At(now time.Duration) State {
-	if m.state == Open && now >= m.until {
+	if m.state == Open && m.due(now) {
 		return HalfOpen
 	}
 	return m.state
-}
-
-// spread is how far an open time strays from its mean, to either side, so that
-// clients that saw the same outage do not all probe at once.
-const spread = 0.2
-
-// openTime doubles with every opening in a row, up to most.
-func openTime(first, most time.Duration, openings int, u float64) time.Duration {
-	d := first
-	for range openings {
-		if d >= most-d { // 2d ≥ most, without overflow
-			d = most
-			break
-		}
-		d *= 2
-	}
-	low := float64(d) * (1 - spread) // as floats, which do not overflow
-	high := min(float64(d)*(1+spread), float64(most))
-	return min(most, time.Duration(low+(high-low)*u))
 }

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -318,7 +319,6 @@ type model struct {
 		epoch int64
 		o     Outcome
 	}
-	row int
 }
 
 func (m *model) add(now time.Duration, o Outcome) (opens Reason) {
@@ -330,19 +330,22 @@ func (m *model) add(now time.Duration, o Outcome) (opens Reason) {
 		epoch int64
 		o     Outcome
 	}{epoch(now, width), o})
-	if o == Failure || o == SlowFailure {
-		m.row++
-	} else {
-		m.row = 0
-	}
-	var calls, failed, slow float64
+	weight := 2.0 / 3 * m.cfg.FailureRate / (1 - m.cfg.FailureRate)
+	var row, calls, failed, slow, balance float64
 	for _, e := range m.log {
+		if e.o.failed() {
+			row++
+			balance++
+		} else {
+			row = 0
+			balance = max(0, balance-weight)
+		}
 		if e.epoch > epoch(now, width)-buckets {
 			calls++
-			if e.o == Failure || e.o == SlowFailure {
+			if e.o.failed() {
 				failed++
 			}
-			if e.o == SlowSuccess || e.o == SlowFailure {
+			if e.o.slow() {
 				slow++
 			}
 		}
@@ -350,10 +353,12 @@ func (m *model) add(now time.Duration, o Outcome) (opens Reason) {
 	switch {
 	case o == Success:
 		return None
-	case m.row >= m.cfg.Consecutive:
+	case row >= float64(m.cfg.Consecutive):
 		return Consecutive
 	case calls >= float64(m.cfg.MinCalls) && failed >= m.cfg.FailureRate*calls:
 		return FailureRate
+	case balance >= max(2*float64(m.cfg.Consecutive), m.cfg.FailureRate*float64(m.cfg.MinCalls))-1e-9:
+		return Balance
 	case calls >= float64(m.cfg.MinCalls) && slow >= m.cfg.SlowRate*calls:
 		return SlowRate
 	}
@@ -362,7 +367,8 @@ func (m *model) add(now time.Duration, o Outcome) (opens Reason) {
 
 // TestMachineAgainstModel drives a machine with random calls, many in flight,
 // and holds it against the plain story: it opens when the model says, lets at
-// most Probes unexpired probes through, and hears nobody late.
+// most Probes unexpired probes through, and besides no more than refused calls
+// have earned, and hears nobody late.
 func TestMachineAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := Config{
@@ -375,6 +381,7 @@ func TestMachineAgainstModel(t *testing.T) {
 			MaxOpenFor:  10 * time.Second,
 			Probes:      rapid.IntRange(1, 3).Draw(t, "probes"),
 			ProbeTTL:    5 * time.Second,
+			ProbeShare:  rapid.SampledFrom([]float64{0, 0.05, 0.3, 1}).Draw(t, "share"),
 		}
 		type flight struct {
 			token   Token
@@ -386,13 +393,19 @@ func TestMachineAgainstModel(t *testing.T) {
 		plain := model{cfg: cfg}
 		now := -20 * time.Second // the epoch is the caller's
 		period, passed := 0, 0
+		refused, early := 0, 0
 		var flying []flight
 
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
 			now += time.Duration(rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "dt")) * time.Duration(rapid.IntRange(0, 1).Draw(t, "moves"))
 			if len(flying) == 0 || rapid.Bool().Draw(t, "admit") {
-				before := m.state
+				before, asked := m.state, m
+				asked.places = slices.Clone(m.places)
+				refuses := asked.Refuses(now)
 				token, change, ok := m.Admit(now)
+				if refuses == ok && !change.Happened() || refuses && asked.refused != m.refused {
+					t.Fatalf("refuses: %v, after %d refusals; but Admit: %v, after %d, from %v to %v", refuses, asked.refused, ok, m.refused, before, m.state)
+				}
 				if change.Happened() {
 					period++
 					passed = 0
@@ -406,15 +419,26 @@ func TestMachineAgainstModel(t *testing.T) {
 				}
 				if ok {
 					flying = append(flying, flight{token, m.state, now + cfg.ProbeTTL, period})
+				} else {
+					refused++
+				}
+				if token.Early() {
+					early++
 				}
 				probes := 0
 				for _, f := range flying {
-					if f.token.Probe() && f.expires > now {
+					if f.token.Probe() && !f.token.Early() && f.expires > now {
 						probes++
 					}
 				}
 				if m.state == HalfOpen && probes > cfg.Probes {
 					t.Fatalf("%d probes in flight, want at most %d", probes, cfg.Probes)
+				}
+				if float64(early) > cfg.ProbeShare*float64(refused)+1e-9 {
+					t.Fatalf("%d probes for %d refused calls", early, refused)
+				}
+				if token.Probe() && !token.Early() && now < m.until {
+					t.Fatal("a probe that nothing has earned")
 				}
 				continue
 			}

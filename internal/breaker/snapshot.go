@@ -30,6 +30,9 @@ func (m *Machine) Restore(now time.Duration, s Snapshot, why Reason) Transition 
 	}
 	m.until = now + min(max(0, s.Left), m.cfg.MaxOpenFor)
 	m.openings = min(max(1, s.Openings), maxOpenings)
+	m.refused, m.early = 0, false
+	m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, 0.5)
+	m.soonest = later(now, m.gap)
 	return m.enter(Open, why)
 }
 
@@ -40,7 +43,7 @@ const maxOpenings = 64
 // the advice back.
 func (m *Machine) Advise() {
 	if m.state == Closed {
-		m.consecutive = max(m.consecutive, m.cfg.Consecutive-1)
+		m.calls.row = max(m.calls.row, m.cfg.Consecutive-1)
 	}
 }
 
@@ -64,10 +67,12 @@ func (g *Guard) Restore(now time.Duration, s Snapshot, why Reason) Transition {
 	return change
 }
 
-// Advise is [Machine.Advise].
-func (g *Guard) Advise() {
+// Advise is [Machine.Advise]. What succeeded before takes nothing back.
+func (g *Guard) Advise(now time.Duration) {
+	before := g.collect(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.book(&before)
 	g.m.Advise()
 	g.publish()
 }

@@ -120,7 +120,7 @@ func TestAdvice(t *testing.T) {
 	cfg.Consecutive = 1
 	m = NewMachine(cfg)
 	m.Advise()
-	if m.consecutive != 0 {
+	if m.calls.row != 0 {
 		t.Fatal("there is nothing to advise one that opens at a single failure")
 	}
 }
@@ -132,10 +132,16 @@ func TestGuardSnapshot(t *testing.T) {
 	if _, ok := g.Snapshot(0); ok {
 		t.Fatal("a closed breaker has nothing to tell")
 	}
-	g.Advise()
-	if got := g.Succeed(0, early, 0); got.Happened() || g.m.consecutive != 0 {
+	g.Advise(0)
+	g.Succeed(0, early, 0)
+	if got := g.Settle(0, early, Failure, 0); got.Happened() {
 		t.Fatal("a success took no notice of advice")
 	}
+	g.Succeed(0, early, 0)
+	g.Advise(0)
+	want(t, g.Settle(0, early, Failure, 0), Closed, Open, Consecutive)
+	g = NewGuard(testConfig())
+	early, _ = g.AdmitClosed()
 	want(t, g.Restore(0, Snapshot{time.Second, 3}, Restored), Closed, Open, Restored)
 	if _, closed := g.AdmitClosed(); closed || !g.Opened(early) {
 		t.Fatal("admits as if it were closed")

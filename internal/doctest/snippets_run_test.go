@@ -3,14 +3,20 @@ package doctest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
@@ -194,6 +200,89 @@ func TestResumeExample(t *testing.T) {
 		}
 		if want := "[Hello Ann #1 Hello Ann #2 Hello Ann after Hello Ann #2 #1]"; fmt.Sprint(got) != want {
 			t.Errorf("%v, %v; want %s", got, err, want)
+		}
+	})
+}
+
+func TestHedgingExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		suite, err := hedging()
+		if err != nil {
+			t.Fatal(err)
+		}
+		greeter := dial(t, s, suite.DialOptions()...)
+		s.Always(sayHello, flakyserver.OK().After(10*time.Millisecond))
+		for range 100 { // so that the method's own latency is known
+			if _, err := hello(t, greeter); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Script(sayHello, flakyserver.Hang(), flakyserver.OK())
+		began := time.Now()
+		if _, err := hello(t, greeter); err != nil || time.Since(began) > 12*time.Millisecond || attempts(s) != 102 {
+			t.Errorf("%v after %v and %d attempts, want an answer by a second one after about 10 ms", err, time.Since(began), attempts(s))
+		}
+	})
+}
+
+func TestLimitExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		suite, err := limiting()
+		if err != nil {
+			t.Fatal(err)
+		}
+		greeter := dial(t, s, suite.DialOptions()...)
+		s.Always(sayHello, flakyserver.OK().After(time.Second))
+		began := time.Now()
+		refused := map[time.Duration]int{}
+		var mu sync.Mutex
+		var calls sync.WaitGroup
+		for range 125 {
+			calls.Go(func() {
+				if _, err := hello(t, greeter); errors.Is(err, interceptors.ErrLimited) {
+					mu.Lock()
+					defer mu.Unlock()
+					refused[time.Since(began)]++
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		if attempts(s) != 20 || refused[0] != 5 || refused[200*time.Millisecond] != 100 {
+			t.Errorf("%d attempts, refused after %v; want 20, 5 at once and 100 after 200 ms", attempts(s), refused)
+		}
+	})
+}
+
+func TestTracingExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		spans, reader := tracetest.NewInMemoryExporter(), sdkmetric.NewManualReader()
+		logger := slog.Default()
+		defer slog.SetDefault(logger)
+		var log bytes.Buffer
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+		suite, err := traced(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Script(sayHello, failure, flakyserver.OK())
+		if _, err := hello(t, dial(t, s, suite.DialOptions()...)); err != nil {
+			t.Fatal(err)
+		}
+		_ = suite.Close()
+		var histograms metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &histograms); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(spans.GetSpans()); got != 3 {
+			t.Errorf("%d spans, want a call's and two attempts'", got)
+		}
+		if n := len(histograms.ScopeMetrics); n != 1 || len(histograms.ScopeMetrics[0].Metrics) != 2 {
+			t.Errorf("recorded %v, want retries and their delay", histograms)
+		}
+		if got := log.String(); strings.Count(got, "call rescued") != 1 || strings.Count(got, "\n") != 1 {
+			t.Errorf("logged %q, want one record", got)
 		}
 	})
 }

@@ -6,13 +6,18 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
+	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/tracing"
 )
 
 // README's Go blocks, each within a function that gives it what it needs.
@@ -70,6 +75,17 @@ func reload(suite *interceptors.Suite, policy interceptors.Policy) {
 	}
 }
 
+func fromFile(ctx context.Context, path string, m *metrics.Metrics) (*interceptors.Suite, error) {
+	suite, err := interceptors.New(interceptors.WithObserver(m))
+	if err != nil {
+		return nil, err
+	}
+	if err := config.Watch(ctx, path, suite); err != nil {
+		return nil, err // every fault of the file, a line each
+	}
+	return suite, nil
+}
+
 func fromCache(cache map[string]string) interceptors.Option {
 	fallback := interceptors.WithFallback("/helloworld.Greeter/SayHello",
 		func(_ context.Context, _ string, req, reply any, err error) error {
@@ -103,4 +119,29 @@ func resuming() (*interceptors.Suite, error) {
 			asked, got := sent.(*greeterpb.HelloRequest), last.(*greeterpb.HelloReply)
 			return &greeterpb.HelloRequest{Name: asked.GetName() + " after " + got.GetMessage()}, true
 		}))
+}
+
+func hedging() (*interceptors.Suite, error) {
+	hedged, err := interceptors.New(interceptors.WithMethodPolicy("/helloworld.Greeter/SayHello",
+		interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}}))
+	return hedged, err
+}
+
+func limiting() (*interceptors.Suite, error) {
+	limited, err := interceptors.New(interceptors.WithMethodPolicy("/helloworld.Greeter/SayHello",
+		interceptors.Policy{Limit: interceptors.Limit{MaxConcurrent: 20, MaxQueue: 100, MaxWait: 200 * time.Millisecond, Rate: 500}}))
+	return limited, err
+}
+
+// traced returns a suite that makes spans, histograms and log records.
+func traced(spans trace.TracerProvider, meters metric.MeterProvider) (*interceptors.Suite, error) {
+	meter, err := tracing.NewMeter(meters) // retries, hedges and delays of calls
+	if err != nil {
+		return nil, err
+	}
+	return interceptors.New(interceptors.WithObserver(
+		tracing.New(spans),                // a span for each call, and for each of its attempts
+		tracing.NewLogger(slog.Default()), // a record for each call that failed or was rescued
+		meter,
+	))
 }

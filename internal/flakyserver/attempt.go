@@ -59,7 +59,7 @@ func (a *attempt) run(step Step, down bool) error {
 			return err
 		}
 	}
-	if p := a.server.pool; p != nil && !down {
+	if p := a.server.pool; p != nil && !down && !step.atOnce {
 		switch p.work(a.stream.Context(), a.server.closed) {
 		case workFull:
 			a.method.rejected.Add(1)

@@ -14,7 +14,7 @@ import (
 // Capacity is what the server can do: Workers attempts at a time, each taking
 // Service, the others waiting in one queue, first come first served. It holds
 // for all methods together and for faults as well as answers; only attempts in
-// an outage take none of it. A step's After comes on top and keeps no worker.
+// an outage and [Step.AtOnce] take none of it. A step's After comes on top and keeps no worker.
 type Capacity struct {
 	Workers int         // at least 1
 	Service ServiceTime // nil: none
@@ -74,6 +74,7 @@ type pool struct {
 	mu      sync.Mutex
 	rng     *rand.Rand
 	free    int
+	stalled bool
 	waiting list.List // of chan struct{}, closed when a worker is theirs
 }
 
@@ -129,11 +130,37 @@ func (p *pool) work(ctx context.Context, closed <-chan struct{}) work {
 	return workDone
 }
 
+// Stall keeps all workers from new work until Unstall: what they have begun
+// they end, the rest waits in the queue. Without a [Capacity] there are no
+// workers, and it does nothing.
+func (s *Server) Stall() {
+	if s.pool != nil {
+		s.pool.stall(true)
+	}
+}
+
+// Unstall ends Stall: the workers take up the queue.
+func (s *Server) Unstall() {
+	if s.pool != nil {
+		s.pool.stall(false)
+	}
+}
+
+func (p *pool) stall(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = on
+	for free := p.free; !on && free > 0; free-- {
+		p.free--
+		p.releaseLocked()
+	}
+}
+
 // enter takes a free worker (nil) or a place in the queue.
 func (p *pool) enter() (turn *list.Element, full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.free > 0 {
+	if p.free > 0 && !p.stalled {
 		p.free--
 		return nil, false
 	}
@@ -163,7 +190,7 @@ func (p *pool) release() {
 
 func (p *pool) releaseLocked() {
 	first := p.waiting.Front()
-	if first == nil {
+	if first == nil || p.stalled {
 		p.free++
 		return
 	}

@@ -123,6 +123,56 @@ func TestCloseWithWorkUnderWay(t *testing.T) {
 	}
 }
 
+// While stalled, the workers end what they do and begin nothing; after it they
+// work off the queue in order.
+func TestStall(t *testing.T) {
+	bubble(t, func(r *rig) {
+		begun := time.Now()
+		ends := make(chan ended, 4)
+		for i := range 4 {
+			if i == 2 {
+				r.Stall()
+			}
+			go func() {
+				_, err := r.say()
+				ends <- ended{i, time.Since(begun), status.Code(err)}
+			}()
+			r.await(func() bool { return r.Stats(hello).Attempts == int64(i)+1 })
+			synctest.Wait()
+		}
+		time.Sleep(10 * time.Second)
+		r.Unstall()
+		all := []ended{<-ends, <-ends, <-ends, <-ends}
+		slices.SortFunc(all, func(a, b ended) int { return a.n - b.n })
+		want(t, "begun before the stall", all[0], ended{0, time.Second, codes.OK})
+		want(t, "begun before the stall", all[1], ended{1, time.Second, codes.OK})
+		want(t, "come during it", all[2], ended{2, 11 * time.Second, codes.OK})
+		want(t, "come during it", all[3], ended{3, 11 * time.Second, codes.OK})
+		r.wantSay(codes.OK)
+		want(t, "after it", time.Since(begun), 12*time.Second)
+	}, WithCapacity(Capacity{Workers: 2, Service: Fixed(time.Second), Queue: -1, ServeExpired: true}))
+}
+
+// A server that is closed while it is stalled lets nobody wait for ever.
+func TestCloseWhileStalled(t *testing.T) {
+	over(t, func(r *rig) {
+		r.Stall()
+		failed := make(chan error)
+		go func() { _, err := r.say(); failed <- err }()
+		r.await(func() bool { return r.Stats(hello).Attempts == 1 })
+		r.Close()
+		wantCode(t, <-failed, codes.Unavailable)
+	}, WithCapacity(Capacity{Workers: 1, Service: Fixed(0), Queue: -1, ServeExpired: true}))
+}
+
+func TestAtOnceKeepsNoWorker(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.Stall()
+		r.Script(hello, Fail(codes.Unavailable, "turned away").AtOnce())
+		r.wantSay(codes.Unavailable)
+	}, WithCapacity(Capacity{Workers: 1, Service: Fixed(time.Hour)}))
+}
+
 func TestServiceTimes(t *testing.T) {
 	draw := func(st ServiceTime) []time.Duration {
 		rng := rand.New(rand.NewPCG(7, 0))

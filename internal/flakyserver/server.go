@@ -98,6 +98,7 @@ func (s *Server) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		close(s.closed)
+		s.Unstall() // else those in the queue wait for ever
 		_ = s.listener.Close()
 		s.mu.Lock()
 		for c := range s.conns {

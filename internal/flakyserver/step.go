@@ -37,6 +37,7 @@ type Step struct {
 	trailer metadata.MD
 	delay   time.Duration
 	stall   time.Duration
+	atOnce  bool // without a worker
 
 	received, replies       int
 	receivedSet, repliesSet bool
@@ -115,6 +116,13 @@ func (s Step) Trailer(pairs ...string) Step {
 // After waits first, before headers are sent.
 func (s Step) After(d time.Duration) Step {
 	s.delay = d
+	return s
+}
+
+// AtOnce needs none of the server's [Capacity]: the attempt neither queues nor
+// keeps a worker, as one that a proxy turns away.
+func (s Step) AtOnce() Step {
+	s.atOnce = true
 	return s
 }
 

@@ -1,0 +1,138 @@
+// Package config reads policies from a file, and keeps a suite's policies those
+// of the file while it changes:
+//
+//	suite, err := interceptors.New(interceptors.WithObserver(m))
+//	…
+//	if err := config.Watch(ctx, "/etc/app/policy.yaml", suite); err != nil {
+//
+// [Parse] and [Load] make options of a document, for [interceptors.New];
+// [Decode] and [DecodeFile] tell its warnings, too; [Schema] is for editors.
+//
+// # The document
+//
+// It is gRPC's service config, in JSON or YAML (service_config.proto in
+// grpc-proto; gRFC A6), with an object of ours, astra, in its entries. gRPC
+// skips what it does not know, so the same JSON can be given to a channel.
+//
+//	methodConfig:
+//	- name: [{service: pkg.Service, method: Get}]
+//	  timeout: 2s
+//	  retryPolicy:
+//	    maxAttempts: 4
+//	    initialBackoff: 0.05s
+//	    maxBackoff: 1s
+//	    backoffMultiplier: 2
+//	    retryableStatusCodes: [UNAVAILABLE]
+//	  astra:
+//	    attemptTimeout: 500ms
+//	    breaker: {consecutive: 5, openFor: 2s}
+//	- name: [{service: pkg.Service}]
+//	  astra: {hedge: {maxAttempts: 2, delay: 50ms}}
+//	- name: [{}]
+//	  astra: {retry: {}}
+//	retryThrottling: {maxTokens: 100, tokenRatio: 0.1}
+//
+// An entry of methodConfig is a whole policy. Its name lists whom it is for: a
+// method, {service, method}; those of a service, {service}; or all, {}. The most
+// specific entry holds, and nothing is merged. No two entries may have the same
+// name. Methods that no entry names have the default policy.
+//
+// What an entry leaves out is the default, but for one thing: as in gRPC, calls
+// are retried only if the entry says so, by retryPolicy or astra.retry (or
+// hedged, by hedgingPolicy or astra.hedge). To have the default retries, write
+// "astra: {retry: {}}".
+//
+// # Keys of gRPC
+//
+//	timeout                  Policy.Timeout
+//	retryPolicy              Policy.Retry; all five keys are required
+//	  maxAttempts            MaxAttempts: 2 or more; above 100 counts as 100
+//	  initialBackoff         Backoff.Base: > 0s; above maxBackoff counts as that
+//	  maxBackoff             Backoff.Max: > 0s
+//	  backoffMultiplier      Backoff.Multiplier: > 0; below 1 counts as 1
+//	  retryableStatusCodes   Codes: one or more
+//	hedgingPolicy            Policy.Hedge; not beside retryPolicy. An entry for a service
+//	                         or all hedges what is declared idempotent; one that names
+//	                         the method hedges it: see interceptors.Hedge
+//	  maxAttempts            MaxAttempts: 2 or more; above 10 counts as 10; required
+//	  hedgingDelay           Delay: ≥ 0s. 0s, or left out, starts all at once: 1 ns here,
+//	                         as our 0 is the method's own 95th percentile
+//	  nonFatalStatusCodes    NonFatal. None, or left out: every code is fatal
+//	retryThrottling          Policy.Budget of every entry, as far as its own
+//	                         astra.budget says nothing; both keys are required
+//	  maxTokens              Burst is half of it, 1 at least: above 0, up to 1000
+//	  tokenRatio             Ratio: ≥ 0.001; decimals beyond three are cut; above 10
+//	                         counts as 10
+//	loadBalancingConfig, loadBalancingPolicy, healthCheckConfig,
+//	connectionScaling, waitForReady, maxRequestMessageBytes,
+//	maxResponseMessageBytes  accepted, whatever they hold: only the channel can
+//	                         honour them. A warning names each once
+//
+// These are A6's rules. Where it lets a client cut a value instead of rejecting
+// the document, as it does above 5 attempts, it is cut to our range, with a
+// warning.
+//
+// A6 spreads a backoff by ±20 %. That is none of our strategies; the imported
+// backoff has the default, full, of ±50 %: both are spread evenly around the
+// schedule, the wider one scatters callers better. astra.retry.backoff.jitter
+// names another.
+//
+// A6's throttle lets a client retry while more than half of maxTokens is left, so
+// half of it is what may be spent in a row: our Burst. tokenRatio is what a
+// success earns in both. There a failed first attempt spends, too, here only
+// retries do; and a budget of ours earns a little with time, MinPerSecond, unless
+// astra.budget says otherwise. In both all methods of a target share.
+//
+// # Our keys
+//
+// In an entry, astra holds any field of [interceptors.Policy], under its Go name
+// in lower camel case, and structs within it as objects:
+//
+//	timeout, attemptTimeout
+//	retry      maxAttempts, codes, idempotentCodes, bufferBytes
+//	           backoff   base, max, multiplier, jitter
+//	           perCode   {RESOURCE_EXHAUSTED: {base: 1s}, …}
+//	hedge      maxAttempts, delay, nonFatal
+//	breaker    disabled, failureRate, minCalls, window, consecutive, slowCall,
+//	           slowRate, openFor, maxOpenFor, probeShare, probes, failures
+//	budget     disabled, ratio, minPerSecond, burst
+//	limit      maxConcurrent, adaptive, maxQueue, maxWait, rate, burst
+//
+// Ranges are those of the policy's Validate. Zero, which stands for the default
+// in Go, is a fault in a file: leave the key out. A list of codes is not empty,
+// but that of hedge.nonFatal may be: then every code is fatal. What a key of
+// gRPC says in the same entry may not be said again here: they add up, as in the
+// first entry above.
+//
+// # Values
+//
+//   - Durations are proto-JSON's: seconds with up to 9 decimals and an s, "1.5s",
+//     also ".5s", up to 315576000000s; what is longer than a century counts as
+//     that. Our keys take Go's, too: "250ms", "1h30m".
+//   - Numbers are decimal. Where a whole one is wanted, 4.0 is one.
+//   - Status codes are names, in any case, as gRPC spells them (DEADLINE_EXCEEDED)
+//     or Go (DeadlineExceeded), or numbers. OK is no failure.
+//   - jitter is one of full, equal, decorrelated, none, aws-full,
+//     aws-decorrelated.
+//   - null is a fault, but as a service or method: it stands for none.
+//   - $schema may name the schema, for editors.
+//
+// Of YAML, one document with strings for keys. Anchors, aliases and merge keys
+// (<<) work; what stands in an object counts more than what is merged into it.
+// A document has 1 MiB at most, 100,000 values with all that aliases stand for,
+// and 50 levels.
+//
+// # Faults
+//
+// All of them are reported at once, in the document's order, each a [*Fault]
+// with line, column, key, value and what is wanted:
+//
+//	policy.yaml:7:20: methodConfig[0].retryPolicy.maxAttempts: 1 is out of range: want 2 or more
+//	policy.yaml:9:5: methodConfig[0].retrypolicy: is unknown: did you mean retryPolicy?
+//
+// Unknown keys, keys written twice, wrong types and empty or broken-off files are
+// faults. So are rules that fields share: attemptTimeout is not above timeout,
+// maxBackoff not below the base, slowRate needs slowCall, maxOpenFor is not below
+// openFor, an entry retries or hedges, perCode names codes that are retried.
+// What is allowed but in vain is a warning: see [interceptors.Policy.Warnings].
+package config

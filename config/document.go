@@ -1,0 +1,173 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/astra-grpc/astra/interceptors"
+)
+
+// Document is a policy file that was read, and has no faults.
+type Document struct {
+	entries  []*entry
+	warnings []warning
+}
+
+// Parse reads a document, JSON or YAML, and returns what [interceptors.New] or
+// [interceptors.Suite.Reload] makes of it. The error joins a [*Fault] for
+// everything that is wrong with it.
+func Parse(data []byte) ([]interceptors.Option, error) {
+	d, err := Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return d.Options(), nil
+}
+
+// Decode is [Parse], for those who want to see more of the document than its
+// options.
+func Decode(data []byte) (*Document, error) { return decode(data, "") }
+
+// Options returns the document's policies as options.
+func (d *Document) Options() []interceptors.Option {
+	var opts []interceptors.Option
+	for _, e := range d.entries {
+		for _, pattern := range e.patterns {
+			if pattern == everyMethod {
+				opts = append(opts, interceptors.WithPolicy(e.policy))
+			} else {
+				opts = append(opts, interceptors.WithMethodPolicy(pattern, e.policy))
+			}
+		}
+	}
+	return opts
+}
+
+// Policies returns the document's policies by pattern: "/pkg.Service/Method",
+// "/pkg.Service/*" or "*".
+func (d *Document) Policies() map[string]interceptors.Policy {
+	all := make(map[string]interceptors.Policy)
+	for _, e := range d.entries {
+		for _, pattern := range e.patterns {
+			all[pattern] = e.policy
+		}
+	}
+	return all
+}
+
+// Warnings returns what is allowed and still worth a look, in the order of the
+// document: keys that only the channel can honour, each once; values that count
+// as others; and the policies' own, see [interceptors.Policy.Warnings].
+func (d *Document) Warnings() []Fault {
+	var all []Fault
+	for _, w := range d.warnings {
+		all = append(all, w.Fault)
+	}
+	return all
+}
+
+const everyMethod = "*"
+
+func decode(data []byte, file string) (*Document, error) {
+	r := &reader{faults: &faults{file: file}}
+	d := &Document{}
+	if root := tree(data, r.faults); root != nil {
+		if v, ok := document.read(r, root, nil); ok {
+			d.entries = r.entries(v.(*record))
+		}
+	}
+	if err := r.faults.err(); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(r.warnings, func(a, b warning) int { return inOrder(&a.Fault, &b.Fault) })
+	d.warnings = r.warnings
+	return d, nil
+}
+
+// entries reads the policies and whom they are for.
+func (r *reader) entries(doc *record) (all []*entry) {
+	throttle, throttleAt, _ := get[*record](doc, "retryThrottling")
+	if throttle != nil {
+		r.ratio(throttle)
+	}
+	list, _, _ := get[[]value](doc, "methodConfig")
+	named := map[string]position{}
+	for _, item := range list {
+		rec, ok := item.v.(*record)
+		if !ok {
+			continue
+		}
+		e := r.entry(rec, throttle)
+		e.patterns = r.patterns(rec, named)
+		all = append(all, e)
+	}
+	// In gRPC all methods of a server share the throttle, and methods share a
+	// budget if their policies agree on it: so those that no entry names have it,
+	// too.
+	if _, ok := named[everyMethod]; !ok && throttle != nil {
+		e := &entry{reader: r, origins: map[string]value{"": throttleAt}, patterns: []string{everyMethod}}
+		e.throttle(throttle)
+		e.validate()
+		all = append(all, e)
+	}
+	return all
+}
+
+// ratio warns of what is not taken of a tokenRatio as it is written.
+func (r *reader) ratio(throttle *record) {
+	ratio, from, ok := get[float64](throttle, "tokenRatio")
+	switch cutDown := cut(ratio); {
+	case !ok:
+	case cutDown > maxRatio:
+		r.warn(from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there is", maxRatio))
+	case cutDown != ratio:
+		r.warn(from.place(), from.at, from.written(), fmt.Sprintf("counts as %v: decimals beyond three are cut (gRFC A6)", cutDown))
+	}
+}
+
+// patterns returns whom an entry is for. named are those of the entries before.
+func (r *reader) patterns(rec *record, named map[string]position) (all []string) {
+	names, from, ok := get[[]value](rec, "name")
+	if !rec.has("name") || ok && len(names) == 0 {
+		at, key := rec.position, rec.at
+		if from.node != nil {
+			at, key = from.key, from.at
+		}
+		r.warn(at, key, "", "names no method: want a name, as the entry is for nobody")
+	}
+	for _, each := range names {
+		n, ok := each.v.(*record)
+		if !ok || !wellNamed(n) {
+			continue
+		}
+		service, _, _ := get[string](n, "service")
+		method, from, _ := get[string](n, "method")
+		pattern := everyMethod
+		switch {
+		case service == "" && method != "":
+			r.faults.of(from.node, from.at, "is a method of no service: want a service beside it")
+			continue
+		case method != "":
+			pattern = "/" + service + "/" + method
+		case service != "":
+			pattern = "/" + service + "/*"
+		}
+		if before, twice := named[pattern]; twice {
+			r.faults.add(n.position, n.at, "", fmt.Sprintf("names %s, which is named in line %d, too: want each once", pattern, before.line))
+			continue
+		}
+		named[pattern] = n.position
+		all = append(all, pattern)
+	}
+	return all
+}
+
+// wellNamed reports whether a name was read without faults.
+func wellNamed(n *record) bool {
+	for _, v := range n.values {
+		if !v.ok {
+			return false
+		}
+	}
+	return len(n.values) == len(n.members) // no key was unknown
+}

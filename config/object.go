@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// objectShape is an object with the keys that it may have: a *record.
+type objectShape struct {
+	fields []field
+}
+
+// field is a key of an object.
+type field struct {
+	key      string
+	shape    shape  // nil: accepted, whatever it holds
+	required string // what is wanted, if it is: "want a number, 2 or more"
+	channel  bool   // only the channel can honour it
+	doc      string // for the schema
+	member   string // the Go field it stands for, if it does for one
+}
+
+// record is an object that was read.
+type record struct {
+	*node
+	at     *path
+	values map[string]value
+}
+
+// value is what was read of a key or an item. ok is false if it has faults,
+// which have been told.
+type value struct {
+	v   any
+	ok  bool
+	key position // an item's own
+	*node
+	at *path
+}
+
+// place is where a fault of the value is shown: where a scalar is written, and
+// the key of all else.
+func (v value) place() position {
+	if v.written() != "" {
+		return v.position
+	}
+	return v.key
+}
+
+// has reports whether the object has the key, be it with faults.
+func (r *record) has(key string) bool {
+	if r == nil {
+		return false
+	}
+	_, has := r.values[key]
+	return has
+}
+
+// get returns what a key holds, if that was read without faults.
+func get[T any](r *record, key string) (v T, from value, ok bool) {
+	if r == nil {
+		return v, from, false
+	}
+	from = r.values[key]
+	if !from.ok {
+		return v, from, false
+	}
+	v, ok = from.v.(T)
+	return v, from, ok
+}
+
+func (s *objectShape) read(r *reader, n *node, key *path) (any, bool) {
+	if !r.kindOf(n, key, object, "") {
+		return nil, false
+	}
+	rec := &record{n, key, make(map[string]value, len(n.members))}
+	for _, m := range n.members {
+		at := key.member(m.key)
+		f := s.field(m.key)
+		switch {
+		case f == nil:
+			r.faults.add(m.position, at, "", "is unknown"+s.suggest(m.key))
+		case f.channel:
+			r.notOurs(m, at)
+		case f.shape != nil:
+			v, ok := f.shape.read(r, m.value, at)
+			rec.values[m.key] = value{v, ok, m.position, m.value, at}
+		}
+	}
+	for _, f := range s.fields {
+		if f.required != "" && !rec.has(f.key) {
+			r.faults.add(n.position, key.member(f.key), "", "is missing: "+f.required)
+		}
+	}
+	return rec, true
+}
+
+func (s *objectShape) field(key string) *field {
+	for i := range s.fields {
+		if s.fields[i].key == key {
+			return &s.fields[i]
+		}
+	}
+	return nil
+}
+
+// suggest says what an unknown key may have been meant to be: a key that is
+// spelled nearly so, or one of the same name a level down.
+func (s *objectShape) suggest(key string) string {
+	var keys []string
+	for _, f := range s.fields {
+		keys = append(keys, f.key)
+		if inner, ok := f.shape.(*objectShape); ok && inner.field(key) != nil {
+			return fmt.Sprintf(": did you mean %s.%s?", f.key, key)
+		}
+	}
+	return suggest(key, keys)
+}
+
+// suggest says which of some names is spelled nearly like one that is none of
+// them, or else all.
+func suggest(name string, names []string) string {
+	plain := strings.NewReplacer("_", "", "-", "", " ", "")
+	of := func(s string) string { return strings.ToLower(plain.Replace(s)) }
+	best, least := "", len(name)/3+1
+	for _, other := range names {
+		if d := distance(of(name), of(other)); d < least {
+			best, least = other, d
+		}
+	}
+	if best != "" {
+		return ": did you mean " + best + "?"
+	}
+	return ": want one of " + strings.Join(names, ", ")
+}
+
+// distance is how many letters are to be inserted, left out or changed to make
+// a into b. Of long keys only the beginnings are compared.
+func distance(a, b string) int {
+	const most = 64
+	a, b = a[:min(len(a), most)], b[:min(len(b), most)]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := before
+			if a[i] != b[j] {
+				change++
+			}
+			before = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// warning is a fault that hinders nothing.
+type warning struct {
+	Fault
+	channelKey string // of what is not ours
+}
+
+func (r *reader) warn(at position, key *path, value, problem string) {
+	r.warnings = append(r.warnings, warning{Fault: Fault{File: r.faults.file, Line: at.line, Column: at.column, Key: key.String(), Value: value, Problem: problem}})
+}
+
+// notOurs warns, once for each key, of what only the channel can honour.
+func (r *reader) notOurs(m member, at *path) {
+	for _, w := range r.warnings {
+		if w.channelKey == m.key {
+			return
+		}
+	}
+	r.warn(m.position, at, "", "is not ours: only the channel can honour it; give it to the channel, with grpc.WithDefaultServiceConfig, say")
+	r.warnings[len(r.warnings)-1].channelKey = m.key
+}

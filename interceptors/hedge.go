@@ -1,0 +1,173 @@
+package interceptors
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/astra-grpc/astra/internal/hedge"
+)
+
+// unaryWork is the work of one of the attempts of a hedged call. It shares
+// nothing with the caller, nor with other attempts.
+type unaryWork struct {
+	side
+	capture
+	method     string
+	req, reply any
+	cc         *grpc.ClientConn
+	invoker    grpc.UnaryInvoker
+	opts       []grpc.CallOption
+}
+
+var unaryWorks = sync.Pool{New: func() any { return new(unaryWork) }}
+
+func (w *unaryWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return cancellable(ctx, timeout)
+}
+
+func (w *unaryWork) of() *side { return &w.side }
+
+func (w *unaryWork) attempt(a *side) error {
+	return w.invoker(a.ctx, w.method, w.req, w.reply, w.cc, w.opts...)
+}
+
+func (w *unaryWork) trailers() metadata.MD { return w.trailer }
+
+func (w *unaryWork) recycle() {
+	w.capture.release()
+	kept := w.capture
+	*w = unaryWork{}
+	w.capture = kept
+	unaryWorks.Put(w)
+}
+
+// firstWork is that of the first attempt, which is made on the caller's own
+// goroutine, with the caller's messages. So a call that needs no hedge costs
+// little more than one that is never hedged; and should it lose, it is waited
+// for until it heeds its cancellation, as a call that is not hedged would be.
+type firstWork unaryCall
+
+func (w *firstWork) of() *side             { return &w.first }
+func (w *firstWork) trailers() metadata.MD { return w.trailer }
+func (w *firstWork) recycle()              {}
+func (w *firstWork) attempt(a *side) error {
+	return w.invoker(a.ctx, w.method, w.req, w.reply, w.cc, w.opts...)
+}
+
+func (w *firstWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return cancellable(ctx, timeout)
+}
+
+// work makes another attempt's.
+func (u *unaryCall) work() (work, error) {
+	req, err := copyRequest(u.original.request, u.theirs)
+	if err != nil {
+		return nil, err
+	}
+	w := unaryWorks.Get().(*unaryWork)
+	w.method, w.req, w.reply, w.cc, w.invoker = u.method, req, u.original.reply.fresh(), u.cc, u.invoker
+	w.opts = w.wrap(u.theirs, true)
+	return w, nil
+}
+
+// admitAndRace is admitAndTry with attempts side by side.
+func (u *unaryCall) admitAndRace() (err error) {
+	if u.ctx.Err() != nil {
+		return ended(u.ctx)
+	}
+	if err := u.admit(); err != nil {
+		return err
+	}
+	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
+		return err // no attempt, so no word about the server
+	}
+	r := newRacing(&u.call, u)
+	defer r.leave()
+	a, err := r.runInline((*firstWork)(u))
+	if a == nil {
+		return err
+	}
+	a.check()
+	if w, ok := a.work.(*unaryWork); ok {
+		u.header, u.trailer, u.peer = w.header, w.trailer, w.peer
+		if err == nil {
+			handOver(u.reply, w.reply)
+		} else {
+			u.resetReply() // the first attempt may have left something
+		}
+	}
+	return err
+}
+
+// inlineRace is a race whose first attempt runs where the race would: until it
+// has ended, a timer's goroutine runs the race, if a hedge becomes due at all.
+type inlineRace struct {
+	*racing
+	decided chan struct{} // closed when that goroutine has
+	winner  *side         // what it has: run's
+	err     error
+}
+
+// runInline is run, with the first attempt made by it.
+func (r *racing) runInline(w work) (*side, error) {
+	first := r.begin(w)
+	due := r.race.Due()
+	if due == hedge.Never {
+		return r.inline(first, nil, nil)
+	}
+	i := &inlineRace{racing: r, decided: make(chan struct{})}
+	return r.inline(first, time.AfterFunc(due-r.clock, i.run), i)
+}
+
+// inline makes the first attempt. When it returns, or panics, the race is the
+// caller's again.
+func (r *racing) inline(first *side, t *time.Timer, other *inlineRace) (winner *side, err error) {
+	mine := false
+	func() {
+		defer func() {
+			if mine = t == nil || t.Stop(); mine {
+				if !first.returned {
+					r.left = errPanicked
+				}
+				return
+			}
+			if first.fate.CompareAndSwap(running, reported) {
+				r.reports <- first
+			}
+			<-other.decided
+		}()
+		first.err = first.work.attempt(first)
+		first.returned = true
+	}()
+	if !mine {
+		return other.winner, other.err
+	}
+	r.clock = r.call.suite.now()
+	if r.ended(first) {
+		return first, nil
+	}
+	return r.run()
+}
+
+// run is the timer's goroutine.
+func (i *inlineRace) run() {
+	defer close(i.decided)
+	defer func() { // they have lost, or ended; the caller may still have to wait for the first
+		for _, a := range i.sides {
+			a.cancel()
+		}
+	}()
+	returned := false
+	defer func() {
+		if !returned { // a codec, copying the request
+			i.winner = &side{panicked: recover()}
+		}
+	}()
+	i.clock = i.call.suite.now()
+	i.winner, i.err = i.racing.run()
+	returned = true
+}

@@ -1,0 +1,321 @@
+package interceptors_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/interceptors"
+)
+
+// exiting is a codec that, asked for another copy than the first, ends its
+// goroutine.
+type exiting struct {
+	encoding.CodecV2
+	copies *atomic.Int32
+}
+
+func (c exiting) Marshal(any) (mem.BufferSlice, error) {
+	if c.copies.Add(1) > 1 {
+		runtime.Goexit()
+	}
+	return nil, nil
+}
+func (exiting) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (exiting) Name() string                         { return "exiting" }
+
+// TestGoexitWhereAHedgeStarts is no answer: it ends the caller's goroutine, as
+// it would if no other ran the race.
+func TestGoexitWhereAHedgeStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+		var ended atomic.Bool
+		go func() {
+			defer func() { ended.Store(recover() == nil) }()
+			type plain struct{ Name string }
+			err := s.UnaryClientInterceptor()(t.Context(), method, new(plain), new(plain), nil, play(step{hang: true}).invoke,
+				grpc.ForceCodecV2(exiting{copies: new(atomic.Int32)}))
+			t.Errorf("answered %v", err)
+		}()
+		time.Sleep(time.Second)
+		if !ended.Load() {
+			t.Error("Goexit did not end the caller's goroutine")
+		}
+	})
+}
+
+// TestNoHedgeForACallerWhoHasGone, whatever the code and however deaf the first
+// attempt.
+func TestNoHedgeForACallerWhoHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := &hedgeEvents{}
+		s := newSuite(t, interceptors.WithObserver(told), hedged(interceptors.Hedge{
+			MaxAttempts: 3, Delay: 10 * ms, NonFatal: astracodes.Of(codes.Canceled, codes.DeadlineExceeded, codes.Unavailable),
+		}))
+		deaf := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(30 * ms) }}
+		for _, tc := range []struct {
+			first step
+			ends  func(ctx context.Context) (context.Context, context.CancelFunc)
+			code  codes.Code
+		}{
+			{step{hang: true}, cancelAfter(5 * ms), codes.Canceled},
+			{step{hang: true}, expireAfter(5 * ms), codes.DeadlineExceeded},
+			{deaf, cancelAfter(5 * ms), codes.Canceled},
+			{deaf, expireAfter(5 * ms), codes.DeadlineExceeded},
+		} {
+			ctx, cancel := tc.ends(t.Context())
+			sc := play(tc.first, take(ms, "b"))
+			_, err := question(ctx, s, sc)
+			if c := status.Code(err); c != tc.code && c != codes.Unavailable {
+				t.Errorf("%v, want %v", err, tc.code)
+			}
+			wantAttempts(t, sc, 1)
+			cancel()
+		}
+		if got := told.hedges(); len(got) > 0 {
+			t.Errorf("told of hedges: %v", got)
+		}
+	})
+}
+
+func cancelAfter(d time.Duration) func(context.Context) (context.Context, context.CancelFunc) {
+	return func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
+		time.AfterFunc(d, cancel)
+		return ctx, cancel
+	}
+}
+
+func expireAfter(d time.Duration) func(context.Context) (context.Context, context.CancelFunc) {
+	return func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, d) }
+}
+
+// TestAllLosersAreCancelledAtOnce, also while the first does not heed it.
+func TestAllLosersAreCancelledAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}))
+		began := time.Now()
+		var cancelled time.Duration
+		deaf := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(time.Second) }}
+		third := step{do: func(ctx context.Context, _ any) { <-ctx.Done(); cancelled = time.Since(began) }}
+		answer, err := question(t.Context(), s, play(deaf, take(15*ms, "b"), third))
+		synctest.Wait()
+		if answer != "b" || time.Since(began) != time.Second || cancelled != 25*ms {
+			t.Errorf("%q, %v after %v, the third cancelled after %v, want 25 ms", answer, err, time.Since(began), cancelled)
+		}
+	})
+}
+
+// TestPushbackIsExactForHedges: a RetryInfo beside it changes nothing.
+func TestPushbackIsExactForHedges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour}))
+		for _, tc := range []struct {
+			first step
+			took  time.Duration
+		}{
+			{step{err: withRetryInfo(codes.Unavailable, time.Second), trailer: pushback("20")}, 20 * ms},
+			{step{err: withRetryInfo(codes.Unavailable, time.Second), trailer: pushback("0")}, 0},
+			{step{err: withRetryInfo(codes.Unavailable, time.Second)}, time.Second},
+			{step{err: withRetryInfo(codes.Unavailable, time.Hour)}, 5 * time.Second},
+		} {
+			began := time.Now()
+			answer, err := question(t.Context(), s, play(tc.first, take(0, "b")))
+			if took := time.Since(began); answer != "b" || took != tc.took {
+				t.Errorf("%q, %v after %v, want b after %v", answer, err, took, tc.took)
+			}
+		}
+	})
+}
+
+// TestPanickedHedgeIsTold: once, as lost.
+func TestPanickedHedgeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := &hedgeEvents{}
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}), interceptors.WithObserver(told))
+		boom := step{do: func(context.Context, any) { time.Sleep(15 * ms); panic("boom") }}
+		func() {
+			defer func() {
+				if p := recover(); p != "boom" {
+					t.Errorf("recovered %v, want boom", p)
+				}
+			}()
+			_, _ = question(t.Context(), s, play(step{hang: true}, boom, step{hang: true}))
+		}()
+		synctest.Wait()
+		if got := told.hedges(); !slices.Equal(got, []string{"2 lost", "3 lost"}) {
+			t.Errorf("told %v, want both as lost", got)
+		}
+		if told.count(interceptors.AttemptEnd) != 3 || told.count(interceptors.CallEnd) != 1 {
+			t.Errorf("told %v", told.lines())
+		}
+	})
+}
+
+// TestSlowCallThatExpiresBesideAHedge is slow to the breaker, as it would be
+// alone.
+func TestSlowCallThatExpiresBesideAHedge(t *testing.T) {
+	for _, attempts := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSuite(t, interceptors.WithMethodPolicy(method, interceptors.Policy{
+				Hedge: interceptors.Hedge{MaxAttempts: attempts, Delay: 10 * ms},
+				Retry: interceptors.Retry{},
+				Breaker: interceptors.Breaker{
+					SlowCall: 20 * ms, SlowRate: 0.9, MinCalls: 5, FailureRate: 1, Consecutive: 1000,
+					Failures: astracodes.Of(codes.DeadlineExceeded),
+				},
+			}))
+			_, _ = question(t.Context(), s, play(take(25*ms, "slow"))) // so that not all fail
+			for range 4 {
+				ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
+				_, err := question(ctx, s, play(step{hang: true}))
+				wantCode(t, err, codes.DeadlineExceeded)
+				cancel()
+			}
+			if _, err := question(t.Context(), s, play(step{})); !errors.Is(err, interceptors.ErrBreakerOpen) {
+				t.Errorf("%d attempts: %v, want the breaker open: all calls were slow", attempts, err)
+			}
+		})
+	}
+}
+
+// labelled is a proto.Message by what it embeds.
+type labelled struct {
+	*wrapperspb.StringValue
+	label string
+}
+
+// TestMessagesThatEmbedOne are no longer the caller's type when copied.
+func TestMessagesThatEmbedOne(t *testing.T) {
+	s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+	one := &labelled{wrapperspb.String("q"), "label"}
+	for _, m := range [][2]proto.Message{{one, new(wrapperspb.StringValue)}, {wrapperspb.String("q"), one}} {
+		sc := play(step{})
+		err := s.UnaryClientInterceptor()(t.Context(), method, m[0], m[1], nil, sc.invoke)
+		wantCode(t, err, codes.FailedPrecondition)
+		wantAttempts(t, sc, 0)
+	}
+}
+
+// counting is a codec that counts what it encodes.
+type counting struct {
+	encoding.CodecV2
+	encoded *atomic.Int32
+}
+
+func (c counting) Marshal(any) (mem.BufferSlice, error) {
+	c.encoded.Add(1)
+	return nil, nil
+}
+func (counting) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (counting) Name() string                         { return "counting" }
+
+// TestRefusedCallsCopyNothing: a breaker that is open spares the client, too.
+func TestRefusedCallsCopyNothing(t *testing.T) {
+	type plain struct{ Name string }
+	s := newSuite(t, interceptors.WithMethodPolicy(method, interceptors.Policy{
+		Hedge:   interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour},
+		Breaker: interceptors.Breaker{Consecutive: 1},
+	}))
+	var encoded atomic.Int32
+	codec := grpc.ForceCodecV2(counting{encoded: &encoded})
+	sc := play(failAfter(0, codes.Unavailable, nil))
+	for range 2 {
+		_ = s.UnaryClientInterceptor()(t.Context(), method, new(plain), new(plain), nil, sc.invoke, codec)
+		if n := sc.attempts(); n != 2 || encoded.Load() != 2 {
+			t.Fatalf("%d attempts, %d copies, want 2 and 2: no more once the breaker is open", n, encoded.Load())
+		}
+	}
+	// A call that cannot be hedged is no word about the server, nor a probe for ever.
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithMethodPolicy(method, interceptors.Policy{
+			Hedge:   interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour},
+			Breaker: interceptors.Breaker{Consecutive: 1},
+		}))
+		_, err := question(t.Context(), s, play(failAfter(0, codes.Unavailable, nil)))
+		wantCode(t, err, codes.Unavailable)
+		time.Sleep(2 * time.Second)
+		err = s.UnaryClientInterceptor()(t.Context(), method, plain{}, new(plain), nil, play(step{}).invoke)
+		wantCode(t, err, codes.FailedPrecondition)
+		if answer, err := question(t.Context(), s, play(take(ms, "a"))); answer != "a" {
+			t.Errorf("%q, %v, want a from the probe", answer, err)
+		}
+	})
+}
+
+// TestMethodsPastTheBoundKeepNoLatencies: what nothing is kept for has no
+// histogram either, which would be made for each call.
+func TestMethodsPastTheBoundKeepNoLatencies(t *testing.T) {
+	s := newSuite(t, interceptors.WithLogger(slog.New(slog.DiscardHandler)))
+	call, sc := s.UnaryClientInterceptor(), play(step{})
+	opt := interceptors.WithCallPolicy(interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}})
+	do := func(i int) {
+		sc.opts, sc.began, sc.prev = nil, nil, nil
+		if err := call(t.Context(), fmt.Sprintf("/many.Methods/%d", i), nil, nil, nil, sc.invoke, opt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 4096 {
+		do(i)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range 1000 {
+		do(5000 + i)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / 1000; each > 6000 {
+		t.Errorf("%d bytes a call", each)
+	}
+}
+
+// TestExpiredHedgesTeachTheLimit: an adaptive limit shrinks when hedged calls
+// run into their deadlines, as when others do.
+func TestExpiredHedgesTeachTheLimit(t *testing.T) {
+	for _, attempts := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			p := interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: attempts, Delay: 20 * ms}}
+			if attempts == 1 {
+				p = attemptsOf(1)
+			}
+			p.Budget.Disabled, p.Breaker.Disabled = true, true
+			p.Limit = interceptors.Limit{MaxConcurrent: 10, Adaptive: true}
+			l := newLimits(t, p)
+			many := func(n int, o step) {
+				var wg sync.WaitGroup
+				for range 10 {
+					wg.Go(func() {
+						for range n {
+							ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+							_ = callWith(ctx, l.Suite, play(o))
+							cancel()
+						}
+					})
+				}
+				wg.Wait()
+			}
+			many(100, step{after: 10 * ms})
+			many(50, step{hang: true})
+			if s, ok := l.endpoint.LimitState(); !ok || s.Max == 10 || s.InFlight != 0 {
+				t.Errorf("%d attempts: %+v, want it to shrink", attempts, s)
+			}
+		})
+	}
+}

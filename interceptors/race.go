@@ -1,0 +1,362 @@
+package interceptors
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/retry"
+)
+
+const (
+	// minHedgeDelay is the least delay that is made of a method's own latency.
+	minHedgeDelay = time.Millisecond
+	// hintMost is how long a google.rpc.RetryInfo may put off the next attempt.
+	hintMost = 5 * time.Second
+)
+
+// racing drives the engine through attempts side by side. One goroutine at a
+// time does, whoever waits for the call: only that one talks to the engine.
+// Attempts that still run when the race is left are cancelled, and not waited
+// for.
+type racing struct {
+	call    *call
+	race    hedge.Race
+	delay   time.Duration
+	source  source
+	lives   bool          // an attempt that succeeds goes on: it is a stream
+	clock   time.Duration // when something last happened
+	reports chan *side    // with room for all; nil: an attempt may be due
+	heads   chan *side    // attempts whose header has come
+	asked   atomic.Bool   // somebody waits for a header: the first decides
+	sides   []*side
+	refused retry.Reason // why a hedge was
+	last    *side        // the last attempt that failed
+	left    error        // what those given up are told to have ended with
+}
+
+// racings keeps the memory of races. Their channels and timers belong to the
+// bubble of testing/synctest that they were made in, if any, and are not kept.
+var racings = sync.Pool{New: func() any { return new(racing) }}
+
+// newRacing returns a race of the call's attempts, which must be left.
+func newRacing(c *call, from source) *racing {
+	now := c.suite.now()
+	delay := c.policy.hedgeDelay
+	if delay == 0 {
+		delay = hedge.Never
+		if q := c.plan.latencies(); q != nil {
+			if p95, ok := q.Value(now); ok {
+				delay = max(p95, minHedgeDelay)
+			}
+		}
+	}
+	r := racings.Get().(*racing)
+	r.call, r.source, r.delay = c, from, delay
+	r.race = hedge.NewRace(&c.policy.hedge, now, delay)
+	r.clock = now
+	r.left = errLost
+	r.reports = make(chan *side, c.policy.hedge.MaxAttempts+2) // and what timers say
+	return r
+}
+
+// run goes on until an attempt has succeeded or the call has failed. It returns
+// the attempt that says so, which is to be checked; nil if the call's context
+// does.
+func (r *racing) run() (*side, error) {
+	for {
+		r.startDue()
+		if r.race.Over() {
+			return r.last, r.lose()
+		}
+		a, headed := r.await()
+		switch {
+		case a == nil:
+			if err := r.expired(); err != nil {
+				return nil, err
+			} // else one is due
+		case headed:
+			if r.adopt(a) {
+				return a, nil
+			} // else it has just reported
+		case r.ended(a):
+			return a, nil
+		}
+	}
+}
+
+// adopt makes an attempt that runs the call.
+func (r *racing) adopt(a *side) bool {
+	if a.gone || !a.fate.CompareAndSwap(running, adopted) {
+		return false
+	}
+	a.gone = true
+	r.call.running, r.call.kind = a.attempt, a.kind
+	r.hedged(a, HedgeWon)
+	return true
+}
+
+// ask lets the first header decide, whoever runs the race.
+func (r *racing) ask() {
+	if !r.asked.Swap(true) {
+		select {
+		case r.reports <- nil:
+		default: // there is something to wake up for
+		}
+	}
+}
+
+// oldest returns the attempt that has run longest; nil: none runs.
+func (r *racing) oldest() *side {
+	for _, a := range r.sides {
+		if !a.gone {
+			return a
+		}
+	}
+	return nil
+}
+
+// start starts the race's next attempt, on a goroutine of its own.
+func (r *racing) start(w work) { go r.begin(w).run() }
+
+// begin books the start of the race's next attempt.
+func (r *racing) begin(w work) *side {
+	c, a := r.call, w.of()
+	a.work, a.reports, a.failed = w, r.reports, &c.suite.lateFailure
+	a.attempt, a.cancel = c.launch(w)
+	r.sides = append(r.sides, a)
+	r.race.Start(a.began)
+	r.clock = a.began
+	return a
+}
+
+// startDue starts a hedge if it is time for one, and if it can be afforded, but
+// not if the call may be about to end.
+func (r *racing) startDue() {
+	c := r.call
+	for r.race.Due() <= r.clock && c.ctx.Err() == nil && !r.waiting() {
+		why := c.afford()
+		var w work
+		if why == retry.Again {
+			var err error
+			if w, err = r.source.work(); err != nil { // a codec that fails now and then
+				c.refund()
+				why = retry.NotRetryable
+			}
+		}
+		if why != retry.Again {
+			r.refused = why
+			r.race.Refuse()
+			r.suppressed(why)
+			return
+		}
+		c.funded = false // spent
+		c.kind = HedgeAttempt
+		r.start(w)
+	}
+}
+
+// waiting reports whether the end of an attempt waits to be looked at.
+func (r *racing) waiting() bool {
+	for _, a := range r.sides {
+		if !a.gone && a.fate.Load() == reported {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *racing) suppressed(why retry.Reason) {
+	r.call.tellAll(Event{Kind: Hedged, Attempt: r.call.loop.Attempts + 1, Hedge: HedgeSuppressed, Reason: why.String()})
+}
+
+// await waits until an attempt has ended or, if that is asked for, has a header;
+// until another is due, or the call's context ends: then it returns nil.
+func (r *racing) await() (a *side, headed bool) {
+	if due := r.race.Due(); due != hedge.Never {
+		// Not the channel of a timer: a select with one costs as much as all
+		// the rest of a call.
+		reports := r.reports
+		t := time.AfterFunc(due-r.clock, func() {
+			select {
+			case reports <- nil:
+			default: // there is something to wake up for
+			}
+		})
+		defer t.Stop()
+	}
+	heads := r.heads
+	if !r.asked.Load() {
+		heads = nil
+	}
+	select {
+	case a = <-r.reports:
+	case a = <-heads:
+		headed = true
+	case <-r.call.ctx.Done():
+		select { // an answer that came at the same time is one
+		case a = <-r.reports:
+		default:
+		}
+	}
+	r.clock = r.call.suite.now()
+	return a, headed
+}
+
+// expired returns the error of a call whose context has ended, with
+// attempts running that are not waited for; nil if it has not.
+func (r *racing) expired() error {
+	c := r.call
+	if c.ctx.Err() == nil {
+		return nil
+	}
+	err := ended(c.ctx)
+	c.code, r.left = codeOf(err), err
+	c.stop(stopped(callerOf(c.ctx)))
+	oldest := r.oldest()
+	if oldest != nil { // as if it had ended
+		c.timed(oldest.attempt)
+		c.place.strained = c.place.strained || strain.Contains(c.code)
+	}
+	if r.last != nil && oldest == nil {
+		return interrupted(c.ctx, c.loop.Attempts, r.last.err)
+	}
+	return err
+}
+
+// ended books the end of an attempt, and reports whether it has ended the call.
+func (r *racing) ended(a *side) bool {
+	c := r.call
+	a.gone = true
+	if !a.returned {
+		a.cancel()
+		r.left = errPanicked
+		c.tellEnd(c.plan.tells.all, a.attempt, codes.Unknown, errPanicked)
+		r.hedged(a, HedgeLost)
+		return true // no other may save what check will end
+	}
+	if a.err == nil {
+		r.sample(r.clock - a.began - a.idle)
+		if r.lives {
+			c.running = a.attempt
+		} else {
+			a.cancel()
+			c.ended(a.attempt, codes.OK, nil)
+		}
+		c.kind = a.kind
+		r.hedged(a, HedgeWon)
+		return true
+	}
+	a.cancel()
+	c.ended(a.attempt, codeOf(a.err), a.err)
+	r.hedged(a, HedgeLost)
+	r.last = a
+	f := failureOf(c.ctx, a.err, c.code, a.work.trailers())
+	if f.Caller != retry.Waiting {
+		f.Remaining = 0 // for another attempt
+	}
+	wait := min(f.RetryInfo, hintMost)
+	if f.Pushback.Given {
+		wait = f.Pushback.Delay // exactly
+	}
+	before := r.race.Why()
+	r.race.Fail(r.clock, hedge.Failure{
+		Code: f.Code,
+		Stop: f.Pushback.Stop,
+		Told: f.Pushback.Given || f.RetryInfo > 0,
+		Wait: wait,
+		Left: f.Remaining,
+	})
+	if before == hedge.Open && r.race.Why() == hedge.PushedBack {
+		r.suppressed(retry.PushedBack)
+	}
+	return false
+}
+
+// lose returns the error of a call that no attempt can save any more.
+func (r *racing) lose() error {
+	why := retry.NotRetryable
+	switch r.race.Why() {
+	case hedge.UsedUp:
+		why = retry.Exhausted
+	case hedge.PushedBack:
+		why = retry.PushedBack
+	case hedge.TooLate:
+		why = retry.Deadline
+	case hedge.Refused:
+		why = r.refused
+	}
+	if gone := callerOf(r.call.ctx); gone != retry.Waiting {
+		why = stopped(gone)
+	}
+	r.call.stop(why)
+	return r.last.err
+}
+
+// stopped is the reason that a caller's going is.
+func stopped(gone retry.Caller) retry.Reason {
+	if gone == retry.Expired {
+		return retry.Deadline
+	}
+	return retry.CallerGone
+}
+
+// leave gives up the attempts that still run, and ends the race.
+func (r *racing) leave() {
+	c := r.call
+	alone, late := true, 0
+	for _, a := range r.sides {
+		if a.gone {
+			continue
+		}
+		a.gone = true
+		a.cancel()
+		if a.fate.CompareAndSwap(running, abandoned) {
+			alone = false
+		} else {
+			late++
+		}
+		if r.left == errLost && r.clock-a.began >= r.delay {
+			r.sample(r.clock - a.began) // it took that long at least, which is as much as counts
+		}
+		c.tellEnd(c.plan.tells.all, a.attempt, codeOf(r.left), r.left)
+		r.hedged(a, HedgeLost)
+	}
+	for late > 0 { // too late to win, and too early to be given up
+		a := <-r.reports
+		if a == nil {
+			continue
+		}
+		if late--; a.panicked != nil {
+			c.suite.lateFailure(a.panicked, a.stack)
+		}
+	}
+	if alone {
+		for _, a := range r.sides {
+			a.work.recycle()
+		}
+	}
+	clear(r.sides)
+	*r = racing{sides: r.sides[:0]}
+	racings.Put(r)
+}
+
+// hedged tells what became of a hedge.
+func (r *racing) hedged(a *side, result HedgeResult) {
+	if a.kind == HedgeAttempt {
+		r.call.tellAll(Event{Kind: Hedged, Attempt: a.number, Hedge: result})
+	}
+}
+
+// sample counts how long an attempt took, for a delay of the method's own.
+func (r *racing) sample(took time.Duration) {
+	if r.call.policy.hedgeDelay != 0 {
+		return
+	}
+	if q := r.call.plan.latencies(); q != nil {
+		q.Add(r.clock, took, r.call.lane)
+	}
+}

@@ -1,0 +1,45 @@
+package interceptors
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// TestNoHedgeOnceThereIsAnAnswer: a timer's goroutine that comes late, when the
+// first attempt has just ended, looks at that before it starts another.
+func TestNoHedgeOnceThereIsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const method = "/astra.test.Race/Late"
+		s, err := New(WithMethodPolicy(method, Policy{Hedge: Hedge{MaxAttempts: 2, Delay: time.Millisecond}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		attempts := 0
+		u := &unaryCall{method: method, invoker: func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+			attempts++
+			time.Sleep(time.Second) // the timer has fired, but its goroutine has not come to run
+			return nil
+		}}
+		u.suite, u.plan, u.ctx = s, s.plan(nil, "", method), t.Context()
+		u.policy = u.plan.policy
+		u.original = original{request: wrapperspb.String("q")}
+		r := newRacing(&u.call, u)
+		i := &inlineRace{racing: r, decided: make(chan struct{})}
+		first := r.begin((*firstWork)(u))
+		late := time.AfterFunc(time.Millisecond, func() {
+			time.Sleep(2 * time.Second)
+			i.run()
+		})
+		a, err := r.inline(first, late, i)
+		if a != first || err != nil || attempts != 1 || len(r.sides) != 1 {
+			t.Errorf("%d attempts, error %v, want the first attempt's answer", attempts, err)
+		}
+		r.leave()
+		_ = s.Close()
+	})
+}

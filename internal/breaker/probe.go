@@ -1,0 +1,156 @@
+package breaker
+
+import (
+	"math"
+	"time"
+)
+
+// probe is a place among those for probes; serial 0 is none.
+type probe struct {
+	place  uint32
+	serial uint32
+}
+
+type place struct {
+	serial  uint32 // 0: free
+	expires time.Duration
+}
+
+// due reports whether an open breaker may probe: because its time is over or,
+// sooner, because enough calls have been refused.
+func (m *Machine) due(now time.Duration) bool {
+	return now >= m.until || m.earned(m.cfg.Probes) && now >= m.soonest
+}
+
+// earned reports whether the calls refused since the last probe, or the
+// opening, pay for so many probes. What is a lot of probes to a client with
+// little traffic is next to nothing to a busy one, and it is the busy one's
+// callers who miss most while a server that is back goes unnoticed.
+func (m *Machine) earned(probes int) bool {
+	return float64(m.refused)*m.cfg.ProbeShare >= float64(probes)
+}
+
+// takePlace finds a place for a probe. Probes of an earlier half-open period
+// that still run count too, or there would be more than Probes of them; but
+// calls refused meanwhile earn one more, lest probes that hang keep a server
+// that is back from being asked. Before the open time is over a place is not
+// enough: what gave it back may have been a probe that said nothing.
+func (m *Machine) takePlace(now time.Duration) (p probe, extra, ok bool) {
+	busy, free := 0, -1
+	for i, p := range m.places {
+		if p.serial != 0 && p.expires > now {
+			busy++
+		} else if free < 0 {
+			free = i
+		}
+	}
+	extra = busy >= m.cfg.Probes || m.early && m.paid == 0
+	switch {
+	case extra && !(m.earned(1) && now >= m.soonest):
+		return probe{}, false, false
+	case !extra && m.early:
+		m.paid--
+	}
+	if free < 0 {
+		free = len(m.places)
+		m.places = append(m.places, place{})
+	}
+	m.serial++
+	m.places[free] = place{m.serial, later(now, m.cfg.ProbeTTL)}
+	m.refused = 0
+	m.soonest = later(now, m.gap)
+	return probe{uint32(free), m.serial}, extra, true
+}
+
+// Refuses reports whether [Machine.Admit] would refuse a call, which counts as
+// refused then; if it would not, nothing changes.
+func (m *Machine) Refuses(now time.Duration) bool {
+	switch m.state {
+	case Closed:
+		return false
+	case Open:
+		if m.due(now) {
+			return false
+		}
+	case HalfOpen:
+		busy := 0
+		for _, p := range m.places {
+			if p.serial != 0 && p.expires > now {
+				busy++
+			}
+		}
+		early := m.early && now < m.until
+		if busy < m.cfg.Probes && !(early && m.paid == 0) || m.earned(1) && now >= m.soonest {
+			return false
+		}
+	}
+	m.refused++
+	return true
+}
+
+// free gives a probe's place back, unless it has expired and is another's.
+func (m *Machine) free(p probe) {
+	if p.serial != 0 && m.places[p.place].serial == p.serial {
+		m.places[p.place] = place{}
+	}
+}
+
+// Wait returns after how long it makes sense to try again: the rest of the open
+// time; while probes are under way, which may end at any moment, OpenFor, or
+// less if one expires before. Further calls that are refused may shorten it.
+func (m *Machine) Wait(now time.Duration) time.Duration {
+	var wait time.Duration
+	var probes int
+	switch m.state {
+	case Open:
+		wait, probes = m.until-now, m.cfg.Probes
+	case HalfOpen:
+		wait, probes = m.cfg.OpenFor, 1
+		for _, p := range m.places {
+			if p.serial != 0 && p.expires > now {
+				wait = min(wait, p.expires-now)
+			}
+		}
+		if m.early {
+			wait = min(wait, m.until-now)
+		}
+	default:
+		return 0
+	}
+	if m.earned(probes) {
+		wait = min(wait, m.soonest-now)
+	}
+	return max(0, wait)
+}
+
+const (
+	// spread is how far an open time strays from its mean, to either side, so
+	// that clients that saw the same outage do not all probe at once.
+	spread = 0.2
+	// hurry is the least time between probes that refused calls have earned,
+	// as a share of OpenFor, however busy the client.
+	hurry = 0.1
+)
+
+// openTime doubles with every opening in a row, up to most.
+func openTime(first, most time.Duration, openings int, u float64) time.Duration {
+	d := first
+	for range openings {
+		if d >= most-d { // 2d ≥ most, without overflow
+			d = most
+			break
+		}
+		d *= 2
+	}
+	low := float64(d) * (1 - spread) // as floats, which do not overflow
+	high := min(float64(d)*(1+spread), float64(most))
+	return min(most, time.Duration(low+(high-low)*u))
+}
+
+// later does not run past the end of time.
+func later(now, d time.Duration) time.Duration {
+	if t := now + d; t >= now {
+		return t
+	}
+	return math.MaxInt64
+}

@@ -1,0 +1,136 @@
+package hedge
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"pgregory.net/rapid"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func testConfig(attempts int) *Config {
+	return &Config{MaxAttempts: attempts, NonFatal: astracodes.Retryable}
+}
+
+var transient = Failure{Code: codes.Unavailable, Left: Never}
+
+func wantDue(t *testing.T, r *Race, due time.Duration) {
+	t.Helper()
+	if got := r.Due(); got != due {
+		t.Fatalf("the next is due at %v, want %v", got, due)
+	}
+}
+
+func TestRace(t *testing.T) {
+	r := NewRace(testConfig(3), 5, 10)
+	wantDue(t, &r, 5)
+	r.Start(5)
+	wantDue(t, &r, 15)
+	r.Fail(7, transient)
+	wantDue(t, &r, 7)
+	r.Start(8)
+	wantDue(t, &r, 18)
+	told := transient
+	told.Told, told.Wait = true, 30
+	r.Start(18) // the last
+	wantDue(t, &r, Never)
+	r.Fail(20, told)
+	wantDue(t, &r, Never)
+	if r.Over() || r.Why() != UsedUp {
+		t.Fatalf("over: %v, why: %v, with one running", r.Over(), r.Why())
+	}
+	r.Fail(21, transient)
+	if !r.Over() || r.Why() != UsedUp {
+		t.Fatalf("over: %v, why: %v, with none running", r.Over(), r.Why())
+	}
+}
+
+func TestEndOfTime(t *testing.T) {
+	r := NewRace(testConfig(3), 0, Never)
+	r.Start(Never - 5)
+	wantDue(t, &r, Never)
+	r.Fail(Never-5, Failure{Code: codes.Unavailable, Told: true, Wait: Never, Left: Never})
+	if !r.Over() {
+		t.Fatal("waits for the end of time")
+	}
+	r = NewRace(testConfig(3), 0, 20)
+	r.Start(Never - 5)
+	wantDue(t, &r, Never)
+}
+
+// TestRaceAgreesWithModel: against the rules told one by one, for any course of
+// events.
+func TestRaceAgreesWithModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := testConfig(rapid.IntRange(2, 5).Draw(t, "attempts"))
+		delay := rapid.SampledFrom([]time.Duration{1, 10, Never}).Draw(t, "delay")
+		r := NewRace(cfg, 0, delay)
+		var now, lastStart, pushed time.Duration
+		started, running := 0, 0
+		atOnce := true // a failure, or the beginning, makes the next due
+		stopped, fatal := false, false
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			due := Never
+			if !stopped && !fatal && started < cfg.MaxAttempts {
+				switch {
+				case atOnce:
+					due = max(now, pushed)
+				case delay != Never:
+					due = lastStart + delay
+				}
+			}
+			got := r.Due()
+			if (got == Never) != (due == Never) || got != Never && max(got, now) != max(due, now) {
+				t.Fatalf("at %v the next is due at %v, want %v", now, got, due)
+			}
+			if over := fatal || running == 0 && due == Never; r.Over() != over {
+				t.Fatalf("over is %v, want %v", r.Over(), over)
+			}
+			if r.Over() {
+				return
+			}
+			choices := []string{}
+			if due != Never {
+				choices = append(choices, "start", "refuse")
+			}
+			if running > 0 {
+				choices = append(choices, "fail", "fail", "pushback", "stop", "late", "fatal")
+			}
+			now += time.Duration(rapid.IntRange(0, 8).Draw(t, "pass"))
+			f := transient
+			switch rapid.SampledFrom(choices).Draw(t, "event") {
+			case "start":
+				now = max(now, due)
+				r.Start(now)
+				started, running, lastStart, atOnce = started+1, running+1, now, false
+				continue
+			case "refuse":
+				r.Refuse()
+				stopped = true
+				continue
+			case "pushback":
+				f.Told, f.Wait = true, time.Duration(rapid.IntRange(0, 30).Draw(t, "wait"))
+				if !stopped && started < cfg.MaxAttempts {
+					pushed = max(pushed, now+f.Wait)
+				}
+			case "stop":
+				f.Stop = true
+				stopped = true
+			case "late":
+				f.Left = 0
+				stopped = true
+			case "fatal":
+				f.Code = codes.NotFound
+				fatal = true
+			}
+			r.Fail(now, f)
+			running--
+			atOnce = true
+		}
+	})
+}

@@ -1,0 +1,45 @@
+package tracing
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// bucket is a token bucket without a lock: all it keeps is the time at which it
+// will be full again.
+type bucket struct {
+	every time.Duration // a token comes
+	depth time.Duration // burst of them take as long
+	full  atomic.Int64
+}
+
+func newBucket(perSecond float64, burst int) *bucket {
+	if !(perSecond > 0) { // NaN neither
+		perSecond = defaultLogRate
+	}
+	if burst < 1 {
+		burst = defaultLogBurst
+	}
+	every := math.Max(1, math.Min(float64(time.Second)/perSecond, math.MaxInt64/4))
+	depth := math.Min(every*float64(burst), math.MaxInt64/2)
+	return &bucket{every: time.Duration(every), depth: time.Duration(depth)}
+}
+
+// take takes a token, if there is one. A clock that is set back, as under
+// testing/synctest, finds the bucket full.
+func (b *bucket) take(now time.Duration) bool {
+	for {
+		old := b.full.Load()
+		full := max(time.Duration(old), now)
+		if full-now > b.depth {
+			full = now
+		}
+		if full += b.every; full-now > b.depth {
+			return false
+		}
+		if b.full.CompareAndSwap(old, int64(full)) {
+			return true
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package tracing_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/tracing"
+)
+
+// hedging sends another attempt each 100 ms.
+var hedging = interceptors.WithMethodPolicy(hello, interceptors.Policy{
+	Hedge: interceptors.Hedge{MaxAttempts: 3, Delay: 100 * time.Millisecond},
+})
+
+// TestHedgedTrees: a hedge that wins, those that lose, and one for which there
+// was no token.
+func TestHedgedTrees(t *testing.T) {
+	poor := interceptors.WithMethodPolicy(hello, interceptors.Policy{
+		Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 100 * time.Millisecond},
+		Budget: interceptors.Budget{Burst: 1, MinPerSecond: 0.001},
+	})
+	slow := flakyserver.OK().After(250 * time.Millisecond)
+	for _, tc := range []struct {
+		name   string
+		policy interceptors.Option
+		script []flakyserver.Step
+		want   string
+	}{
+		{"the second wins", hedging, []flakyserver.Step{flakyserver.Hang(), flakyserver.OK()}, `
+Sent.helloworld.Greeter.SayHello ok outcome=success_hedge attempts=2 code=0
+  - hedge won attempt=2
+  Attempt.helloworld.Greeter.SayHello error (CANCELLED) previous-rpc-attempts=0 attempt_kind=first code=1
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=1 attempt_kind=hedge code=0
+`},
+		{"the first wins after all", hedging, []flakyserver.Step{slow, flakyserver.Hang(), down}, `
+Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=3 code=0
+  - hedge lost attempt=3
+  - hedge lost attempt=2
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=0 attempt_kind=first code=0
+  Attempt.helloworld.Greeter.SayHello error (CANCELLED) previous-rpc-attempts=1 attempt_kind=hedge code=1
+  Attempt.helloworld.Greeter.SayHello error (UNAVAILABLE) previous-rpc-attempts=2 attempt_kind=hedge code=14
+`},
+		{"no budget", poor, []flakyserver.Step{slow, flakyserver.Hang()}, `
+Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=2 code=0
+  - hedge suppressed attempt=3 suppress_reason=budget
+  - hedge lost attempt=2
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=0 attempt_kind=first code=0
+  Attempt.helloworld.Greeter.SayHello error (CANCELLED) previous-rpc-attempts=1 attempt_kind=hedge code=1
+`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, setting{suite: []interceptors.Option{tc.policy}}, func(t *testing.T, w *world) {
+				w.Script(hello, tc.script...)
+				if err := w.hello(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.spans.wantTrees(t, tc.want)
+			})
+		})
+	}
+}
+
+// recorderOf returns what an observer gives a suite for a method.
+func recorderOf(t *testing.T, o interceptors.Observer) interceptors.Starter {
+	t.Helper()
+	tap := &tap{Observer: o}
+	_ = intercept(t, tap)(t.Context(), hello, nil, nil, nil, invoke)
+	return tap.recorder.(interceptors.Starter)
+}
+
+// tap shows the recorder that an observer gives its suite, which gets none.
+type tap struct {
+	interceptors.Observer
+	recorder interceptors.Recorder
+}
+
+func (o *tap) Inline() {}
+
+func (o *tap) Method(e interceptors.Endpoint) interceptors.Recorder {
+	o.recorder = o.Observer.Method(e)
+	return nil
+}
+
+// TestAttemptsThatEndLate: attempts run side by side and may be told to have
+// ended in any order, on any goroutine, some after the call.
+func TestAttemptsThatEndLate(t *testing.T) {
+	spans := record()
+	r := recorderOf(t, tracing.New(spans))
+	cancelled := errors.New("cancelled")
+	for name, late := range map[string]bool{"losers end first": false, "losers end last": true} {
+		t.Run(name, func(t *testing.T) {
+			call, _ := r.Start(t.Context(), interceptors.Event{Kind: interceptors.CallStart})
+			var attempts [4]context.Context
+			for i := 1; i <= 3; i++ {
+				kind := interceptors.HedgeAttempt
+				if i == 1 {
+					kind = interceptors.FirstAttempt
+				}
+				attempts[i], _ = r.Start(call, interceptors.Event{Kind: interceptors.AttemptStart, Attempt: i, AttemptKind: kind})
+			}
+			r.Record(call, interceptors.Event{Kind: interceptors.Hedged, Attempt: 4, Hedge: interceptors.HedgeSuppressed, Reason: "budget"})
+			losers := func() {
+				var wg sync.WaitGroup
+				for _, i := range []int{3, 1} {
+					wg.Go(func() {
+						r.Record(attempts[i], interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: i, Code: codes.Canceled, Err: cancelled})
+					})
+				}
+				wg.Wait()
+			}
+			if !late {
+				losers()
+			}
+			r.Record(attempts[2], interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: 2})
+			r.Record(call, interceptors.Event{Kind: interceptors.Hedged, Attempt: 2, Hedge: interceptors.HedgeWon})
+			r.Record(attempts[3], interceptors.Event{Kind: interceptors.Hedged, Attempt: 3, Hedge: interceptors.HedgeLost})
+			r.Record(call, interceptors.Event{Kind: interceptors.Kind(250)}) // of a day to come
+			r.Record(call, interceptors.Event{Kind: interceptors.CallEnd, Outcome: interceptors.SuccessHedge, Attempt: 3})
+			if late {
+				losers()
+			}
+			spans.wantTrees(t, `
+Sent.helloworld.Greeter.SayHello ok outcome=success_hedge attempts=3 code=0
+  - hedge suppressed attempt=4 suppress_reason=budget
+  - hedge won attempt=2
+  - hedge lost attempt=3
+  Attempt.helloworld.Greeter.SayHello error (CANCELLED) previous-rpc-attempts=0 attempt_kind=first code=1
+  Attempt.helloworld.Greeter.SayHello ok previous-rpc-attempts=1 attempt_kind=hedge code=0
+  Attempt.helloworld.Greeter.SayHello error (CANCELLED) previous-rpc-attempts=2 attempt_kind=hedge code=1
+`)
+		})
+	}
+}
+
+// TestStrayEvents: an event whose context is not of a call of ours changes
+// nothing.
+func TestStrayEvents(t *testing.T) {
+	spans := record()
+	r := recorderOf(t, tracing.New(spans))
+	ctx, caller := spans.Tracer("caller").Start(t.Context(), "caller")
+	r.Record(ctx, interceptors.Event{Kind: interceptors.BackoffStart})
+	r.Record(ctx, interceptors.Event{Kind: interceptors.CallEnd})
+	call, _ := r.Start(ctx, interceptors.Event{Kind: interceptors.CallStart})
+	r.Record(call, interceptors.Event{Kind: interceptors.AttemptEnd})
+	r.Record(call, interceptors.Event{Kind: interceptors.CallEnd})
+	caller.End()
+	spans.wantTrees(t, `
+caller unset
+  Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=0 code=0
+`)
+}
