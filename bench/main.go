@@ -28,11 +28,12 @@ import (
 	"github.com/astra-grpc/astra/bench/lab"
 	"github.com/astra-grpc/astra/bench/real"
 	"github.com/astra-grpc/astra/bench/report"
+	"github.com/astra-grpc/astra/bench/sim"
 )
 
 // scenarios are all there are, in the order of the report.
 func scenarios() []lab.Scenario {
-	return real.Scenarios()
+	return append(real.Scenarios(), sim.Scenarios()...)
 }
 
 func main() {

@@ -38,7 +38,7 @@ func (w *unaryWork) attempt(a *side) error {
 func (w *unaryWork) trailers() metadata.MD { return w.trailer }
 
 func (w *unaryWork) recycle() {
-	w.capture.release()
+	w.release()
 	kept := w.capture
 	*w = unaryWork{}
 	w.capture = kept

@@ -19,7 +19,7 @@ type place struct {
 	held     bool          // a slot
 	ticket   *limit.Ticket // of the queue; nil: it does not wait
 	queued   time.Duration // since when it has
-	entered  time.Duration // when it got the slot, if that matters
+	entered  time.Duration // when it got the slot; 0: the limit was not adaptive then
 	strained bool          // an attempt failed by one of strain
 }
 
@@ -134,7 +134,7 @@ func (c *call) leave(itself bool) {
 // a call that backed off or was hedged, is no latency.
 func (c *call) sample(now time.Duration) limit.Sample {
 	s := limit.Sample{Overload: c.place.strained}
-	timed := c.loop.Attempts == 1 && !c.untimed && callerOf(c.ctx) != retry.Cancelled
+	timed := c.place.entered > 0 && c.loop.Attempts == 1 && !c.untimed && callerOf(c.ctx) != retry.Cancelled
 	if timed && (!s.Overload || c.code == codes.DeadlineExceeded) {
 		s.Latency = max(1, now-c.place.entered)
 	}

@@ -654,6 +654,34 @@ func TestLimitAdaptive(t *testing.T) {
 	}
 }
 
+// Calls that began under a fixed limit do not know how long they took.
+func TestLimitBecomesAdaptive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimits(t, onlyLimit(interceptors.Limit{MaxConcurrent: 100}))
+		many := func(n int, step step) {
+			for range n {
+				l.calls.Go(func() { _ = call(l.Suite, play(step)) })
+			}
+		}
+		time.Sleep(time.Hour)
+		many(100, step{after: 10 * ms})
+		l.want(100, 0)
+		l.reload(onlyLimit(interceptors.Limit{MaxConcurrent: 10, Adaptive: true}))
+		l.calls.Wait()
+		for range 20 {
+			many(10, step{after: 10 * ms})
+			l.calls.Wait()
+		}
+		for range 20 {
+			many(10, step{after: 50 * ms})
+			l.calls.Wait()
+		}
+		if s, _ := l.endpoint.LimitState(); s.Max == 10 {
+			t.Errorf("%+v: it does not see that calls take five times as long", s)
+		}
+	})
+}
+
 // Of a call that is retried, the failed attempts count, its backoff does not.
 func TestLimitAdaptiveAndRetries(t *testing.T) {
 	for code, shrinks := range map[codes.Code]bool{codes.Unavailable: true, codes.Aborted: false} {

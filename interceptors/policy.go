@@ -27,8 +27,9 @@ type Policy struct {
 	Budget  Budget
 	Limit   Limit
 
-	// Timeout bounds the whole call, backoffs included, of a stream its life. 0: only the caller's
-	// own deadline does. The earlier of the two counts.
+	// Timeout bounds the whole call, its wait for the limit and backoffs
+	// included, of a stream its life. 0: only the caller's own deadline does. The
+	// earlier of the two counts.
 	Timeout time.Duration
 	// AttemptTimeout bounds each attempt, of a stream its time until it is
 	// committed; one that exceeds it ends with DEADLINE_EXCEEDED and is retried
@@ -135,7 +136,7 @@ type Breaker struct {
 	// A server that has just become bad is not to hide behind a good past, nor
 	// behind few calls, so failures are held against successes as well (a
 	// cumulative sum, CUSUM): a failure counts one, a success takes off
-	// ⅔ · FailureRate/(1−FailureRate), by default ⅔, down to zero. The breaker
+	// ⅘ · FailureRate/(1−FailureRate), by default ⅘, down to zero. The breaker
 	// opens at twice Consecutive, or at FailureRate · MinCalls if that is more,
 	// by default 14.
 	FailureRate float64

@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -319,7 +320,7 @@ func (r *racing) leave() {
 		} else {
 			late++
 		}
-		if r.left == errLost && r.clock-a.began >= r.delay {
+		if errors.Is(r.left, errLost) && r.clock-a.began >= r.delay {
 			r.sample(r.clock - a.began) // it took that long at least, which is as much as counts
 		}
 		c.tellEnd(c.plan.tells.all, a.attempt, codeOf(r.left), r.left)

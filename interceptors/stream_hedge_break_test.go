@@ -191,7 +191,7 @@ func TestPanicsUnderAHedgedStream(t *testing.T) {
 // TestHedgedStreamNobodyWaitsForAReceiver: while RecvMsg waits for the first
 // message, CloseSend returns at once and Header when there is one.
 func TestHedgedStreamNobodyWaitsForAReceiver(t *testing.T) {
-	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, told *hedgeEvents) {
+	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, _ *hedgeEvents) {
 		s.Script(helloServer, flakyserver.Hang(), flakyserver.OK().Header("from", "second").AfterReplies(0).Stall(time.Hour))
 		stream, err := g.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
 		if err != nil {

@@ -26,14 +26,12 @@ type client struct {
 	conn  *grpc.ClientConn
 }
 
-func dial(target string, policy interceptors.Policy, observers []interceptors.Observer, more ...grpc.DialOption) (*client, error) {
+func dial(target string, own []interceptors.Option, more ...grpc.DialOption) (*client, error) {
 	var cache lastGreetings
-	suite, err := interceptors.New(
-		interceptors.WithPolicy(policy),                                // or none: the defaults are sound
+	suite, err := interceptors.New(append(own, // policies, observers, a store; or none: the defaults are sound
 		interceptors.WithFallback(sayHello, cache.fallback),            // asked when all else has failed
 		interceptors.WithResume(sayHelloServerStream, resumeGreetings), // asked when a stream is cut
-		interceptors.WithObserver(observers...),                        // metrics, logs, traces
-	)
+	)...)
 	if err != nil {
 		return nil, err // every fault of every policy at once
 	}
@@ -43,6 +41,7 @@ func dial(target string, policy interceptors.Policy, observers []interceptors.Ob
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	conn, err := grpc.NewClient(target, append(opts, more...)...)
 	if err != nil {
+		_ = suite.Close()
 		return nil, fmt.Errorf("cannot dial %s: %w", target, err)
 	}
 	return &client{greeterpb.NewGreeterClient(conn), suite, conn}, nil

@@ -26,6 +26,7 @@ const (
 	entryCall    entryKind = iota // of a call, as an example for many
 	entryBreaker                  // a breaker's transition
 	entryAct                      // an act begins
+	entrySuite                    // of the suite itself
 )
 
 // journal keeps the last entries. Of what happens to calls it takes examples:

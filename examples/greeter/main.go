@@ -11,11 +11,14 @@
 //	go run ./examples/greeter -serve 127.0.0.1:50051
 //	go run ./examples/greeter -target 127.0.0.1:50051
 //
+// With -config the policies come from a file, and change when it is edited; with
+// -state breakers and budgets outlive the process, be it killed.
+//
 // client.go is what the author of a service writes; the rest is the show.
 //
 // Exit codes: 0 the story was told, or Ctrl-C ended it (after which go run
-// itself reports 1, whatever it ran); 1 an address is not to be had, or no call
-// was answered; 2 wrong usage.
+// itself reports 1, whatever it ran); 1 an address or a file is not to be had,
+// the policy file has faults, or no call was answered; 2 wrong usage.
 package main
 
 import (
@@ -57,25 +60,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	return 0
 }
 
-// config is what the flags say.
-type config struct {
+// settings are what the flags say.
+type settings struct {
 	serve, target, metrics string
+	config, state          string // files
 	pace                   float64
 }
 
 const maxPace = 10
 
 // parse reads the flags. What is wrong with them it has told on stderr.
-func parse(args []string, stderr io.Writer) (config, error) {
-	var cfg config
+func parse(args []string, stderr io.Writer) (settings, error) {
+	var cfg settings
 	flags := flag.NewFlagSet("greeter", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.serve, "serve", "", "run only the flaky server, on this `address`, until Ctrl-C")
 	flags.StringVar(&cfg.target, "target", "", "run only the client, against the server at this `address`")
 	flags.StringVar(&cfg.metrics, "metrics", "127.0.0.1:0", "serve /metrics on this `address`; port 0: a free one")
+	flags.StringVar(&cfg.config, "config", "", "take the policies from this `file`, and again when it changes; if there is none, write one")
+	flags.StringVar(&cfg.state, "state", "", "keep breakers and budgets in this `file`, for the next run")
 	flags.Float64Var(&cfg.pace, "pace", 1, fmt.Sprintf("tell the story this many `times` faster, 1 to %d", maxPace))
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "Usage: go run ./examples/greeter [-metrics address] [-serve address | -target address]")
+		fmt.Fprintln(stderr, "Usage: go run ./examples/greeter [-serve address | -target address]\n\t[-metrics address] [-config file] [-state file] [-pace times]")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -91,12 +97,19 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		fault = "-serve and -target are two processes: give one of them"
 	case given["serve"] && given["metrics"]:
 		fault = "-metrics are the client's: -serve has none"
+	case given["serve"] && given["config"]:
+		fault = "-config has the client's policies: -serve has none"
+	case given["serve"] && given["state"]:
+		fault = "-state is of the client's breakers: -serve has none"
 	case !(cfg.pace >= 1 && cfg.pace <= maxPace): // NaN too
 		fault = fmt.Sprintf("-pace %v is out of range: want 1 to %d", cfg.pace, maxPace)
 	default:
 		for name, filled := range given {
-			if !filled {
-				fault = fmt.Sprintf("-%s needs an address", name)
+			if what := "an address"; !filled {
+				if name == "config" || name == "state" {
+					what = "the name of a file"
+				}
+				fault = fmt.Sprintf("-%s needs %s", name, what)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -17,7 +18,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if args, ok := os.LookupEnv(killable); ok { // a test wants a process to kill
+		os.Exit(run(context.Background(), strings.Split(args, "\n"), os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // program is a run in the background.
 type program struct {
@@ -289,6 +295,10 @@ func TestUsage(t *testing.T) {
 		{"now", 2, `unexpected argument "now"`},
 		{"-serve 127.0.0.1:0 -target 127.0.0.1:1", 2, "two processes"},
 		{"-serve 127.0.0.1:0 -metrics 127.0.0.1:0", 2, "-serve has none"},
+		{"-serve 127.0.0.1:0 -config f", 2, "-serve has none"},
+		{"-serve 127.0.0.1:0 -state f", 2, "-serve has none"},
+		{"-config=", 2, "-config needs the name of a file"},
+		{"-state=", 2, "-state needs the name of a file"},
 		{"-serve=", 2, "-serve needs an address"},
 		{"-target=", 2, "-target needs an address"},
 		{"-pace 0.5", 2, "want 1 to 10"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -13,11 +14,16 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/state"
 )
 
 // show runs the client, and, without a target, the flaky server too; then the
 // summary.
-func show(ctx context.Context, cfg config, out io.Writer) error {
+func show(ctx context.Context, cfg settings, out io.Writer) error {
+	policies, err := readPolicies(cfg.config, cfg.pace)
+	if err != nil {
+		return err
+	}
 	m := metrics.New()
 	page, err := servePage(cfg.metrics, m)
 	if err != nil {
@@ -26,7 +32,7 @@ func show(ctx context.Context, cfg config, out io.Writer) error {
 	defer page.close()
 
 	books := newLedger(cfg.pace)
-	target, server := cfg.target, (*flakyserver.Server)(nil)
+	target, addr, server := cfg.target, cfg.target, (*flakyserver.Server)(nil)
 	var more []grpc.DialOption
 	if target == "" {
 		server, err = flakyserver.Start(flakyserver.WithLog(serverLog))
@@ -34,21 +40,44 @@ func show(ctx context.Context, cfg config, out io.Writer) error {
 			return err
 		}
 		defer server.Close()
-		target = server.Addr()
+		addr = server.Addr()
+		target = addr
+		if cfg.state != "" { // whose records go by the target: it must be the next run's, too
+			target = "passthrough:///greeter"
+			more = append(more, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", addr)
+			}))
+		}
 	} else {
 		more = append(more, grpc.WithChainUnaryInterceptor(books.follow))
 	}
-	policy := demoPolicy(cfg.pace)
-	greeter, err := dial(target, policy, []interceptors.Observer{m, books}, more...)
+	own := slices.Concat(policies.options, []interceptors.Option{interceptors.WithObserver(m, books), interceptors.WithLogger(books.logger())})
+	if cfg.state != "" {
+		store, err := state.File(cfg.state)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = store.Close() }() // which the suite does, if there comes to be one
+		own = append(own, interceptors.WithStore(keptState{store, target, books}))
+	}
+	greeter, err := dial(target, own, more...)
 	if err != nil {
 		return err
 	}
 	defer greeter.close()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	if err := policies.follow(ctx, greeter.suite); err != nil && ctx.Err() == nil {
+		return err
+	}
 
-	fmt.Fprintf(out, "Greeter   %s\n", target)
+	fmt.Fprintf(out, "Greeter   %s\n", addr)
 	fmt.Fprintf(out, "metrics   %s\n", page.url)
 	fmt.Fprintf(out, "client    %d calls/s, each within %v; in the last act %d streams/s too\n", callsPerSecond, callDeadline, streamsPerSecond)
-	fmt.Fprintf(out, "policy    %s\n", knobs)
+	fmt.Fprintf(out, "policy    %s\n", policies.said)
+	if cfg.state != "" {
+		fmt.Fprintf(out, "state     in %s: kill this in the outage, start it again, and the breaker is still open\n", cfg.state)
+	}
 	if cfg.pace != 1 {
 		fmt.Fprintf(out, "pace      %v times: calls come that much faster, waits are that much shorter\n", cfg.pace)
 	}
@@ -57,7 +86,10 @@ func show(ctx context.Context, cfg config, out io.Writer) error {
 	terminal := isTerminal(out)
 	v := &view{
 		ledger: books, out: out, terminal: terminal, palette: paletteFor(terminal),
-		length: length(cfg.pace), burst: policy.Budget.Burst, pace: cfg.pace,
+		length: length(cfg.pace), burst: policies.burst, pace: cfg.pace,
+	}
+	if cfg.config != "" {
+		v.again = policies.again
 	}
 	perform(ctx, cfg, books, greeter, server, v)
 
@@ -75,7 +107,7 @@ func show(ctx context.Context, cfg config, out io.Writer) error {
 
 // perform tells the story to its end, or until ctx ends; when it returns, every
 // call has ended.
-func perform(ctx context.Context, cfg config, books *ledger, greeter *client, server *flakyserver.Server, v *view) {
+func perform(ctx context.Context, cfg settings, books *ledger, greeter *client, server *flakyserver.Server, v *view) {
 	var viewer, callers sync.WaitGroup
 	over := make(chan struct{})
 	viewer.Go(func() { v.watch(over) })
@@ -117,7 +149,7 @@ func countAttempts(s *flakyserver.Server, acts []*tally) (all int) {
 }
 
 // serve runs the flaky server alone, telling its story again and again.
-func serve(ctx context.Context, cfg config, out io.Writer) error {
+func serve(ctx context.Context, cfg settings, out io.Writer) error {
 	s, err := flakyserver.Start(flakyserver.WithAddr(cfg.serve), flakyserver.WithLog(0))
 	if err != nil {
 		return cannotListen("the Greeter", cfg.serve, "-serve", err)

@@ -67,6 +67,10 @@ type ledger struct {
 	slots    []counts // from the beginning on
 	streams  streamCounts
 	journal  journal
+
+	generation uint64    // of policies
+	refusal    string    // why the last ones that were refused were
+	openUntil  time.Time // the breaker, as an earlier process left it
 }
 
 var (
@@ -76,7 +80,7 @@ var (
 
 func newLedger(pace float64) *ledger {
 	slot := time.Duration(float64(time.Second) / slotsPerSecond / pace)
-	return &ledger{began: time.Now(), slot: slot, journal: newJournal(slot)}
+	return &ledger{began: time.Now(), slot: slot, journal: newJournal(slot), generation: 1}
 }
 
 // Inline implements [interceptors.InlineObserver].
@@ -102,7 +106,11 @@ type call struct {
 
 type callKey struct{}
 
-func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+// callOf returns nil for what happens outside calls: see BreakerChange.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
 
 // Start implements [interceptors.Starter].
 func (l *ledger) Start(ctx context.Context, e interceptors.Event) (own context.Context, more bool) {
@@ -121,10 +129,15 @@ func (l *ledger) Start(ctx context.Context, e interceptors.Event) (own context.C
 // Record implements [interceptors.Recorder].
 func (l *ledger) Record(ctx context.Context, e interceptors.Event) {
 	c, now := callOf(ctx), time.Now()
-	took := now.Sub(c.began)
-
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c == nil {
+		if e.Kind == interceptors.BreakerChange && e.To == interceptors.BreakerOpen {
+			l.restored(now)
+		}
+		return
+	}
+	took := now.Sub(c.began)
 	l.journal.event(now.Sub(l.began), e, took)
 	l.count(c, now, e)
 	if e.Kind == interceptors.CallEnd {
@@ -225,13 +238,15 @@ type glimpse struct {
 	journal journal
 	breaker string
 	tokens  float64
+
+	generation uint64 // of policies
 }
 
 func (l *ledger) glimpse() glimpse {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	g := glimpse{at: now.Sub(l.began), streams: l.streams, breaker: "unknown"}
+	g := glimpse{at: now.Sub(l.began), streams: l.streams, breaker: "unknown", generation: l.generation}
 	l.slotAt(now)
 	g.slots = slices.Clone(l.slots[:len(l.slots)-1]) // the whole ones
 	for _, s := range g.slots[max(0, len(g.slots)-slotsPerSecond):] {

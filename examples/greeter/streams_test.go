@@ -31,7 +31,7 @@ func newRig(t *testing.T) *rig {
 	}
 	t.Cleanup(server.Close)
 	books := newLedger(1)
-	c, err := dial(server.Addr(), demoPolicy(maxPace), []interceptors.Observer{books})
+	c, err := dial(server.Addr(), []interceptors.Option{interceptors.WithPolicy(demoPolicy(maxPace)), interceptors.WithObserver(books)})
 	if err != nil {
 		t.Fatal(err)
 	}

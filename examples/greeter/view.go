@@ -16,6 +16,8 @@ const (
 	sparkTop   = 24 // in a slot: 50 calls/s are 12 and 13 in turn, drawn alike half way up
 	eventLines = 6
 
+	entryColumn = 10 // where an event's text begins
+
 	lookEvery = 100 * time.Millisecond
 )
 
@@ -27,8 +29,11 @@ type view struct {
 	terminal bool
 	palette  palette
 	length   time.Duration // of the story
-	burst    float64       // what a full budget holds
+	burst    float64       // what a full budget holds; 0: there is none
 	pace     float64
+
+	generation uint64 // of policies that burst is of
+	again      func() float64
 }
 
 // watch shows the story until done is closed, then once more what it came to.
@@ -41,14 +46,22 @@ func (v *view) watch(done <-chan struct{}) {
 	}
 	defer leave()
 	for {
-		show(v.ledger.glimpse())
+		show(v.look())
 		select {
 		case <-look.C:
 		case <-done:
-			show(v.ledger.glimpse())
+			show(v.look())
 			return
 		}
 	}
+}
+
+func (v *view) look() glimpse {
+	g := v.ledger.glimpse()
+	if g.generation != v.generation && v.again != nil {
+		v.generation, v.burst = g.generation, v.again()
+	}
+	return g
 }
 
 func (v *view) frames() (show func(glimpse), leave func()) {
@@ -82,7 +95,7 @@ func mark(k entryKind) string {
 	switch k {
 	case entryAct:
 		return "== "
-	case entryBreaker:
+	case entryBreaker, entrySuite:
 		return "** "
 	}
 	return "   "
@@ -90,9 +103,16 @@ func mark(k entryKind) string {
 
 func (v *view) line(g glimpse) string {
 	n := &g.last
-	return fmt.Sprintf("breaker %-9s %3d calls/s: %d first try, %d after retry, %d cached, %d failed; amplification %s, budget %.1f/%.0f",
+	return fmt.Sprintf("breaker %-9s %3d calls/s: %d first try, %d after retry, %d cached, %d failed; amplification %s, budget %s",
 		g.breaker+",", v.perSecond(n.calls), v.perSecond(n.outcomes[interceptors.SuccessFirst]), v.perSecond(n.outcomes[interceptors.SuccessAfterRetry]),
-		v.perSecond(n.cached()), v.perSecond(n.failed()), amplification(n), g.tokens, v.burst)
+		v.perSecond(n.cached()), v.perSecond(n.failed()), amplification(n), v.budget(g.tokens, "/"))
+}
+
+func (v *view) budget(tokens float64, of string) string {
+	if v.burst == 0 {
+		return "off"
+	}
+	return fmt.Sprintf("%.1f%s%.0f", tokens, of, v.burst)
 }
 
 func streamLine(n streamCounts) string {
@@ -122,14 +142,14 @@ func (v *view) frame(g glimpse) []string {
 		return paint(s)
 	}
 	number := func(n int, paint func(string) string) string { return total(v.perSecond(n), paint) }
-	full, empty := fill(20, g.tokens/v.burst, "█", "░")
+	full, empty := fill(20, g.tokens/max(v.burst, 1), "█", "░")
 	lines := []string{
 		v.acts(g),
 		v.progress(g.at),
 		" " + aboutAct(g.act),
 		"",
 		" breaker  " + v.breaker(g.breaker) + p.dim("retry budget  ") + v.level(g.tokens)(full) + p.dim(empty) +
-			fmt.Sprintf("  %.1f of %.0f", g.tokens, v.burst),
+			"  " + v.budget(g.tokens, " of "),
 		" traffic  " + number(n.calls, p.bold) + " calls/s    " + number(n.attempts, p.blue) + " attempts/s    amplification " + p.bold(amplification(n)),
 		" answers  " + number(n.outcomes[interceptors.SuccessFirst], p.green) + " first try  " +
 			number(n.outcomes[interceptors.SuccessAfterRetry], p.green) + " after retry   " +
@@ -216,14 +236,14 @@ func (v *view) sparklines(g glimpse) []string {
 func (v *view) events(j journal) []string {
 	lines := make([]string, 0, eventLines)
 	for _, e := range j.entries[max(0, len(j.entries)-eventLines):] {
-		text := e.text
+		text := clip(e.text, width-entryColumn)
 		switch e.kind {
 		case entryAct:
 			text = v.palette.blue(text)
-		case entryBreaker:
+		case entryBreaker, entrySuite:
 			text = v.palette.bold(text)
 		}
-		lines = append(lines, v.palette.dim(fmt.Sprintf("%6.1f s  ", e.at.Seconds()))+text)
+		lines = append(lines, v.palette.dim(fmt.Sprintf("%6.1f s  ", e.at.Seconds()))+text) // entryColumn wide
 	}
 	for len(lines) < eventLines {
 		lines = append(lines, "")

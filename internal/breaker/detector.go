@@ -11,7 +11,7 @@ import "time"
 // The balance is Page's cumulative sum (CUSUM, 1954): a failure adds one, a
 // success takes off its weight, and below zero it does not go, so that a good
 // past buys no credit. It drifts up where more than a share of calls fail that
-// lies below FailureRate (2 in 5 for the default of a half), and is drawn to
+// lies below FailureRate (4 in 9 for the default of a half), and is drawn to
 // zero where fewer do.
 type detector struct {
 	window  window
@@ -22,7 +22,7 @@ type detector struct {
 const (
 	// leniency is the weight of a success, as a share of the weight at which
 	// calls that fail at FailureRate would neither raise nor lower the balance.
-	leniency = 2.0 / 3
+	leniency = 4.0 / 5
 	// patience is the balance that opens the breaker, in multiples of
 	// Consecutive: by that it is the slower of the two.
 	patience = 2

@@ -18,14 +18,14 @@ func TestBalanceOpens(t *testing.T) {
 		pattern []Outcome     // over and over
 		calls   int           // until it opens; 0: never
 	}{
-		// Nine times 2 − 2/3, and two, make 14.
-		{"two of three, seldom", 0, time.Minute, []Outcome{Failure, Failure, Success}, 29},
-		{"two of three, after good times", 100_000, 0, []Outcome{Failure, Failure, Success}, 29},
-		{"half, after good times", 100_000, 0, []Outcome{Failure, Success}, 79},
+		// Ten times 2 − 4/5, and two, make 14.
+		{"two of three, seldom", 0, time.Minute, []Outcome{Failure, Failure, Success}, 32},
+		{"two of three, after good times", 100_000, 0, []Outcome{Failure, Failure, Success}, 32},
+		{"half, after good times", 100_000, 0, []Outcome{Failure, Success}, 131},
 		{"a third, for long", 0, time.Minute, []Outcome{Failure, Success, Success}, 0},
 		{"bursts of five, one call in six", 0, time.Minute, append(repeat(Failure, 5), repeat(Success, 25)...), 0},
 		{"slow ones are no failures", 0, time.Minute, []Outcome{Failure, SlowSuccess, SlowSuccess}, 0},
-		{"slow failures are", 0, time.Minute, []Outcome{SlowFailure, SlowFailure, Success}, 29},
+		{"slow failures are", 0, time.Minute, []Outcome{SlowFailure, SlowFailure, Success}, 32},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := testConfig()
