@@ -13,12 +13,13 @@
 // # What is kept
 //
 // Breakers that are not closed: an open one goes on for the time it had left,
-// bounded by the policy's MaxOpenFor; then probes decide as ever, and if they
-// fail, open times grow from where they were. One that was half-open is so
-// again. And budgets that are not full, which begin with what they held and
-// what time has earned since. Counts of a closed breaker are not kept. State is
-// dropped once it is older than [interceptors.MaxStateAge], 24 hours, be it in
-// a file or in a process that has no use for it.
+// bounded by the policy's MaxOpenFor; then probes decide as ever (sooner, if
+// refused calls pay for them), and if they fail, open times grow from where they
+// were. One that was half-open is so again. And budgets that are not full, which
+// begin with what they held and what time has earned since. What a closed breaker
+// has counted, and an adaptive limit has found, is not kept. State is dropped once
+// it is older than [interceptors.MaxStateAge], 24 hours, be it in a file or in a
+// process that has no use for it.
 //
 // # When it is written
 //

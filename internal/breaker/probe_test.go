@@ -148,7 +148,7 @@ func TestNeutralProbesEarnNothing(t *testing.T) {
 
 func TestReasonsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	for r := None; r <= Recovered; r++ {
+	for r := None; r <= Fleet; r++ {
 		if s := r.String(); s == "invalid" || seen[s] {
 			t.Errorf("reason %d is %q", r, s)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -283,6 +284,31 @@ func TestTracingExample(t *testing.T) {
 		}
 		if got := log.String(); strings.Count(got, "call rescued") != 1 || strings.Count(got, "\n") != 1 {
 			t.Errorf("logged %q, want one record", got)
+		}
+	})
+}
+
+func TestStateExample(t *testing.T) {
+	bubble(t, func(t *testing.T, s *flakyserver.Server) {
+		s.Always(sayHello, failure)
+		path := filepath.Join(t.TempDir(), "state")
+		for run, calls := range []int{8, 1} { // the first of the second run is refused
+			suite, err := keeping(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			greeter := dial(t, s, suite.DialOptions()...)
+			for n := range calls {
+				if _, err := hello(t, greeter); errors.Is(err, interceptors.ErrBreakerOpen) != (n == calls-1) {
+					t.Errorf("run %d, call %d: %v", run+1, n+1, err)
+				}
+			}
+			if err := suite.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := keeping(t.TempDir()); err == nil {
+			t.Error("a directory passes for a file")
 		}
 	})
 }

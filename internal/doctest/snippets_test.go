@@ -17,6 +17,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/state"
 	"github.com/astra-grpc/astra/tracing"
 )
 
@@ -119,6 +120,15 @@ func resuming() (*interceptors.Suite, error) {
 			asked, got := sent.(*greeterpb.HelloRequest), last.(*greeterpb.HelloReply)
 			return &greeterpb.HelloRequest{Name: asked.GetName() + " after " + got.GetMessage()}, true
 		}))
+}
+
+func keeping(path string) (*interceptors.Suite, error) {
+	store, err := state.File(path)
+	if err != nil {
+		return nil, err // the path is no good, or another process has the file
+	}
+	suite, err := interceptors.New(interceptors.WithStore(store))
+	return suite, err
 }
 
 func hedging() (*interceptors.Suite, error) {

@@ -36,6 +36,63 @@ func TestAdvisory(t *testing.T) {
 	c.await(t, "received", 1) // B's
 	_ = c.call(down)
 	c.refuses(t)
+
+	// Nobody hears himself.
+	if err := s.client(t).Publish(t.Context(), a.store.channel, "the last of all").Err(); err != nil {
+		t.Fatal(err)
+	}
+	received := 0
+	for _, n := range a.await(t, "rejected", 1) {
+		if n.Result == "received" {
+			received++
+		}
+	}
+	if received > 2 { // B's, and C's unless that is still under way
+		t.Errorf("told of %d reports, want only the others'", received)
+	}
+}
+
+// TestQuiet: a connection on which nothing happens is tested, and kept.
+func TestQuiet(t *testing.T) {
+	s := startRedis(t)
+	a, c := s.join(t), s.client(t)
+	s.listeners(t, a.store.channel, 1)
+	for n := 0; n < 3; {
+		stats, err := c.Info(t.Context(), "commandstats").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, after, found := strings.Cut(stats, "cmdstat_ping:calls="); found {
+			_, _ = fmt.Sscan(after[:strings.IndexByte(after, ',')], &n)
+		}
+	}
+	if err := c.Publish(t.Context(), a.store.channel, "rubbish").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if others := a.await(t, "rejected", 1); len(others) != 0 {
+		t.Errorf("told %v of a connection that is good", others)
+	}
+}
+
+// TestRetry: a report that could not be made, though the connection lives, is
+// made later.
+func TestRetry(t *testing.T) {
+	s := startRedis(t)
+	a, c := s.join(t), s.client(t)
+	s.listeners(t, a.store.channel, 1)
+	if err := c.Publish(t.Context(), a.store.channel, "rubbish").Err(); err != nil {
+		t.Fatal(err)
+	}
+	a.await(t, "rejected", 1) // so it has read the set
+	if err := c.Set(t.Context(), a.store.set, "no set", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	a.trip(t)
+	a.await(t, "failed", 1)
+	if err := c.Del(t.Context(), a.store.set).Err(); err != nil {
+		t.Fatal(err)
+	}
+	a.await(t, "sent", 1)
 }
 
 // TestQuorum: the word of one does nothing, that of two opens, for as long as
