@@ -330,7 +330,7 @@ func (m *model) add(now time.Duration, o Outcome) (opens Reason) {
 		epoch int64
 		o     Outcome
 	}{epoch(now, width), o})
-	weight := 2.0 / 3 * m.cfg.FailureRate / (1 - m.cfg.FailureRate)
+	weight := 4.0 / 5 * m.cfg.FailureRate / (1 - m.cfg.FailureRate)
 	var row, calls, failed, slow, balance float64
 	for _, e := range m.log {
 		if e.o.failed() {
