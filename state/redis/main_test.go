@@ -51,16 +51,9 @@ func startRedis(t *testing.T) *server {
 		}
 		t.Skipf("%v: install redis-server to run this test", err)
 	}
-	dir, err := os.MkdirTemp("", "redis") // a socket's path is to be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{dir: dir}
+	s := &server{dir: t.TempDir()}
 	s.start(t)
-	t.Cleanup(func() {
-		s.kill()
-		_ = os.RemoveAll(dir)
-	})
+	t.Cleanup(s.kill)
 	return s
 }
 
