@@ -36,14 +36,14 @@ func (e *engine) after(d time.Duration, do func()) {
 	}
 	e.seq++
 	next := event{at, e.seq, do}
-	h := append(e.planned, next)
+	e.planned = append(e.planned, next)
+	h := e.planned
 	i := len(h) - 1
 	for i > 0 && next.before(h[(i-1)/2]) {
 		h[i] = h[(i-1)/2]
 		i = (i - 1) / 2
 	}
 	h[i] = next
-	e.planned = h
 }
 
 // run runs what is planned before the end, and sets the clock to it.

@@ -101,11 +101,11 @@ func always(d time.Duration) func(int, float64) time.Duration {
 	return func(int, float64) time.Duration { return d }
 }
 
-// doubling holds it for first, and twice as long at each opening in a row; of
-// that, up to the share given is left to chance.
-func doubling(first, most time.Duration, chance float64) func(int, float64) time.Duration {
+// doubling holds it for a second, and twice as long at each opening in a row;
+// of that, up to the share given is left to chance.
+func doubling(most time.Duration, chance float64) func(int, float64) time.Duration {
 	return func(openings int, u float64) time.Duration {
-		d := math.Min(float64(most), float64(first)*math.Pow(2, float64(openings)))
+		d := math.Min(float64(most), float64(time.Second)*math.Pow(2, float64(openings)))
 		return time.Duration(d * (1 - chance*u))
 	}
 }

@@ -57,7 +57,7 @@ func hotosPolicies() []policy {
 		peer("AWS SDK", "2 retries, the same delays; 500 tokens, a retry 14", "AWS SDKs' standard mode of 2026", plainLoop{attempts: 3, base: three.base, most: three.most, formula: awsWait}, func() allowance { return &aws{awsTokens} }),
 		{Contender: lab.Contender{Name: "SRE throttle", Config: "no retry; K = 2, 10 s", Why: "the SRE book's client-side throttling; its 2 min window is slower still"},
 			fuse: func() fuse { return &sre{k: 2, window: 10 * time.Second} }},
-		noPolicy.around("Linkerd rule", "no retry; 7 in a row or 20 % of 5 in 10 s; 1 s doubling to 60 s, jitter 0.5", "Linkerd's unified failure accrual, its defaults: retries are opt-in", unified, doubling(time.Second, time.Minute, 0.5)),
+		noPolicy.around("Linkerd rule", "no retry; 7 in a row or 20 % of 5 in 10 s; 1 s doubling to 60 s, jitter 0.5", "Linkerd's unified failure accrual, its defaults: retries are opt-in", unified, doubling(time.Minute, 0.5)),
 		middleware(50*time.Millisecond, 20*time.Second).around("gobreaker 1 s + middleware retry", "more than 5 in a row, timeout 1 s, around 3 attempts", "gobreaker tuned to our open time", inRow(6), always(time.Second)),
 		middleware(50*time.Millisecond, 20*time.Second).around("gobreaker + middleware retry", "more than 5 in a row, timeout 60 s, around 3 attempts", "gobreaker's defaults", inRow(6), always(time.Minute)),
 	}

@@ -39,7 +39,7 @@ func probingPolicies() []policy {
 		ours.as("astra, no breaker", "the same, Breaker.Disabled", "what the budget does alone").withoutBreaker(),
 		mw.around("gobreaker 1 s + middleware retry", "more than 5 failures in a row, timeout 1 s, around "+mw.Config, "gobreaker tuned to our open time", inRow(6), always(time.Second)),
 		mw.around("gobreaker + middleware retry", "more than 5 failures in a row, timeout 60 s, around "+mw.Config, "gobreaker's defaults", inRow(6), always(time.Minute)),
-		mw.around("Linkerd rule + middleware retry", "7 in a row or 20 % of 5 in 10 s; 1 s doubling to 60 s, jitter 0.5, around "+mw.Config, "Linkerd's unified failure accrual, its defaults", unified, doubling(time.Second, time.Minute, 0.5)),
+		mw.around("Linkerd rule + middleware retry", "7 in a row or 20 % of 5 in 10 s; 1 s doubling to 60 s, jitter 0.5, around "+mw.Config, "Linkerd's unified failure accrual, its defaults", unified, doubling(time.Minute, 0.5)),
 		mw,
 		noPolicy,
 	}

@@ -63,10 +63,10 @@ func TestEditedConfig(t *testing.T) {
 	p.await(t, `\*\* policies replaced: generation 3\n(?s:.*)amplification 2\.00, budget \d+\.\d/40\n`)
 
 	write(t, path, strings.NewReplacer("maxAttempts: 3", "maxAttempts: 0", "burst: 70", "burst: -1").Replace(threeTimes))
-	p.await(t, `\*\* file refused, line 4: maxAttempts: 0 .*want .*\n(?s:.*)amplification 2\.00, budget \d+\.\d/40\n`)
+	p.await(t, `\*\* bad file, line 4: maxAttempts: 0 .*want .*\n(?s:.*)amplification 2\.00, budget \d+\.\d/40\n`)
 	p.stop()
 	p.exits(t, 0)
-	if text := p.stdout.String(); strings.Contains(text, "generation 4") || strings.Count(text, "file refused") != 1 {
+	if text := p.stdout.String(); strings.Contains(text, "generation 4") || strings.Count(text, "bad file") != 1 {
 		t.Errorf("the file with faults was taken, or told twice:\n%s", text)
 	}
 }
@@ -254,7 +254,7 @@ func TestSuitesWarningsAreTold(t *testing.T) {
 	for _, e := range books.glimpse().journal.entries {
 		told = append(told, e.text)
 	}
-	if want := []string{"file refused, one", "state cannot be saved: full"}; fmt.Sprint(told) != fmt.Sprint(want) {
+	if want := []string{"bad file, one", "state cannot be saved: full"}; fmt.Sprint(told) != fmt.Sprint(want) {
 		t.Errorf("%q, want %q", told, want)
 	}
 }

@@ -25,7 +25,7 @@ func (l *ledger) Notice(n interceptors.Notice) {
 	at := time.Since(l.began)
 	if n.Err != nil {
 		l.refusal = n.Err.Error()
-		l.journal.write(entry{at, entrySuite, "file refused, " + firstFault(n.Err)})
+		l.journal.write(entry{at, entrySuite, "bad file, " + firstFault(n.Err)})
 		return
 	}
 	l.generation++

@@ -39,7 +39,7 @@ func glimpseOf(act string) glimpse {
 	g.journal.event(g.at, failed, 117*time.Millisecond)
 	g.streams = streamCounts{done: 100, retried: 20, resumed: 30, replayed: 999}
 	g.journal.event(g.at, interceptors.Event{Kind: interceptors.BreakerChange, To: interceptors.BreakerOpen, Reason: "consecutive"}, 0)
-	g.journal.write(entry{g.at, entrySuite, "file refused, " + strings.Repeat("long ", 30)})
+	g.journal.write(entry{g.at, entrySuite, "bad file, " + strings.Repeat("long ", 30)})
 	return g
 }
 
