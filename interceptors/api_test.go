@@ -22,6 +22,7 @@ var (
 	_ func(string, interceptors.Fallback) interceptors.Option   = interceptors.WithFallback
 	_ func(interceptors.Policy) grpc.CallOption                 = interceptors.WithCallPolicy
 	_ func() grpc.CallOption                                    = interceptors.NoRetry
+	_ func(interceptors.Store) interceptors.Option              = interceptors.WithStore
 	_ interceptors.Fallback                                     = func(context.Context, string, any, any, error) error { return nil }
 	_ error                                                     = interceptors.ErrBreakerOpen
 	_ error                                                     = interceptors.ErrLimited

@@ -8,7 +8,8 @@
 //
 // [New] takes policies for all methods, for a service's and for single ones
 // ([WithPolicy], [WithMethodPolicy]); [WithCallPolicy] and [NoRetry] change a
-// single call. The zero [Policy] is the default.
+// single call. The zero [Policy] is the default. [WithStore] lets the state of
+// breakers and budgets outlive the process; see package state.
 //
 // # A call's way
 //

@@ -20,6 +20,9 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 )
 
+// The signature that users compile against.
+var _ func(string) (interceptors.Store, error) = File
+
 // fakeStore is a store on a fake disk. Its lock is a real one.
 func fakeStore(t *testing.T, d *fakeDisk) *store {
 	t.Helper()

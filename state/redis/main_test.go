@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -35,8 +36,10 @@ func (quiet) Printf(context.Context, string, ...any) {}
 
 // server is a Redis of a test's own.
 type server struct {
-	dir  string
-	proc *exec.Cmd
+	dir   string
+	shell *exec.Cmd
+	leash io.Closer
+	pid   int
 }
 
 // requireKey is the variable that makes a missing redis-server a failure, as CI
@@ -51,50 +54,52 @@ func startRedis(t *testing.T) *server {
 		}
 		t.Skipf("%v: install redis-server to run this test", err)
 	}
-	dir, err := os.MkdirTemp("", "redis") // a socket's path is to be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{dir: dir}
+	s := &server{dir: t.TempDir()}
 	s.start(t)
-	t.Cleanup(func() {
-		s.kill()
-		_ = os.RemoveAll(dir)
-	})
+	t.Cleanup(s.kill)
 	return s
 }
 
 func (s *server) socket() string { return filepath.Join(s.dir, "socket") }
 
+// onLeash runs its arguments, and kills them when its input ends: with the
+// test, however that ends.
+const onLeash = `"$@" </dev/null & echo "pid $!"; cat >/dev/null; kill -9 $!; wait $! 2>/dev/null`
+
 // start returns once it accepts connections.
 func (s *server) start(t *testing.T) {
 	t.Helper()
-	s.proc = exec.Command("redis-server", "--port", "0", "--unixsocket", s.socket(), "--dir", s.dir, "--save", "", "--appendonly", "no")
-	out, err := s.proc.StdoutPipe()
+	s.shell = exec.Command("sh", "-c", onLeash, "sh",
+		"redis-server", "--port", "0", "--unixsocket", s.socket(), "--dir", s.dir, "--save", "", "--appendonly", "no")
+	out, err := s.shell.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.proc.Start(); err != nil {
+	if s.leash, err = s.shell.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.shell.Start(); err != nil {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
+		_, _ = fmt.Sscanf(lines.Text(), "pid %d", &s.pid)
 		if strings.Contains(strings.ToLower(lines.Text()), "ready to accept connections") {
 			return
 		}
 	}
-	t.Fatalf("redis-server ended: %v", s.proc.Wait())
+	t.Fatalf("redis-server ended: %v", s.shell.Wait())
 }
 
 // kill loses all that it held.
 func (s *server) kill() {
-	_ = s.proc.Process.Kill()
-	_ = s.proc.Wait()
+	_ = s.leash.Close()
+	_ = s.shell.Wait()
 }
 
 func (s *server) signal(t *testing.T, sig syscall.Signal) {
 	t.Helper()
-	if err := s.proc.Process.Signal(sig); err != nil {
+	if err := syscall.Kill(s.pid, sig); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -378,7 +378,7 @@ func TestKeysExpire(t *testing.T) {
 	run("c", 2*time.Minute, 3)
 	run("a", time.Hour, 3)
 	run("d", 3*time.Minute, 3)
-	if got := c.ZRevRange(ctx, "set", 0, -1).Val(); strings.Join(got, " ") != "a d c" {
+	if got := c.ZRange(ctx, "set", 0, -1).Val(); strings.Join(got, " ") != "c d a" {
 		t.Errorf("holds %v, want the three that last longest", got)
 	}
 	if err := c.ZAdd(ctx, "set", redis.Z{Score: 1, Member: "of 1970"}).Err(); err != nil {
@@ -388,7 +388,7 @@ func TestKeysExpire(t *testing.T) {
 		t.Errorf("listed %v, %v", got, err)
 	}
 	run("e", time.Minute, 10)
-	if got := c.ZRevRange(ctx, "set", 0, -1).Val(); strings.Join(got, " ") != "a d c e" {
+	if got := c.ZRange(ctx, "set", 0, -1).Val(); strings.Join(got, " ") != "e c d a" {
 		t.Errorf("holds %v, want no expired one", got)
 	}
 	if got, err := listScript.Run(ctx, c, []string{"none"}, 2).StringSlice(); err != nil || len(got) != 0 {
