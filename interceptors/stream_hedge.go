@@ -35,7 +35,6 @@ type hedgedStream struct {
 }
 
 func newHedgedStream(s *clientStream, look func()) *hedgedStream {
-	s.resume = nil // asked for retries, of which there are none
 	return &hedgedStream{
 		clientStream: s,
 		look:         look,
