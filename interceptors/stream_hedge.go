@@ -230,7 +230,7 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 	case h.won.err == nil && !w.ended:
 		h.outside(func() { handOver(m, w.reply) })
 		w.reply = nil
-		h.call.answered()
+		h.answered()
 		if h.look != nil {
 			h.outside(h.look)
 		}

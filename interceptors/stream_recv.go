@@ -51,7 +51,7 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 		case err == nil || errors.Is(err, io.EOF) || s.recvTo.Load() == a:
 			s.commit(a)
 			if err == nil {
-				s.call.answered()
+				s.answered()
 			}
 			return a, err
 		}
@@ -61,6 +61,14 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 		if s.replaying {
 			go s.replay(s.current)
 		}
+	}
+}
+
+// answered is for a stream whose server has answered, with mu held. One that
+// has ended meanwhile is being settled by another goroutine.
+func (s *clientStream) answered() {
+	if !s.done {
+		s.call.answered()
 	}
 }
 
