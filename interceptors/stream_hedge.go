@@ -254,7 +254,7 @@ func (h *hedgedStream) Header() (md metadata.MD, err error) {
 		_ = h.guarded(func() error {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if h.race != nil && !h.done {
+			if !h.done && h.race != nil {
 				h.race.ask() // a receiver may run it
 			}
 			h.rest()
