@@ -356,10 +356,12 @@ func (h *hedgedStream) decide() {
 	h.drives(func() { a, err = h.race.run() })
 	switch {
 	case a != nil && a.fate.Load() == reported && !a.returned:
+		h.cut = errPanicked // before anybody else goes on with the race
+		h.finish(h.cut)
 		a.check()
 	case err == nil:
 		h.win(a)
-		h.call.answered()
+		h.answered()
 	default:
 		if a != nil && !a.work.(*streamWork).cut {
 			h.current = &a.work.(*streamWork).streamAttempt
