@@ -297,14 +297,15 @@ func TestExpiredHedgesTeachTheLimit(t *testing.T) {
 			}
 			p.Budget.Disabled, p.Breaker.Disabled = true, true
 			p.Limit = interceptors.Limit{MaxConcurrent: 10, Adaptive: true}
-			l := newLimits(t, p)
+			var endpoint interceptors.Endpoint
+			s := newSuite(t, interceptors.WithMethodPolicy(method, p), interceptors.WithObserver(ask(func(e interceptors.Endpoint) { endpoint = e })))
 			many := func(n int, o step) {
 				var wg sync.WaitGroup
 				for range 10 {
 					wg.Go(func() {
 						for range n {
 							ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-							_ = callWith(ctx, l.Suite, play(o))
+							_ = callWith(ctx, s, play(o))
 							cancel()
 						}
 					})
@@ -312,9 +313,10 @@ func TestExpiredHedgesTeachTheLimit(t *testing.T) {
 				wg.Wait()
 			}
 			many(100, step{after: 10 * ms})
-			many(50, step{hang: true})
-			if s, ok := l.endpoint.LimitState(); !ok || s.Max == 10 || s.InFlight != 0 {
-				t.Errorf("%d attempts: %+v, want it to shrink", attempts, s)
+			many(50, step{do: func(context.Context, any) { time.Sleep(1001 * ms) }}) // so that the deadline is seen first
+			time.Sleep(time.Hour)                                                    // until the losers have ended
+			if state, ok := endpoint.LimitState(); !ok || state.Max == 10 || state.InFlight != 0 {
+				t.Errorf("%d attempts: %+v, want it to shrink", attempts, state)
 			}
 		})
 	}

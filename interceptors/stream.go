@@ -68,7 +68,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		st.call = call{suite: s, plan: p, policy: with.apply(p), ctx: ctx, lane: lastLane.Add(1), untimed: true}
 		fromServer := desc.ServerStreams && !desc.ClientStreams
 		hedges := fromServer && st.call.policy.hedges()
-		if r := p.resume; r != nil && fromServer {
+		if r := p.resume; r != nil && fromServer && !hedges { // which has no retries
 			st.resume = &resumption{ask: r}
 		}
 		err := st.guarded(func() error { return st.admit(!hedges) })

@@ -35,7 +35,6 @@ type hedgedStream struct {
 }
 
 func newHedgedStream(s *clientStream, look func()) *hedgedStream {
-	s.resume = nil // asked for retries, of which there are none
 	return &hedgedStream{
 		clientStream: s,
 		look:         look,
@@ -231,7 +230,7 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 	case h.won.err == nil && !w.ended:
 		h.outside(func() { handOver(m, w.reply) })
 		w.reply = nil
-		h.call.answered()
+		h.answered()
 		if h.look != nil {
 			h.outside(h.look)
 		}
@@ -255,7 +254,7 @@ func (h *hedgedStream) Header() (md metadata.MD, err error) {
 		_ = h.guarded(func() error {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if h.race != nil && !h.done {
+			if !h.done && h.race != nil {
 				h.race.ask() // a receiver may run it
 			}
 			h.rest()
@@ -357,10 +356,12 @@ func (h *hedgedStream) decide() {
 	h.drives(func() { a, err = h.race.run() })
 	switch {
 	case a != nil && a.fate.Load() == reported && !a.returned:
+		h.cut = errPanicked // before anybody else goes on with the race
+		h.finish(h.cut)
 		a.check()
 	case err == nil:
 		h.win(a)
-		h.call.answered()
+		h.answered()
 	default:
 		if a != nil && !a.work.(*streamWork).cut {
 			h.current = &a.work.(*streamWork).streamAttempt

@@ -51,7 +51,7 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 		case err == nil || errors.Is(err, io.EOF) || s.recvTo.Load() == a:
 			s.commit(a)
 			if err == nil {
-				s.call.answered()
+				s.answered()
 			}
 			return a, err
 		}
@@ -61,6 +61,14 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 		if s.replaying {
 			go s.replay(s.current)
 		}
+	}
+}
+
+// answered is for a stream whose server has answered, with mu held. One that
+// has ended meanwhile is being settled by another goroutine.
+func (s *clientStream) answered() {
+	if !s.done {
+		s.call.answered()
 	}
 }
 
@@ -118,17 +126,18 @@ func (s *clientStream) Header() (metadata.MD, error) {
 			s.changed.Wait()
 		}
 		a := s.current
-		if s.done {
-			return a.headers(), nil
-		}
 		var md metadata.MD
 		var err error
+		if s.done {
+			s.outside(func() { md = a.headers() }) // one that was given up may still block
+			return md, nil
+		}
 		s.outside(func() { md, err = a.Header() })
 		switch {
 		case s.done || s.driving || s.current != a:
 		case md != nil || s.recvTo.Load() == a:
 			s.commit(a)
-			s.call.answered()
+			s.answered()
 			return md, err
 		case s.receiving: // it will find out, and drive
 			s.changed.Wait()
