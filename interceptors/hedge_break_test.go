@@ -1,12 +1,15 @@
 package interceptors_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,7 +21,12 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	astracodes "github.com/astra-grpc/astra/codes"
@@ -320,4 +328,276 @@ func TestExpiredHedgesTeachTheLimit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ownDelay makes a call that is hedged after a delay of the method's own,
+// and returns how long that was.
+func ownDelay(t *testing.T, s *interceptors.Suite) time.Duration {
+	t.Helper()
+	sc := play(step{hang: true}, take(0, "b"))
+	if answer, err := question(t.Context(), s, sc); answer != "b" {
+		t.Fatalf("%q, %v, want b", answer, err)
+	}
+	return sc.gaps()[0]
+}
+
+// TestOwnDelay is not below 1 ms, and no more than one call in twenty is hedged:
+// attempts that lost to a hedge count as slow.
+func TestOwnDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2}))
+		for range 100 {
+			_, _ = question(t.Context(), s, play(take(50*time.Microsecond, "a")))
+		}
+		if d := ownDelay(t, s); d != ms {
+			t.Errorf("hedged after %v, want 1 ms at least", d)
+		}
+
+		s = newSuite(t, interceptors.WithMethodPolicy(method, interceptors.Policy{
+			Hedge: interceptors.Hedge{MaxAttempts: 2}, Budget: interceptors.Budget{Disabled: true},
+		}))
+		for i := range 1000 {
+			first := take(5*ms, "a")
+			if i > 100 && i%5 == 0 {
+				first = take(time.Second, "a")
+			}
+			_, _ = question(t.Context(), s, play(first, take(5*ms, "b")))
+		}
+		if d := ownDelay(t, s); d < 20*ms {
+			t.Errorf("hedged after %v, within which one call in five has no answer", d)
+		}
+	})
+}
+
+// failing is a codec that fails from the second encoding on.
+type failing struct {
+	encoding.CodecV2
+	encoded *atomic.Int32
+}
+
+func (c failing) Marshal(any) (mem.BufferSlice, error) {
+	if c.encoded.Add(1) > 1 {
+		return nil, errors.New("not now")
+	}
+	return nil, nil
+}
+func (failing) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (failing) Name() string                         { return "failing" }
+
+// TestHedgeThatCannotBeMade is told as suppressed, and its token given back.
+func TestHedgeThatCannotBeMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type plain struct{ Name string }
+		var endpoint interceptors.Endpoint
+		told := &hedgeEvents{}
+		s := newSuite(t, interceptors.WithObserver(told, ask(func(e interceptors.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
+			Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms},
+			Budget: interceptors.Budget{Burst: 5, MinPerSecond: 1e-9},
+		}))
+		sc := play(failAfter(30*ms, codes.Unavailable, nil))
+		err := s.UnaryClientInterceptor()(t.Context(), method, new(plain), new(plain), nil, sc.invoke, grpc.ForceCodecV2(failing{encoded: new(atomic.Int32)}))
+		wantCode(t, err, codes.Unavailable)
+		wantAttempts(t, sc, 1)
+		if got := told.hedges(); !slices.Equal(got, []string{"2 suppressed not_retryable"}) {
+			t.Errorf("told %v", got)
+		}
+		if tokens, _ := endpoint.BudgetTokens(); tokens < 4.99 {
+			t.Errorf("%v tokens, want 5", tokens)
+		}
+	})
+}
+
+// TestWhyHedgedCallsFail: the reason that is told, once, and the error.
+func TestWhyHedgedCallsFail(t *testing.T) {
+	unavailable := failAfter(ms, codes.Unavailable, nil)
+	waits := context.WithCancel
+	for _, tc := range []struct {
+		name   string
+		steps  []step
+		caller func(context.Context) (context.Context, context.CancelFunc)
+		burst  float64
+		code   codes.Code
+		told   []string // of why there was no further attempt, and of hedges
+	}{
+		{"fatal", []step{failAfter(ms, codes.NotFound, nil)}, waits, 5, codes.NotFound, []string{"not_retryable"}},
+		{"used up", []step{unavailable}, waits, 5, codes.Unavailable, []string{"2 lost", "3 lost"}},
+		{"budget", []step{unavailable}, waits, 1, codes.Unavailable, []string{"2 lost", "3 suppressed", "budget"}},
+		{"too late", []step{failAfter(ms, codes.Unavailable, pushback("50"))}, expireAfter(20 * ms), 5, codes.Unavailable, []string{"deadline"}},
+		{"pushed back", []step{take(30*ms, "a"), failAfter(ms, codes.Unavailable, pushback("-1"))}, expireAfter(20 * ms), 5, codes.DeadlineExceeded, []string{"2 lost", "3 suppressed", "deadline"}},
+		{"pushed back, then failed", []step{failAfter(30*ms, codes.Unavailable, nil), failAfter(ms, codes.Unavailable, pushback("-1"))}, waits, 5, codes.Unavailable, []string{"2 lost", "3 suppressed", "pushback"}},
+		{"expired", []step{{hang: true}}, expireAfter(15 * ms), 5, codes.DeadlineExceeded, []string{"deadline", "2 lost"}},
+		{"cancelled", []step{{hang: true}}, cancelAfter(15 * ms), 5, codes.Canceled, []string{"2 lost"}},
+		{"cancelled between", []step{failAfter(ms, codes.Unavailable, pushback("50"))}, cancelAfter(20 * ms), 5, codes.Canceled, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				told := &hedgeEvents{}
+				s := newSuite(t, interceptors.WithObserver(told), interceptors.WithMethodPolicy(method, interceptors.Policy{
+					Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms},
+					Budget: interceptors.Budget{Burst: tc.burst, MinPerSecond: 1e-9},
+				}))
+				ctx, cancel := tc.caller(t.Context())
+				defer cancel()
+				_, err := question(ctx, s, play(tc.steps...))
+				wantCode(t, err, tc.code)
+				if tc.name == "cancelled between" && (!errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "scripted")) {
+					t.Errorf("%v, want both the context's error and the failure", err)
+				}
+				var got []string
+				for _, e := range told.got {
+					switch e.Kind {
+					case interceptors.Suppressed:
+						got = append(got, e.Reason)
+					case interceptors.Hedged:
+						got = append(got, fmt.Sprintf("%d %v", e.Attempt, e.Hedge))
+					}
+				}
+				slices.Sort(got)
+				slices.Sort(tc.told)
+				if !slices.Equal(got, tc.told) {
+					t.Errorf("told %v, want %v", got, tc.told)
+				}
+			})
+		})
+	}
+}
+
+// TestWhatGivenUpAttemptsCameTo: what ended the call.
+func TestWhatGivenUpAttemptsCameTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := &hedgeEvents{}
+		s := newSuite(t, interceptors.WithObserver(told), hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+		check := func(want ...string) {
+			t.Helper()
+			if got := told.lines(); !slices.Equal(got, want) {
+				t.Errorf("told %v, want %v", got, want)
+			}
+			told.got = nil
+			time.Sleep(time.Hour)
+		}
+		deaf := step{do: func(context.Context, any) { time.Sleep(time.Second) }}
+		ctx, cancel := context.WithTimeout(t.Context(), 15*ms)
+		defer cancel()
+		_, err := question(ctx, s, play(deaf))
+		wantCode(t, err, codes.DeadlineExceeded)
+		check("attempt 1 first DeadlineExceeded", "attempt 2 hedge DeadlineExceeded", "2 lost", "call 2 failed")
+
+		boom := step{do: func(context.Context, any) { time.Sleep(5 * ms); panic("boom") }}
+		apart(func() { _, _ = question(t.Context(), s, play(step{hang: true}, boom)) })
+		check("attempt 2 hedge Unknown", "2 lost", "attempt 1 first Unknown", "call 2 failed")
+
+		apart(func() { _, _ = question(t.Context(), s, play(boom)) })
+		check("attempt 1 first Unknown", "call 1 failed")
+	})
+}
+
+// TestFailedAttemptsAreLetGo: their contexts end when they do, not when the call
+// does.
+func TestFailedAttemptsAreLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: time.Hour}))
+		var contexts []context.Context
+		fail := step{err: fails(codes.Unavailable).err, do: func(ctx context.Context, _ any) { contexts = append(contexts, ctx) }}
+		last := take(ms, "c")
+		answer := last.do
+		last.do = func(ctx context.Context, reply any) {
+			for i, ctx := range contexts {
+				if ctx.Err() == nil {
+					t.Errorf("the context of attempt %d lives on", i+1)
+				}
+			}
+			answer(ctx, reply)
+		}
+		if answer, err := question(t.Context(), s, play(fail, fail, last)); answer != "c" || len(contexts) != 2 {
+			t.Errorf("%q, %v after %d failures", answer, err, len(contexts))
+		}
+	})
+}
+
+// TestAllKindsOfMessages: the reply of a hedge is the caller's, whole, and
+// nothing that the first attempt left, whatever is in it.
+func TestAllKindsOfMessages(t *testing.T) {
+	record, err := structpb.NewStruct(map[string]any{"a": 1.0, "b": []any{"x", nil, map[string]any{"q": true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := anypb.New(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strange := &descriptorpb.FileDescriptorProto{Name: proto.String("a"), Dependency: []string{"b"}, Options: &descriptorpb.FileOptions{}}
+	strange.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 9999, protowire.VarintType), 7))
+	for _, m := range []proto.Message{record, packed, strange, &descriptorpb.MethodOptions{Deprecated: proto.Bool(false)}, new(structpb.Struct)} {
+		for name, empty := range map[string]func() proto.Message{
+			"generated": func() proto.Message { return m.ProtoReflect().New().Interface() },
+			"dynamic":   func() proto.Message { return dynamicpb.NewMessage(m.ProtoReflect().Descriptor()) },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+				data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req, reply := empty(), empty()
+				var attempts atomic.Int32
+				if err := proto.Unmarshal(data, req); err != nil {
+					t.Fatal(err)
+				}
+				err = s.UnaryClientInterceptor()(t.Context(), method, req, reply, nil,
+					func(ctx context.Context, _ string, q, r any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+						if attempts.Add(1) == 1 {
+							r.(proto.Message).ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 9998, protowire.VarintType), 1))
+							<-ctx.Done()
+							return ctx.Err()
+						}
+						if reflect.TypeOf(q) != reflect.TypeOf(req) || !proto.Equal(q.(proto.Message), req) {
+							t.Errorf("%s %T: asked %v", name, m, q)
+						}
+						return proto.Unmarshal(data, r.(proto.Message))
+					})
+				got, _ := proto.MarshalOptions{Deterministic: true}.Marshal(reply)
+				if err != nil || !bytes.Equal(got, data) || attempts.Load() != 2 {
+					t.Errorf("%s %T: %v, answered %v", name, m, err, reply)
+				}
+			})
+		}
+	}
+	// What the hedge does not set, an attempt that failed before it may have.
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+		reply := new(wrapperspb.StringValue)
+		var attempts atomic.Int32
+		err := s.UnaryClientInterceptor()(t.Context(), method, wrapperspb.String("q"), reply, nil,
+			func(_ context.Context, _ string, _, r any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+				if attempts.Add(1) == 1 {
+					r.(*wrapperspb.StringValue).Value = "left"
+					return fails(codes.Unavailable).err
+				}
+				return nil
+			})
+		if err != nil || reply.GetValue() != "" {
+			t.Errorf("%v, answered %q, want nothing", err, reply.GetValue())
+		}
+	})
+}
+
+// TestHedgesOfBytes: a request of bytes is copied too.
+func TestHedgesOfBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+		var attempts atomic.Int32
+		asked := ""
+		err := s.UnaryClientInterceptor()(t.Context(), method, []byte("question"), nil, nil,
+			func(_ context.Context, _ string, q, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+				if attempts.Add(1) == 1 {
+					clear(q.([]byte))
+					return fails(codes.Unavailable).err
+				}
+				asked = string(q.([]byte))
+				return nil
+			})
+		if err != nil || asked != "question" {
+			t.Errorf("%v, asked %q", err, asked)
+		}
+	})
 }

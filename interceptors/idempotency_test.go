@@ -86,6 +86,7 @@ func TestWhichMethodsAreHedged(t *testing.T) {
 		{"named, undeclared", exact(sideEdit), sideEdit, nil, 2, false},
 		{"named, unknown", exact(unknown), unknown, nil, 2, false},
 		{"not for this call", exact(sideEdit), sideEdit, []grpc.CallOption{interceptors.NoRetry()}, 1, false},
+		{"all, undeclared, not for this call", wide, sideEdit, []grpc.CallOption{interceptors.NoRetry()}, 1, true},
 		{"for this call", interceptors.WithPolicy(interceptors.Policy{}), sideEdit, []grpc.CallOption{interceptors.WithCallPolicy(hedge)}, 2, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

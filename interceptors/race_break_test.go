@@ -43,3 +43,27 @@ func TestNoHedgeOnceThereIsAnAnswer(t *testing.T) {
 		_ = s.Close()
 	})
 }
+
+// TestAnswersComeBeforeTheEnd: one that is there when the call's context ends
+// is looked at.
+func TestAnswersComeBeforeTheEnd(t *testing.T) {
+	const method = "/astra.test.Race/Last"
+	s, err := New(WithMethodPolicy(method, Policy{Hedge: Hedge{MaxAttempts: 2, Delay: time.Hour}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := &call{suite: s, plan: s.plan(nil, "", method), ctx: ctx}
+	c.policy = c.plan.policy
+	for range 100 {
+		r := newRacing(c, nil)
+		answer := new(side)
+		r.reports <- answer
+		if a, _ := r.await(); a != answer {
+			t.Fatal("not looked at")
+		}
+		r.leave()
+	}
+	_ = s.Close()
+}

@@ -313,3 +313,122 @@ func TestHedgedStreamsWarnOfRetriesBeneath(t *testing.T) {
 		}
 	})
 }
+
+// TestHedgedProbe: a stream is known to be answered once it has a header or a
+// message, whichever of its methods finds out.
+func TestHedgedProbe(t *testing.T) {
+	for _, calls := range [][]string{{"recv"}, {"header"}, {"context", "recv"}} {
+		synctest.Test(t, func(t *testing.T) {
+			var endpoint interceptors.Endpoint
+			s := newSuite(t, interceptors.WithObserver(ask(func(e interceptors.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
+				Hedge:   interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms},
+				Breaker: interceptors.Breaker{Consecutive: 1},
+			}))
+			_, err := question(t.Context(), s, play(failAfter(0, codes.Unavailable, nil)))
+			wantCode(t, err, codes.Unavailable)
+			time.Sleep(2 * time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stream, err := innerStreams(ctx, s, func(_ int, ctx context.Context) (grpc.ClientStream, error) {
+				return &inner{ctx: ctx, recv: func(any) error { return nil }}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := use(stream, "send"); err != nil {
+				t.Fatal(err)
+			}
+			for _, do := range calls {
+				if state, _ := endpoint.BreakerState(); state != interceptors.BreakerHalfOpen {
+					t.Errorf("%s: %v before there is an answer", calls, state)
+				}
+				if err := use(stream, do); err != nil {
+					t.Error(err)
+				}
+			}
+			if state, _ := endpoint.BreakerState(); state != interceptors.BreakerClosed {
+				t.Errorf("%s: %v, want the breaker closed", calls, state)
+			}
+		})
+	}
+}
+
+// TestWhoseHeaderIsAskedFor is what the call is told to have succeeded by.
+func TestWhoseHeaderIsAskedFor(t *testing.T) {
+	for _, tc := range []struct{ steps, want []string }{
+		{[]string{"hang", "ok"}, []string{"2 won", "attempt 1 first Canceled", "attempt 2 hedge OK", "call 2 success_hedge"}},
+		{[]string{"late", "hang"}, []string{"attempt 2 hedge Canceled", "2 lost", "attempt 1 first OK", "call 2 success_first"}},
+	} {
+		hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, told *hedgeEvents) {
+			steps := map[string]flakyserver.Step{"hang": flakyserver.Hang(), "ok": flakyserver.OK(), "late": flakyserver.OK().After(15 * ms)}
+			s.Script(helloServer, steps[tc.steps[0]], steps[tc.steps[1]])
+			stream, err := g.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stream.Header(); err != nil {
+				t.Error(err)
+			}
+			if _, err := all(stream); err != nil {
+				t.Error(err)
+			}
+			if got := told.lines(); !slices.Equal(got, tc.want) {
+				t.Errorf("told %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+// unsendable is an inner stream that has ended before it is sent to.
+type unsendable struct{ inner }
+
+func (*unsendable) SendMsg(any) error            { return io.EOF }
+func (*unsendable) Header() (metadata.MD, error) { return nil, nil }
+
+// TestHedgedStreamThatDiesAtOnce: how it ended is what RecvMsg says.
+func TestHedgedStreamThatDiesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: time.Second}))
+		began := time.Now()
+		stream, err := innerStreams(t.Context(), s, func(n int, ctx context.Context) (grpc.ClientStream, error) {
+			if n == 1 {
+				return &unsendable{inner{ctx: ctx, recv: func(any) error { return fails(codes.Unavailable).err }}}, nil
+			}
+			return &inner{ctx: ctx, recv: func(any) error { return nil }}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(use(stream, "send"), use(stream, "recv")); err != nil || time.Since(began) != 0 {
+			t.Errorf("%v after %v, want the second's message at once", err, time.Since(began))
+		}
+	})
+}
+
+// TestContextOfAStreamThatCannotBeOpened: an attempt that has failed is not made
+// the stream.
+func TestContextOfAStreamThatCannotBeOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: time.Second}))
+		type mark struct{}
+		stream, err := innerStreams(t.Context(), s, func(n int, ctx context.Context) (grpc.ClientStream, error) {
+			if n == 1 {
+				time.Sleep(5 * ms)
+				return nil, fails(codes.Unavailable).err
+			}
+			return &inner{ctx: context.WithValue(ctx, mark{}, n), recv: func(any) error { return nil }}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := use(stream, "send"); err != nil {
+			t.Fatal(err)
+		}
+		if n := stream.Context().Value(mark{}); n != 2 {
+			t.Errorf("the context is that of attempt %v, want 2", n)
+		}
+		if err := use(stream, "recv"); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -84,6 +84,26 @@ func TestQuantileForgets(t *testing.T) {
 	}
 }
 
+// TestQuantileFollows what is added, every 100 ms, and says nothing of a method
+// that few call any more.
+func TestQuantileFollows(t *testing.T) {
+	q := NewQuantile()
+	at := func(now, d time.Duration, n int, want time.Duration) {
+		t.Helper()
+		for range n {
+			q.Add(now, d, 0)
+		}
+		if got, ok := q.Value(now); ok != (want > 0) || got < want || got > want*18/16 {
+			t.Errorf("at %v: %v, %v, want %v", now, got, ok, want)
+		}
+	}
+	at(0, 10*time.Millisecond, 1000, 10*time.Millisecond)
+	at(refresh/2, 50*time.Millisecond, 1000, 10*time.Millisecond)
+	at(refresh, 50*time.Millisecond, 1, 50*time.Millisecond)
+	at(generation, 50*time.Millisecond, 1, 50*time.Millisecond)
+	at(2*generation, 50*time.Millisecond, 1, 0)
+}
+
 // TestQuantileUnderLoad: no sample is lost.
 func TestQuantileUnderLoad(t *testing.T) {
 	q := NewQuantile()

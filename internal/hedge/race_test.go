@@ -134,3 +134,27 @@ func TestRaceAgreesWithModel(t *testing.T) {
 		}
 	})
 }
+
+// TestPushbacksOfTwo: the later time holds, and a stop is not undone by a hint.
+func TestPushbacksOfTwo(t *testing.T) {
+	told := func(c codes.Code, wait time.Duration) Failure {
+		return Failure{Code: c, Told: true, Wait: wait, Left: Never}
+	}
+	r := NewRace(testConfig(4), 0, 10)
+	r.Start(0)
+	r.Start(10)
+	r.Fail(11, told(codes.Unavailable, 50))
+	wantDue(t, &r, 61)
+	r.Fail(12, told(codes.Unavailable, 5))
+	wantDue(t, &r, 61)
+
+	r = NewRace(testConfig(4), 0, 10)
+	r.Start(0)
+	r.Start(10)
+	stop := told(codes.ResourceExhausted, 5)
+	stop.Stop = true
+	r.Fail(11, stop)
+	if !r.Over() || r.Why() != Fatal {
+		t.Errorf("over: %v, why: %v, want a fatal end", r.Over(), r.Why())
+	}
+}
