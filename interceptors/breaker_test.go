@@ -120,9 +120,11 @@ func TestBusyClientProbesEarly(t *testing.T) {
 		attempts int           // of the 1400 calls while down
 		back     time.Duration // at most
 	}{
-		0:    {13, 400 * ms},       // the default
-		0.05: {50, 130 * ms},       // a tenth of OpenFor apart
-		1e-9: {2, 3 * time.Second}, // after 1 s and 2 s more
+		0:    {13, 400 * ms}, // the default
+		0.05: {50, 130 * ms}, // a tenth of OpenFor apart
+		// After 1 s, 2 s and 4 s more, each 20 % longer at most: 8.4 s, of which
+		// the server was down for 5; then the next call.
+		1e-9: {2, 3400*ms + time.Second/280},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{ProbeShare: share})))
