@@ -42,6 +42,7 @@ type clientStream struct {
 	current   *streamAttempt
 	log       sendLog
 	receiving bool  // someone is inside the inner RecvMsg
+	heard     bool  // that has returned a message, which committed the stream
 	driving   bool  // someone decides, backs off, opens
 	replaying bool  // someone sends the log again
 	done      bool  // the outcome is settled
@@ -273,6 +274,10 @@ func (s *clientStream) send(m any) error {
 		case !errors.Is(err, io.EOF): // the caller's own fault; grpc-go has ended the stream
 			s.finish(err)
 			return err
+		case s.recvTo.Load() == a && s.heard:
+			// It lives: grpc-go's transparent retry has brought it back, and
+			// the message with it. If it has ended since, the next one is told.
+			return nil
 		case s.recvTo.Load() == a:
 			return io.EOF
 		default:

@@ -49,6 +49,7 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 		case s.done && s.recvTo.Load() == nil: // abandoned meanwhile
 			return nil, a.told(err)
 		case err == nil || errors.Is(err, io.EOF) || s.recvTo.Load() == a:
+			s.heard = err == nil && s.desc.ServerStreams // else it was the end
 			s.commit(a)
 			if err == nil {
 				s.answered()
