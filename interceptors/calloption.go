@@ -3,6 +3,7 @@ package interceptors
 import (
 	"errors"
 
+	"github.com/astra-grpc/astra/internal/engine"
 	"google.golang.org/grpc"
 )
 
@@ -17,7 +18,7 @@ import (
 // checks each time.
 func WithCallPolicy(p Policy) grpc.CallOption {
 	if faults := p.validate("call policy"); len(faults) > 0 {
-		return callOption{err: badCallPolicy(errors.Join(faults...))}
+		return callOption{err: engine.BadCallPolicy(errors.Join(faults...))}
 	}
 	return callOption{policy: compile(p.clone().withDefaults())}
 }

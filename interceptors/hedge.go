@@ -5,10 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/hedge"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-
-	"github.com/astra-grpc/astra/internal/hedge"
 )
 
 // unaryWork is the work of one of the attempts of a hedged call. It shares
@@ -25,14 +25,14 @@ type unaryWork struct {
 
 var unaryWorks = sync.Pool{New: func() any { return new(unaryWork) }}
 
-func (w *unaryWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+func (w *unaryWork) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return cancellable(ctx, timeout)
 }
 
 func (w *unaryWork) of() *side { return &w.side }
 
 func (w *unaryWork) attempt(a *side) error {
-	return w.invoker(a.ctx, w.method, w.req, w.reply, w.cc, w.opts...)
+	return w.invoker(a.Ctx, w.method, w.req, w.reply, w.cc, w.opts...)
 }
 
 func (w *unaryWork) trailers() metadata.MD { return w.trailer }
@@ -55,10 +55,10 @@ func (w *firstWork) of() *side             { return &w.first }
 func (w *firstWork) trailers() metadata.MD { return w.trailer }
 func (w *firstWork) recycle()              {}
 func (w *firstWork) attempt(a *side) error {
-	return w.invoker(a.ctx, w.method, w.req, w.reply, w.cc, w.opts...)
+	return w.invoker(a.Ctx, w.method, w.req, w.reply, w.cc, w.opts...)
 }
 
-func (w *firstWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+func (w *firstWork) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return cancellable(ctx, timeout)
 }
 
@@ -76,16 +76,16 @@ func (u *unaryCall) work() (work, error) {
 
 // admitAndRace is admitAndTry with attempts side by side.
 func (u *unaryCall) admitAndRace() (err error) {
-	if u.ctx.Err() != nil {
-		return ended(u.ctx)
+	if u.Ctx.Err() != nil {
+		return engine.Ended(u.Ctx)
 	}
-	if err := u.admit(); err != nil {
+	if err := u.Admit(); err != nil {
 		return err
 	}
 	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
 		return err // no attempt, so no word about the server
 	}
-	r := newRacing(&u.call, u)
+	r := newRacing(&u.Call, u.full.endpoint, u.late, u)
 	defer r.leave()
 	a, err := r.runInline((*firstWork)(u))
 	if a == nil {
@@ -131,7 +131,7 @@ func (r *racing) inline(first *side, t *time.Timer, other *inlineRace) (winner *
 		defer func() {
 			if mine = t == nil || t.Stop(); mine {
 				if !first.returned {
-					r.left = errPanicked
+					r.left = engine.ErrPanicked
 				}
 				return
 			}
@@ -146,7 +146,7 @@ func (r *racing) inline(first *side, t *time.Timer, other *inlineRace) (winner *
 	if !mine {
 		return other.winner, other.err
 	}
-	r.clock = r.call.suite.now()
+	r.clock = r.call.Host.Now()
 	if r.ended(first) {
 		return first, nil
 	}
@@ -167,7 +167,7 @@ func (i *inlineRace) run() {
 			i.winner = &side{panicked: recover()}
 		}
 	}()
-	i.clock = i.call.suite.now()
+	i.clock = i.call.Host.Now()
 	i.winner, i.err = i.racing.run()
 	returned = true
 }

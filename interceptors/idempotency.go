@@ -29,7 +29,7 @@ func declaredIdempotent(method string) bool {
 
 // warnUnhedged says that a policy for many methods leaves one of them out.
 func (s *Suite) warnUnhedged(p *plan) {
-	s.log().Warn("astra: a policy that hedges names this method only by a wildcard, and its descriptor does not declare it"+
+	s.Log().Warn("astra: a policy that hedges names this method only by a wildcard, and its descriptor does not declare it"+
 		" NO_SIDE_EFFECTS or IDEMPOTENT: it is neither hedged nor retried; name it exactly to hedge it",
-		"method", p.method, "target", p.target)
+		"method", p.endpoint.method, "target", p.endpoint.target)
 }

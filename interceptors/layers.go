@@ -29,7 +29,7 @@ func (l *layers) check(s *Suite, cc *grpc.ClientConn, method string) {
 		return
 	}
 	if _, known := l.warned.LoadOrStore(cc.Target(), nil); !known {
-		s.log().Warn("astra: the service config has a retry policy: unless the connection is dialed with"+
+		s.Log().Warn("astra: the service config has a retry policy: unless the connection is dialed with"+
 			" grpc.WithDisableRetry, grpc-go retries each of our attempts; use Suite.DialOptions",
 			"target", cc.Target(), "method", method)
 	}

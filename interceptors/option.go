@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+
+	"github.com/astra-grpc/astra/observe"
 )
 
 // Option configures a [Suite], at [New] or [Suite.Reload].
@@ -15,7 +17,7 @@ type settings struct {
 	policies  patternTable[Policy]
 	fallbacks patternTable[Fallback]
 	resumes   patternTable[Resume]
-	observers []Observer
+	observers []observe.Observer
 	stores    []Store
 	logger    *slog.Logger
 	faults    []error
@@ -107,7 +109,7 @@ const maxObservers = 64
 
 // WithObserver adds observers, told of every call, 64 at most in all. See
 // [Observer].
-func WithObserver(o ...Observer) Option {
+func WithObserver(o ...observe.Observer) Option {
 	return func(s *settings) {
 		for i, each := range o {
 			if each == nil {

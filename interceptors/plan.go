@@ -2,39 +2,23 @@ package interceptors
 
 import (
 	"sync/atomic"
-	"time"
 
-	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 )
 
-// compiled is a policy as calls use it. It is immutable.
+// compiled is a policy as calls use it, and its variants. It is immutable.
 type compiled struct {
-	retry          retry.Policy
-	timeout        time.Duration
-	attemptTimeout time.Duration
-	failures       astracodes.Set
-	slowCall       time.Duration // 0: none is slow
-	breaker        breaker.Config
-	budget         budget.Config
-	breakerOff     bool
-	budgetOff      bool
-	bufferBytes    int // of a stream's messages kept to be sent again
-	limit          limit.Config
-	hedge          hedge.Config
-	hedgeDelay     time.Duration // 0: the method's own p95
+	engine.Policy
 
 	single     *compiled // the same with one attempt
 	idempotent *compiled // for methods declared so
 	undeclared *compiled // for others, unless a pattern names them exactly
 }
-
-func (c *compiled) hedges() bool { return c.hedge.MaxAttempts > 1 }
-func (c *compiled) limits() bool { return c.limit.MaxConcurrent > 0 || c.limit.Rate > 0 }
 
 // compile wants a valid policy with its defaults filled in.
 func compile(p Policy) *compiled {
@@ -47,7 +31,7 @@ func compile(p Policy) *compiled {
 		c.idempotent = compileOne(wider)
 		c.idempotent.single = c.single
 	}
-	if c.hedges() {
+	if c.Hedges() {
 		plain := p
 		plain.Hedge = Hedge{}
 		c.undeclared = compileOne(plain)
@@ -58,7 +42,7 @@ func compile(p Policy) *compiled {
 
 func single(c *compiled) *compiled {
 	s := *c
-	s.retry.MaxAttempts, s.hedge.MaxAttempts = 1, 0
+	s.Retry.MaxAttempts, s.Hedge.MaxAttempts = 1, 0
 	s.single, s.idempotent, s.undeclared = &s, &s, &s
 	return &s
 }
@@ -66,18 +50,18 @@ func single(c *compiled) *compiled {
 // compileOne leaves the variants to be filled in.
 func compileOne(p Policy) *compiled {
 	b, l := p.Breaker, p.Limit
-	return &compiled{
-		retry: retry.Policy{
+	return &compiled{Policy: engine.Policy{
+		Retry: retry.Policy{
 			MaxAttempts: p.Retry.MaxAttempts,
 			Codes:       p.Retry.Codes,
 			Backoff:     p.Retry.Backoff,
 			PerCode:     p.Retry.PerCode,
 		},
-		timeout:        p.Timeout,
-		attemptTimeout: p.AttemptTimeout,
-		failures:       b.Failures,
-		slowCall:       b.SlowCall,
-		breaker: breaker.Config{
+		Timeout:        p.Timeout,
+		AttemptTimeout: p.AttemptTimeout,
+		Failures:       b.Failures,
+		SlowCall:       b.SlowCall,
+		Breaker: breaker.Config{
 			FailureRate: b.FailureRate,
 			SlowRate:    b.SlowRate,
 			MinCalls:    b.MinCalls,
@@ -89,11 +73,11 @@ func compileOne(p Policy) *compiled {
 			Probes:      b.Probes,
 			ProbeTTL:    max(minProbeTTL, p.Timeout),
 		},
-		budget:      budget.Config{Ratio: p.Budget.Ratio, MinPerSecond: p.Budget.MinPerSecond, Burst: p.Budget.Burst},
-		breakerOff:  b.Disabled,
-		budgetOff:   p.Budget.Disabled,
-		bufferBytes: p.Retry.BufferBytes,
-		limit: limit.Config{
+		Budget:      budget.Config{Ratio: p.Budget.Ratio, MinPerSecond: p.Budget.MinPerSecond, Burst: p.Budget.Burst},
+		BreakerOff:  b.Disabled,
+		BudgetOff:   p.Budget.Disabled,
+		BufferBytes: p.Retry.BufferBytes,
+		Limit: limit.Config{
 			MaxConcurrent: l.MaxConcurrent,
 			Adaptive:      l.Adaptive,
 			MaxQueue:      l.MaxQueue,
@@ -101,9 +85,9 @@ func compileOne(p Policy) *compiled {
 			Rate:          l.Rate,
 			Burst:         l.burst(),
 		},
-		hedge:      hedge.Config{MaxAttempts: p.Hedge.MaxAttempts, NonFatal: p.Hedge.NonFatal},
-		hedgeDelay: p.Hedge.Delay,
-	}
+		Hedge:      hedge.Config{MaxAttempts: p.Hedge.MaxAttempts, NonFatal: p.Hedge.NonFatal},
+		HedgeDelay: p.Hedge.Delay,
+	}}
 }
 
 // endpoint is what the suite keeps for a method of a target for as long as it
@@ -111,7 +95,7 @@ func compileOne(p Policy) *compiled {
 type endpoint struct {
 	target, method string
 	canonical      string // the target, with its scheme
-	watchedBy      recorders
+	watchedBy      engine.Recorders
 	kept           *breaker.Guard                 // also while a policy turns it off; nil: never had one
 	keptBudget     *budget.Guard                  // likewise
 	keptLimit      *limit.Guard                   // likewise, as calls may hold its slots
@@ -139,23 +123,20 @@ func (e *endpoint) latencies() *hedge.Quantile {
 
 // evict tells the observers that the suite forgets the endpoint.
 func (e *endpoint) evict() {
-	for _, r := range e.watchedBy.all {
-		r.evict()
+	for _, r := range e.watchedBy.All {
+		r.Evict()
 	}
 }
 
 // plan is all that a call of one method on one target needs to know. It is
 // immutable but for marks; calls that run keep theirs through a reload.
 type plan struct {
+	engine.Plan
 	*endpoint
 	policy   *compiled
-	breaker  *breaker.Guard // nil: none
-	budget   *budget.Guard  // nil: none
-	limit    *limit.Guard   // nil: none
-	fallback Fallback       // nil: none
-	resume   Resume         // nil: none
-	tells    *recorders
-	unhedged bool // its policy hedges, but not methods like this one
+	fallback Fallback // nil: none
+	resume   Resume   // nil: none
+	unhedged bool     // its policy hedges, but not methods like this one
 	marks    atomic.Uint32
 }
 

@@ -4,9 +4,10 @@ import (
 	"maps"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/observe"
+	"google.golang.org/grpc"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 )
 
 // nobody is told what happens after Close, or past maxPlans.
-var nobody recorders
+var nobody engine.Recorders
 
 // planOf returns the plan of a call, and whether it is to be looked at when the
 // call is over.
@@ -51,7 +52,7 @@ func (s *Suite) plan(cc *grpc.ClientConn, target, method string) *plan {
 		s.warnUnhedged(p)
 	}
 	if full && s.full.CompareAndSwap(false, true) {
-		s.log().Warn("astra: too many methods and targets: further ones share a budget, go without breaker and limit, and are observed as one",
+		s.Log().Warn("astra: too many methods and targets: further ones share a budget, go without breaker and limit, and are observed as one",
 			"kept", maxPlans, "method", method, "target", target)
 	}
 	return p
@@ -64,7 +65,7 @@ func (s *Suite) makePlan(cc *grpc.ClientConn, k key) (p *plan, full bool) {
 	if p := s.plans[k]; p != nil {
 		return p, false
 	}
-	now := s.now()
+	now := s.Now()
 	if now-s.swept >= idleAfter {
 		s.sweep(now)
 	}
@@ -92,7 +93,7 @@ func (s *Suite) newEndpoint(cc *grpc.ClientConn, k key) *endpoint {
 	}
 	if !s.closed {
 		for _, w := range s.watchers {
-			e.watchedBy.add(w.recorder(Endpoint{s, e}))
+			e.watchedBy.Add(w.Recorder(observe.NewEndpoint(live{e, &s.Host})))
 		}
 	}
 	return e
@@ -106,14 +107,10 @@ func (s *Suite) overflowPlan(now time.Duration, k key) *plan {
 	}
 	e := &endpoint{target: k.target, method: k.method, idempotent: declaredIdempotent(k.method), fleeting: true}
 	c, _ := s.policy(k.method, e.idempotent)
-	p := &plan{
-		endpoint: e,
-		tells:    &nobody,
-		policy:   c,
-		budget:   s.budget(now, &endpoint{target: overflow}, c, nil),
-	}
+	p := &plan{endpoint: e, policy: c, Plan: s.callPlan(e, c)}
+	p.Plan.Budget = s.budget(now, &endpoint{target: overflow}, c, nil)
 	if !s.closed {
-		p.tells = &s.others.watchedBy
+		p.Recorders = &s.others.watchedBy
 		p.fallback, _ = s.fallbacks.lookup(k.method)
 		p.resume, _ = s.resumes.lookup(k.method)
 	}
@@ -133,8 +130,8 @@ func (s *Suite) sweep(now time.Duration) {
 	for k, p := range s.plans {
 		used := p.marks.And(^uint32(markUsed))&markUsed != 0
 		if used || p.keptLimit != nil && !p.keptLimit.Idle(now) { // a stream may hold a slot for days
-			if p.budget != nil {
-				inUse[budgetKey{k.target, p.policy.budget}] = p.budget
+			if p.Budget != nil {
+				inUse[budgetKey{k.target, p.policy.Budget}] = p.Budget
 			}
 			continue
 		}

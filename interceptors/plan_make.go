@@ -5,6 +5,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/limit"
 )
 
@@ -12,7 +13,7 @@ import (
 // that are not hedged, though their policy hedges and those before were not
 // known to be left out.
 func (s *Suite) rebuild() (unhedged []*plan) {
-	now := s.now()
+	now := s.Now()
 	old := s.budgets
 	s.budgets = make(map[budgetKey]*budget.Guard)
 	for k, g := range old {
@@ -42,7 +43,7 @@ func (s *Suite) policy(method string, declared bool) (c *compiled, unhedged bool
 	if _, exact := s.policies[method]; exact {
 		return c, false
 	}
-	return c.undeclared, c.hedges()
+	return c.undeclared, c.Hedges()
 }
 
 // newPlan joins an endpoint's living state and today's policy. Budgets that
@@ -50,39 +51,46 @@ func (s *Suite) policy(method string, declared bool) (c *compiled, unhedged bool
 // old.
 func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
 	c, unhedged := s.policy(e.method, e.idempotent)
-	p := &plan{endpoint: e, tells: &nobody, policy: c, budget: s.budget(now, e, c, old), unhedged: unhedged}
-	e.liveBudget.Store(p.budget)
-	p.limit = s.limit(now, e, c)
+	p := &plan{endpoint: e, policy: c, unhedged: unhedged, Plan: s.callPlan(e, c)}
+	p.Budget = s.budget(now, e, c, old)
+	e.liveBudget.Store(p.Budget)
+	p.Limit = s.limit(now, e, c)
 	if s.closed {
 		e.liveBreaker.Store(nil)
 		return p
 	}
 	p.fallback, _ = s.fallbacks.lookup(e.method)
 	p.resume, _ = s.resumes.lookup(e.method)
-	p.tells = &e.watchedBy
-	if c.breakerOff {
+	p.Recorders = &e.watchedBy
+	if c.BreakerOff {
 		e.liveBreaker.Store(nil)
 		return p
 	}
 	if e.kept == nil {
-		e.kept = breaker.NewGuard(c.breaker)
+		e.kept = breaker.NewGuard(c.Breaker)
 		s.recall(now, e)
 	} else {
-		e.kept.Reconfigure(now, c.breaker)
+		e.kept.Reconfigure(now, c.Breaker)
 	}
-	p.breaker = e.kept
-	e.liveBreaker.Store(p.breaker)
+	p.Breaker = e.kept
+	e.liveBreaker.Store(p.Breaker)
 	return p
+}
+
+// callPlan returns what the engine needs, without state.
+func (s *Suite) callPlan(e *endpoint, c *compiled) engine.Plan {
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &nobody,
+		Changed: func(g *breaker.Guard, t breaker.Transition) { s.changed(e, g, t, false) }}
 }
 
 // budget returns the budget of an endpoint under a policy. One that the policy
 // turns off is kept for the day it is turned on again. Where budgets become one,
 // it holds the least of them; where one becomes several, each what it held.
 func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budgetKey]*budget.Guard) *budget.Guard {
-	if c.budgetOff {
+	if c.BudgetOff {
 		return nil
 	}
-	k := budgetKey{e.target, c.budget}
+	k := budgetKey{e.target, c.Budget}
 	had := e.keptBudget
 	g := s.budgets[k]
 	if g == nil {
@@ -92,7 +100,7 @@ func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budg
 	case g == nil && had == nil:
 		g = s.newBudget(now, k)
 	case g == nil:
-		g = had.Successor(now, c.budget)
+		g = had.Successor(now, c.Budget)
 	case had != nil && had != g:
 		g.AtMost(now, had.Level(now))
 	}
@@ -104,11 +112,11 @@ func (s *Suite) budget(now time.Duration, e *endpoint, c *compiled, old map[budg
 // limit returns the limit of an endpoint under a policy. One that the policy
 // turns off lets go all that wait for it, and is kept: calls hold its slots.
 func (s *Suite) limit(now time.Duration, e *endpoint, c *compiled) *limit.Guard {
-	switch on := c.limits() && !s.closed; {
+	switch on := c.Limits() && !s.closed; {
 	case on && e.keptLimit == nil:
-		e.keptLimit = limit.NewGuard(now, c.limit)
+		e.keptLimit = limit.NewGuard(now, c.Limit)
 	case on:
-		e.keptLimit.Reconfigure(now, c.limit)
+		e.keptLimit.Reconfigure(now, c.Limit)
 	default:
 		if e.keptLimit != nil {
 			e.keptLimit.Reconfigure(now, limit.Config{})

@@ -6,10 +6,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/codes"
-
+	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/observe"
+	"google.golang.org/grpc/codes"
 )
 
 const (
@@ -24,7 +25,9 @@ const (
 // Attempts that still run when the race is left are cancelled, and not waited
 // for.
 type racing struct {
-	call    *call
+	call    *engine.Call
+	of      *endpoint
+	late    *logFailure // of attempts that nobody waits for
 	race    hedge.Race
 	delay   time.Duration
 	source  source
@@ -44,23 +47,23 @@ type racing struct {
 var racings = sync.Pool{New: func() any { return new(racing) }}
 
 // newRacing returns a race of the call's attempts, which must be left.
-func newRacing(c *call, from source) *racing {
-	now := c.suite.now()
-	delay := c.policy.hedgeDelay
+func newRacing(c *engine.Call, of *endpoint, late *logFailure, from source) *racing {
+	now := c.Host.Now()
+	delay := c.Policy.HedgeDelay
 	if delay == 0 {
 		delay = hedge.Never
-		if q := c.plan.latencies(); q != nil {
+		if q := of.latencies(); q != nil {
 			if p95, ok := q.Value(now); ok {
 				delay = max(p95, minHedgeDelay)
 			}
 		}
 	}
 	r := racings.Get().(*racing)
-	r.call, r.source, r.delay = c, from, delay
-	r.race = hedge.NewRace(&c.policy.hedge, now, delay)
+	r.call, r.of, r.late, r.source, r.delay = c, of, late, from, delay
+	r.race = hedge.NewRace(&c.Policy.Hedge, now, delay)
 	r.clock = now
 	r.left = errLost
-	r.reports = make(chan *side, c.policy.hedge.MaxAttempts+2) // and what timers say
+	r.reports = make(chan *side, c.Policy.Hedge.MaxAttempts+2) // and what timers say
 	return r
 }
 
@@ -95,8 +98,8 @@ func (r *racing) adopt(a *side) bool {
 		return false
 	}
 	a.gone = true
-	r.call.running, r.call.kind = a.attempt, a.kind
-	r.hedged(a, HedgeWon)
+	r.call.Running, r.call.Kind = a.Attempt, a.Kind
+	r.hedged(a, observe.HedgeWon)
 	return true
 }
 
@@ -126,11 +129,11 @@ func (r *racing) start(w work) { go r.begin(w).run() }
 // begin books the start of the race's next attempt.
 func (r *racing) begin(w work) *side {
 	c, a := r.call, w.of()
-	a.work, a.reports, a.failed = w, r.reports, &c.suite.lateFailure
-	a.attempt, a.cancel = c.launch(w)
+	a.work, a.reports, a.failed = w, r.reports, r.late
+	a.Attempt, a.cancel = c.Launch(w)
 	r.sides = append(r.sides, a)
-	r.race.Start(a.began)
-	r.clock = a.began
+	r.race.Start(a.Began)
+	r.clock = a.Began
 	return a
 }
 
@@ -138,13 +141,13 @@ func (r *racing) begin(w work) *side {
 // not if the call may be about to end.
 func (r *racing) startDue() {
 	c := r.call
-	for r.race.Due() <= r.clock && c.ctx.Err() == nil && !r.waiting() {
-		why := c.afford()
+	for r.race.Due() <= r.clock && c.Ctx.Err() == nil && !r.waiting() {
+		why := c.Afford()
 		var w work
 		if why == retry.Again {
 			var err error
 			if w, err = r.source.work(); err != nil { // a codec that fails now and then
-				c.refund()
+				c.Refund()
 				why = retry.NotRetryable
 			}
 		}
@@ -154,8 +157,8 @@ func (r *racing) startDue() {
 			r.suppressed(why)
 			return
 		}
-		c.funded = false // spent
-		c.kind = HedgeAttempt
+		c.Funded = false // spent
+		c.Kind = observe.HedgeAttempt
 		r.start(w)
 	}
 }
@@ -171,7 +174,7 @@ func (r *racing) waiting() bool {
 }
 
 func (r *racing) suppressed(why retry.Reason) {
-	r.call.tellAll(Event{Kind: Hedged, Attempt: r.call.loop.Attempts + 1, Hedge: HedgeSuppressed, Reason: why.String()})
+	r.call.TellAll(observe.Event{Kind: observe.Hedged, Attempt: r.call.Loop.Attempts + 1, Hedge: observe.HedgeSuppressed, Reason: why.String()})
 }
 
 // await waits until an attempt has ended or, if that is asked for, has a header;
@@ -197,13 +200,13 @@ func (r *racing) await() (a *side, headed bool) {
 	case a = <-r.reports:
 	case a = <-heads:
 		headed = true
-	case <-r.call.ctx.Done():
+	case <-r.call.Ctx.Done():
 		select { // an answer that came at the same time is one
 		case a = <-r.reports:
 		default:
 		}
 	}
-	r.clock = r.call.suite.now()
+	r.clock = r.call.Host.Now()
 	return a, headed
 }
 
@@ -211,19 +214,19 @@ func (r *racing) await() (a *side, headed bool) {
 // attempts running that are not waited for; nil if it has not.
 func (r *racing) expired() error {
 	c := r.call
-	if c.ctx.Err() == nil {
+	if c.Ctx.Err() == nil {
 		return nil
 	}
-	err := ended(c.ctx)
-	c.code, r.left = codeOf(err), err
-	c.stop(stopped(callerOf(c.ctx)))
+	err := engine.Ended(c.Ctx)
+	c.Code, r.left = engine.CodeOf(err), err
+	c.Stop(stopped(engine.CallerOf(c.Ctx)))
 	oldest := r.oldest()
 	if oldest != nil { // as if it had ended
-		c.timed(oldest.attempt)
-		c.place.strained = c.place.strained || strain.Contains(c.code)
+		c.Timed(oldest.Attempt)
+		c.Place.Strained = c.Place.Strained || engine.Strain.Contains(c.Code)
 	}
 	if r.last != nil && oldest == nil {
-		return interrupted(c.ctx, c.loop.Attempts, r.last.err)
+		return engine.Interrupted(c.Ctx, c.Loop.Attempts, r.last.err)
 	}
 	return err
 }
@@ -234,28 +237,28 @@ func (r *racing) ended(a *side) bool {
 	a.gone = true
 	if !a.returned {
 		a.cancel()
-		r.left = errPanicked
-		c.tellEnd(c.plan.tells.all, a.attempt, codes.Unknown, errPanicked)
-		r.hedged(a, HedgeLost)
+		r.left = engine.ErrPanicked
+		c.TellEnd(c.Plan.Recorders.All, a.Attempt, codes.Unknown, engine.ErrPanicked)
+		r.hedged(a, observe.HedgeLost)
 		return true // no other may save what check will end
 	}
 	if a.err == nil {
-		r.sample(r.clock - a.began - a.idle)
+		r.sample(r.clock - a.Began - a.idle)
 		if r.lives {
-			c.running = a.attempt
+			c.Running = a.Attempt
 		} else {
 			a.cancel()
-			c.ended(a.attempt, codes.OK, nil)
+			c.Ended(a.Attempt, codes.OK, nil)
 		}
-		c.kind = a.kind
-		r.hedged(a, HedgeWon)
+		c.Kind = a.Kind
+		r.hedged(a, observe.HedgeWon)
 		return true
 	}
 	a.cancel()
-	c.ended(a.attempt, codeOf(a.err), a.err)
-	r.hedged(a, HedgeLost)
+	c.Ended(a.Attempt, engine.CodeOf(a.err), a.err)
+	r.hedged(a, observe.HedgeLost)
 	r.last = a
-	f := failureOf(c.ctx, a.err, c.code, a.work.trailers())
+	f := engine.FailureOf(c.Ctx, a.err, c.Code, a.work.trailers())
 	if f.Caller != retry.Waiting {
 		f.Remaining = 0 // for another attempt
 	}
@@ -290,10 +293,10 @@ func (r *racing) lose() error {
 	case hedge.Refused:
 		why = r.refused
 	}
-	if gone := callerOf(r.call.ctx); gone != retry.Waiting {
+	if gone := engine.CallerOf(r.call.Ctx); gone != retry.Waiting {
 		why = stopped(gone)
 	}
-	r.call.stop(why)
+	r.call.Stop(why)
 	return r.last.err
 }
 
@@ -320,11 +323,11 @@ func (r *racing) leave() {
 		} else {
 			late++
 		}
-		if errors.Is(r.left, errLost) && r.clock-a.began >= r.delay {
-			r.sample(r.clock - a.began) // it took that long at least, which is as much as counts
+		if errors.Is(r.left, errLost) && r.clock-a.Began >= r.delay {
+			r.sample(r.clock - a.Began) // it took that long at least, which is as much as counts
 		}
-		c.tellEnd(c.plan.tells.all, a.attempt, codeOf(r.left), r.left)
-		r.hedged(a, HedgeLost)
+		c.TellEnd(c.Plan.Recorders.All, a.Attempt, engine.CodeOf(r.left), r.left)
+		r.hedged(a, observe.HedgeLost)
 	}
 	for late > 0 { // too late to win, and too early to be given up
 		a := <-r.reports
@@ -332,7 +335,7 @@ func (r *racing) leave() {
 			continue
 		}
 		if late--; a.panicked != nil {
-			c.suite.lateFailure(a.panicked, a.stack)
+			(*r.late)(a.panicked, a.stack)
 		}
 	}
 	if alone {
@@ -346,18 +349,18 @@ func (r *racing) leave() {
 }
 
 // hedged tells what became of a hedge.
-func (r *racing) hedged(a *side, result HedgeResult) {
-	if a.kind == HedgeAttempt {
-		r.call.tellAll(Event{Kind: Hedged, Attempt: a.number, Hedge: result})
+func (r *racing) hedged(a *side, result observe.HedgeResult) {
+	if a.Kind == observe.HedgeAttempt {
+		r.call.TellAll(observe.Event{Kind: observe.Hedged, Attempt: a.Number, Hedge: result})
 	}
 }
 
 // sample counts how long an attempt took, for a delay of the method's own.
 func (r *racing) sample(took time.Duration) {
-	if r.call.policy.hedgeDelay != 0 {
+	if r.call.Policy.HedgeDelay != 0 {
 		return
 	}
-	if q := r.call.plan.latencies(); q != nil {
-		q.Add(r.clock, took, r.call.lane)
+	if q := r.of.latencies(); q != nil {
+		q.Add(r.clock, took, r.call.Lane)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/astra-grpc/astra/internal/engine"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -25,10 +26,11 @@ func TestNoHedgeOnceThereIsAnAnswer(t *testing.T) {
 			time.Sleep(time.Second) // the timer has fired, but its goroutine has not come to run
 			return nil
 		}}
-		u.suite, u.plan, u.ctx = s, s.plan(nil, "", method), t.Context()
-		u.policy = u.plan.policy
+		p := s.plan(nil, "", method)
+		u.Host, u.Plan, u.Ctx = &s.Host, &p.Plan, t.Context()
+		u.Policy = &p.policy.Policy
 		u.original = original{request: wrapperspb.String("q")}
-		r := newRacing(&u.call, u)
+		r := newRacing(&u.Call, p.endpoint, &s.lateFailure, u)
 		i := &inlineRace{racing: r, decided: make(chan struct{})}
 		first := r.begin((*firstWork)(u))
 		late := time.AfterFunc(time.Millisecond, func() {
@@ -54,10 +56,10 @@ func TestAnswersComeBeforeTheEnd(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	c := &call{suite: s, plan: s.plan(nil, "", method), ctx: ctx}
-	c.policy = c.plan.policy
+	p := s.plan(nil, "", method)
+	c := &engine.Call{Host: &s.Host, Plan: &p.Plan, Policy: &p.policy.Policy, Ctx: ctx}
 	for range 100 {
-		r := newRacing(c, nil)
+		r := newRacing(c, p.endpoint, &s.lateFailure, nil)
 		answer := new(side)
 		r.reports <- answer
 		if a, _ := r.await(); a != answer {

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"io"
 
-	"google.golang.org/grpc/mem"
-
+	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/observe"
+	"google.golang.org/grpc/mem"
 )
 
 // Resume makes of a server stream that was cut after it delivered messages the
@@ -67,7 +68,7 @@ func (s *clientStream) resumed(a *streamAttempt, err error) (*streamAttempt, err
 			return nil, err
 		}
 		a = new(streamAttempt)
-		s.call.kind = ResumeAttempt
+		s.call.Kind = observe.ResumeAttempt
 		if err = s.open(a); err != nil {
 			continue
 		}
@@ -97,7 +98,7 @@ func (s *clientStream) deliver(a *streamAttempt, m any) {
 	case ok:
 		a.commit()
 		s.resume.keepLast(m, encoded)
-		s.call.loop.Delivered()
+		s.call.Loop.Delivered()
 	default: // an interceptor beneath made it up
 		s.resume.delivered = false
 	}
@@ -107,7 +108,7 @@ func (s *clientStream) deliver(a *streamAttempt, m any) {
 // continues.
 func (s *clientStream) askResume(a *streamAttempt) (next any, ok bool) {
 	r := s.resume
-	if !r.delivered || r.sent.like == nil || callerOf(s.call.ctx) != retry.Waiting {
+	if !r.delivered || r.sent.like == nil || engine.CallerOf(s.call.Ctx) != retry.Waiting {
 		return nil, false
 	}
 	sent, err := a.codec.copyOf(r.sent.like, r.sent.encoded)
@@ -118,6 +119,6 @@ func (s *clientStream) askResume(a *streamAttempt) (next any, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	s.drives(func() { next, ok = r.ask(s.call.ctx, sent, last) })
+	s.drives(func() { next, ok = r.ask(s.call.Ctx, sent, last) })
 	return next, ok
 }

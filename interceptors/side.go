@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/astra-grpc/astra/internal/engine"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -18,7 +19,7 @@ var errLost = status.Error(codes.Canceled, "astra: another attempt ended the cal
 
 // work is what an attempt of a race does.
 type work interface {
-	limiter                // of the attempt's context; a timeout of 0 is none
+	engine.Limiter         // of the attempt's context; a timeout of 0 is none
 	of() *side             // the same each time
 	attempt(a *side) error // on its own goroutine
 	trailers() metadata.MD // once it has ended
@@ -30,7 +31,7 @@ type source interface{ work() (work, error) }
 
 // side is an attempt that runs beside others, on a goroutine of its own.
 type side struct {
-	attempt
+	engine.Attempt
 	work   work
 	cancel context.CancelFunc
 	gone   bool // the race has done with it

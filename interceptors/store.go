@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/astra-grpc/astra/observe"
 )
 
 // Store carries the state of breakers and budgets beyond a suite: to the next
@@ -81,7 +83,7 @@ func (b BudgetRecord) Level(later time.Duration) float64 {
 // Change is a breaker's change of state.
 type Change struct {
 	Target, Method string
-	From, To       BreakerState
+	From, To       observe.BreakerState
 	Left           time.Duration // of the open time, if To is BreakerOpen
 	Openings       int           // in a row, this one included
 	Told           bool          // by a store: not what this suite found itself
@@ -115,7 +117,7 @@ func (l Live) Advise(r BreakerRecord) { l.suite.hear(r, advice) }
 
 // Notify tells the suite's observers what came of restoring, saving or sharing
 // state.
-func (l Live) Notify(n Notice) { l.suite.notify(n) }
+func (l Live) Notify(n observe.Notice) { l.suite.notify(n) }
 
 // Logger returns the suite's logger. See [WithLogger].
-func (l Live) Logger() *slog.Logger { return l.suite.log() }
+func (l Live) Logger() *slog.Logger { return l.suite.Log() }

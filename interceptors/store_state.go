@@ -8,6 +8,8 @@ import (
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // awaited is what a store has told of a breaker that no call has asked for yet.
@@ -56,7 +58,7 @@ func (b BudgetRecord) key() budgetKey {
 func (s *Suite) state() (st State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
+	now := s.Now()
 	for k, p := range s.plans {
 		if p.kept == nil {
 			continue
@@ -111,7 +113,7 @@ func (s *Suite) budgetRecords(now time.Duration) (all []BudgetRecord) {
 func (s *Suite) restore(st State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
+	now := s.Now()
 	for _, r := range st.Breakers {
 		if r.Age >= 0 && r.Age <= MaxStateAge {
 			s.await(now, key{r.Target, r.Method}, awaited{now + bounded(r.Left), r.Openings, now - r.Age, fromBefore})
@@ -208,20 +210,20 @@ func (s *Suite) newBudget(now time.Duration, k budgetKey) *budget.Guard {
 // hear opens or warns a breaker on the word of other instances.
 func (s *Suite) hear(r BreakerRecord, from origin) {
 	s.mu.Lock()
-	now, k := s.now(), key{r.Target, r.Method}
+	now, k := s.Now(), key{r.Target, r.Method}
 	p := s.plans[k]
 	if p == nil {
 		s.await(now, k, awaited{now + bounded(r.Left), r.Openings, now, from})
 	}
 	s.mu.Unlock()
 	switch {
-	case p == nil || p.breaker == nil: // turned off, or the suite is closed
+	case p == nil || p.Breaker == nil: // turned off, or the suite is closed
 	case from == advice:
-		p.breaker.Advise(now)
+		p.Breaker.Advise(now)
 	default:
-		t := p.breaker.Restore(now, breaker.Snapshot{Left: r.Left, Openings: r.Openings}, breaker.Fleet)
+		t := p.Breaker.Restore(now, breaker.Snapshot{Left: r.Left, Openings: r.Openings}, breaker.Fleet)
 		p.tell(t)
-		s.changed(p.endpoint, p.breaker, t, true)
+		s.changed(p.endpoint, p.Breaker, t, true)
 	}
 }
 
@@ -230,9 +232,9 @@ func (s *Suite) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, tol
 	if len(s.stores) == 0 || !t.Happened() {
 		return
 	}
-	c := Change{Target: e.target, Method: e.method, From: BreakerState(t.From), To: BreakerState(t.To), Told: told}
+	c := Change{Target: e.target, Method: e.method, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Told: told}
 	if t.To == breaker.Open {
-		m, _ := g.Snapshot(s.now())
+		m, _ := g.Snapshot(s.Now())
 		c.Left, c.Openings = m.Left, m.Openings
 	}
 	for _, st := range s.stores {
@@ -246,9 +248,9 @@ func (e *endpoint) tell(t breaker.Transition) {
 	if !t.Happened() {
 		return
 	}
-	for _, r := range e.watchedBy.all {
-		event := breakerChange(t)
-		r.tell(context.Background(), &event)
+	for _, r := range e.watchedBy.All {
+		event := engine.BreakerChange(t)
+		r.Tell(context.Background(), &event)
 	}
 }
 

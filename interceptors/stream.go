@@ -8,11 +8,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
-
-	"github.com/astra-grpc/astra/internal/retry"
 )
 
 // clientStream drives the engine through the attempts of a stream. Until one is
@@ -31,6 +32,9 @@ type clientStream struct {
 	method   string
 	streamer grpc.Streamer
 	theirs   []grpc.CallOption
+	of       *endpoint
+	late     *logFailure
+	ledger   *atomic.Int64 // bytes that all streams keep
 
 	// Set once, at commit; sendTo when the log has been sent again too. The
 	// message path after commit looks at nothing else.
@@ -38,7 +42,7 @@ type clientStream struct {
 
 	mu        sync.Mutex // guards what follows, and the call, which one goroutine at a time works on
 	changed   sync.Cond
-	call      call
+	call      engine.Call
 	current   *streamAttempt
 	log       sendLog
 	receiving bool  // someone is inside the inner RecvMsg
@@ -66,9 +70,10 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		p, fresh := s.planOf(cc, method, l)
 		st := &clientStream{desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts}
 		st.changed.L = &st.mu
-		st.call = call{suite: s, plan: p, policy: with.apply(p), ctx: ctx, lane: lastLane.Add(1), untimed: true}
+		st.of, st.late, st.ledger = p.endpoint, &s.lateFailure, &s.replay
+		st.call = engine.Call{Host: &s.Host, Plan: &p.Plan, Policy: &with.apply(p).Policy, Ctx: ctx, Lane: engine.NewLane(), Untimed: true}
 		fromServer := desc.ServerStreams && !desc.ClientStreams
-		hedges := fromServer && st.call.policy.hedges()
+		hedges := fromServer && st.call.Policy.Hedges()
 		if r := p.resume; r != nil && fromServer && !hedges { // which has no retries
 			st.resume = &resumption{ask: r}
 		}
@@ -106,13 +111,13 @@ func (s *clientStream) guarded(do func() error) error {
 // that is for later.
 func (s *clientStream) admit(open bool) error {
 	c := &s.call
-	if d := c.policy.timeout; d > 0 {
-		c.ctx, s.release = context.WithTimeout(c.ctx, d)
+	if d := c.Policy.Timeout; d > 0 {
+		c.Ctx, s.release = context.WithTimeout(c.Ctx, d)
 	}
-	c.ctx = c.start(c.ctx, CallStart)
-	err := c.admit()
-	if c.ctx.Err() != nil {
-		err = ended(c.ctx)
+	c.Ctx = c.Start(c.Ctx, observe.CallStart)
+	err := c.Admit()
+	if c.Ctx.Err() != nil {
+		err = engine.Ended(c.Ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,8 +130,8 @@ func (s *clientStream) admit(open bool) error {
 			return err
 		}
 	}
-	if c.ctx.Done() != nil {
-		s.forget = context.AfterFunc(c.ctx, s.abandoned)
+	if c.Ctx.Done() != nil {
+		s.forget = context.AfterFunc(c.Ctx, s.abandoned)
 	}
 	return nil
 }
@@ -146,11 +151,11 @@ func (s *clientStream) open(a *streamAttempt) error {
 	s.current = a
 	var err error
 	s.drives(func() {
-		ctx, _ := c.begin(a)
-		a.number = c.loop.Attempts
+		ctx, _ := c.Begin(a)
+		a.number = c.Loop.Attempts
 		a.ours = a.opts[:0]
 		opts := a.wrap(s.theirs, false)
-		if c.policy.retry.MaxAttempts > 1 {
+		if c.Policy.Retry.MaxAttempts > 1 {
 			opts = a.remember(opts, s.resume != nil)
 		}
 		var inner grpc.ClientStream
@@ -189,7 +194,7 @@ func (s *clientStream) drive(dead *streamAttempt, err error) bool {
 			return false
 		}
 		next := new(streamAttempt)
-		s.call.kind = RetryAttempt
+		s.call.Kind = observe.RetryAttempt
 		if err = s.open(next); err == nil {
 			s.replaying = len(s.log.messages) > 0 || s.log.closed
 			return true
@@ -209,19 +214,19 @@ func (s *clientStream) retry(dead *streamAttempt, err error, committed bool) (bo
 		s.changed.Wait()
 	}
 	s.drives(func() {
-		code := codeOf(err)
-		c.end(code, err)
-		f := failureOf(c.ctx, err, code, dead.trailers())
+		code := engine.CodeOf(err)
+		c.End(code, err)
+		f := engine.FailureOf(c.Ctx, err, code, dead.trailers())
 		f.Committed = committed
 		var delay time.Duration
-		if delay, again = c.next(f); !again {
+		if delay, again = c.Next(f); !again {
 			return
 		}
-		c.pause(delay, err)
-		gone := wait(c.ctx, delay)
-		c.paused()
-		if again = gone == nil && c.resume(); gone != nil {
-			err = interrupted(c.ctx, c.loop.Attempts, err)
+		c.Pause(delay, err)
+		gone := wait(c.Ctx, delay)
+		c.Paused()
+		if again = gone == nil && c.Resume(); gone != nil {
+			err = engine.Interrupted(c.Ctx, c.Loop.Attempts, err)
 		}
 	})
 	if again {
@@ -345,12 +350,12 @@ func (s *clientStream) keep(a *streamAttempt, m any, encoded mem.BufferSlice, ha
 		s.resume.keepSent(m, encoded)
 	}
 	switch {
-	case s.done || s.recvTo.Load() != nil || c.policy.retry.MaxAttempts == 1:
-	case has && s.log.fits(encoded.Len(), c.policy.bufferBytes, &c.suite.replay):
+	case s.done || s.recvTo.Load() != nil || c.Policy.Retry.MaxAttempts == 1:
+	case has && s.log.fits(encoded.Len(), c.Policy.BufferBytes, s.ledger):
 		s.log.add(m, encoded)
 		return
 	default:
-		c.stop(retry.Buffer)
+		c.Stop(retry.Buffer)
 		s.commit(a)
 	}
 	if has {

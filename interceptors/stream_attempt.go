@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/astra-grpc/astra/internal/engine"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -31,7 +32,7 @@ type streamAttempt struct {
 
 // limit ends the attempt after d unless it is committed before. The context
 // of a committed stream must live on, so this is a timer, not a deadline.
-func (a *streamAttempt) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+func (a *streamAttempt) Limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, a.cancel = context.WithCancel(ctx)
 	a.deadline = time.AfterFunc(d, func() {
 		a.late.Store(true)
@@ -91,7 +92,7 @@ func (a *streamAttempt) release() {
 // told returns the error as the caller is to see it: a cancellation by our
 // timer is a deadline exceeded.
 func (a *streamAttempt) told(err error) error {
-	if err != nil && a.late.Load() && codeOf(err) == codes.Canceled {
+	if err != nil && a.late.Load() && engine.CodeOf(err) == codes.Canceled {
 		return status.Error(codes.DeadlineExceeded, "astra: attempt timeout exceeded")
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/astra-grpc/astra/internal/engine"
 	"google.golang.org/grpc/status"
 )
 
@@ -26,7 +27,7 @@ func (s *clientStream) finish(err error) {
 		s.resume.release()
 	}
 	if !s.replaying {
-		s.log.release(&s.call.suite.replay)
+		s.log.release(s.ledger)
 	}
 	s.changed.Broadcast()
 	s.mu.Unlock()
@@ -52,14 +53,14 @@ func (s *clientStream) conclude(err error) {
 	if s.release != nil {
 		defer s.release()
 	}
-	if errors.Is(s.cut, errPanicked) {
-		defer c.unwind()
+	if errors.Is(s.cut, engine.ErrPanicked) {
+		defer c.Unwind()
 	} else {
-		defer c.close(err, false)
-		if c.running.ctx != nil {
-			c.endStream(err, s.recvTo.Load() != nil)
+		defer c.Close(err, false)
+		if c.Running.Ctx != nil {
+			c.EndStream(err, s.recvTo.Load() != nil)
 		}
-		c.settle(err)
+		c.Settle(err)
 	}
 	a := s.current
 	a.release()
@@ -77,7 +78,7 @@ func (s *clientStream) abandoned() {
 		s.changed.Wait()
 	}
 	if !s.done {
-		s.cut = status.FromContextError(s.call.ctx.Err()).Err()
+		s.cut = status.FromContextError(s.call.Ctx.Err()).Err()
 		s.finish(s.cut)
 	}
 }
@@ -90,7 +91,7 @@ func (s *clientStream) panicked() {
 		s.changed.Wait()
 	}
 	if !s.done {
-		s.cut = errPanicked
+		s.cut = engine.ErrPanicked
 		s.finish(s.cut)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/astra-grpc/astra/internal/engine"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -65,9 +66,9 @@ type streamWork struct {
 	cut   bool // its inner stream may not have ended: what that writes is not looked at
 }
 
-func (w *streamWork) limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+func (w *streamWork) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if timeout > 0 {
-		ctx, _ = w.streamAttempt.limit(ctx, timeout)
+		ctx, _ = w.streamAttempt.Limit(ctx, timeout)
 	} else {
 		ctx, w.cancel = context.WithCancel(ctx)
 	}
@@ -79,7 +80,7 @@ func (w *streamWork) of() *side { return &w.side }
 func (w *streamWork) attempt(a *side) error { return w.told(w.untilMessage(a)) }
 
 func (w *streamWork) untilMessage(a *side) error {
-	if err := w.open(a.ctx); err != nil {
+	if err := w.open(a.Ctx); err != nil {
 		return err
 	}
 	err := w.SendMsg(w.request)
@@ -99,9 +100,9 @@ func (w *streamWork) untilMessage(a *side) error {
 	select {
 	case <-w.wanted.told:
 		a.idle = time.Since(came)
-	case <-a.ctx.Done():
+	case <-a.Ctx.Done():
 		w.cut = true
-		return status.FromContextError(a.ctx.Err()).Err()
+		return status.FromContextError(a.Ctx.Err()).Err()
 	}
 	w.reply = w.wanted.reply.fresh()
 	if err = w.RecvMsg(w.reply); errors.Is(err, io.EOF) {
@@ -180,7 +181,7 @@ func (h *hedgedStream) send(m any) (err error) {
 	if err != nil {
 		return err
 	}
-	h.race = newRacing(&h.call, h)
+	h.race = newRacing(&h.call, h.of, h.late, h)
 	h.race.lives, h.race.heads = true, h.heads
 	h.drives(func() { h.race.start(first) })
 	return nil
@@ -356,7 +357,7 @@ func (h *hedgedStream) decide() {
 	h.drives(func() { a, err = h.race.run() })
 	switch {
 	case a != nil && a.fate.Load() == reported && !a.returned:
-		h.cut = errPanicked // before anybody else goes on with the race
+		h.cut = engine.ErrPanicked // before anybody else goes on with the race
 		h.finish(h.cut)
 		a.check()
 	case err == nil:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -69,7 +70,7 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 // has ended meanwhile is being settled by another goroutine.
 func (s *clientStream) answered() {
 	if !s.done {
-		s.call.answered()
+		s.call.Answered()
 	}
 }
 
@@ -159,7 +160,7 @@ func (s *clientStream) Context() context.Context {
 	if a := s.settled(); a.ClientStream != nil {
 		return a.Context()
 	}
-	return s.call.ctx
+	return s.call.Ctx
 }
 
 // settled returns the attempt that is the stream from now on.
@@ -187,7 +188,7 @@ func (s *clientStream) commit(a *streamAttempt) {
 	s.recvTo.Store(a)
 	if !s.replaying {
 		s.sendTo.Store(a)
-		s.log.release(&s.call.suite.replay)
+		s.log.release(s.ledger)
 	}
 	s.changed.Broadcast()
 }
@@ -209,10 +210,10 @@ func (s *clientStream) replay(a *streamAttempt) {
 		s.sendTo.Store(a)
 	}
 	if s.done || s.recvTo.Load() == a {
-		s.log.release(&s.call.suite.replay)
+		s.log.release(s.ledger)
 	}
 	if resent > 0 { // told even if the stream has ended meanwhile
-		s.call.tellAll(Event{Kind: Replayed, Attempt: a.number, Messages: resent})
+		s.call.TellAll(observe.Event{Kind: observe.Replayed, Attempt: a.number, Messages: resent})
 	}
 	s.changed.Broadcast()
 }

@@ -7,9 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/observe"
+	"google.golang.org/grpc"
 )
 
 // Suite holds policies and the state that calls share: breakers, budgets,
@@ -17,9 +18,8 @@ import (
 // apart by target and method, budgets by target. All methods may be called at
 // any time, from any goroutine.
 type Suite struct {
-	epoch    time.Time // the cores' time starts here
-	logger   *slog.Logger
-	watchers []*watcher
+	engine.Host
+	watchers []*engine.Watcher
 	stores   []Store
 	layers   layers
 
@@ -60,8 +60,7 @@ func New(opts ...Option) (*Suite, error) {
 		return nil, err
 	}
 	s := &Suite{
-		epoch:     time.Now(),
-		logger:    set.logger,
+		Host:      engine.Host{Epoch: time.Now(), Logger: set.logger},
 		policies:  compileAll(set.policies),
 		fallbacks: set.fallbacks,
 		resumes:   set.resumes,
@@ -72,10 +71,10 @@ func New(opts ...Option) (*Suite, error) {
 		awaitedBudgets: make(map[budgetKey]awaitedBudget),
 	}
 	s.lateFailure = func(what any, stack []byte) {
-		s.log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
+		s.Log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
 	}
 	for _, o := range set.observers {
-		s.watchers = append(s.watchers, newWatcher(s, o))
+		s.watchers = append(s.watchers, engine.NewWatcher(&s.Host, o))
 	}
 	s.table.Store(newTable(nil))
 	s.reloaded()
@@ -150,7 +149,7 @@ func (s *Suite) Reload(opts ...Option) error {
 	for _, p := range unhedged { // a logger may come back here
 		s.warnUnhedged(p)
 	}
-	s.notify(Notice{Kind: Reloaded, Result: "success"})
+	s.notify(observe.Notice{Kind: observe.Reloaded, Result: "success"})
 	return nil
 }
 
@@ -178,21 +177,11 @@ func (s *Suite) Close() error {
 		faults = append(faults, st.Close())
 	}
 	for _, w := range s.watchers {
-		w.close()
+		w.Close()
 	}
 	return errors.Join(faults...)
 }
 
-// now is the time as the cores count it.
-func (s *Suite) now() time.Duration { return time.Since(s.epoch) }
-
 // Logger returns where the suite warns, for packages that work on its behalf:
 // the logger of [WithLogger], or [slog.Default] as it is now.
-func (s *Suite) Logger() *slog.Logger { return s.log() }
-
-func (s *Suite) log() *slog.Logger {
-	if s.logger != nil {
-		return s.logger
-	}
-	return slog.Default()
-}
+func (s *Suite) Logger() *slog.Logger { return s.Log() }

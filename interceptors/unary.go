@@ -4,23 +4,22 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 )
 
-// errPanicked is what observers and OnFinish are told of a call whose
-// interceptor, codec or credentials beneath panicked.
-var errPanicked = errors.New("astra: panic or Goexit beneath the interceptor")
-
 // unaryCall drives the engine through attempts one after another, on the
 // caller's goroutine.
 type unaryCall struct {
-	call
+	engine.Call
 	capture
 
+	full       *plan
+	late       *logFailure
 	method     string
 	req, reply any
 	cc         *grpc.ClientConn
@@ -36,11 +35,9 @@ type unaryCall struct {
 // are the lanes of their calls.
 var unaryCalls = sync.Pool{New: func() any {
 	u := new(unaryCall)
-	u.lane = lastLane.Add(1)
+	u.Lane = engine.NewLane()
 	return u
 }}
-
-var lastLane atomic.Uint32
 
 func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -51,8 +48,8 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		}
 		p, fresh := s.planOf(cc, method, l)
 		u := unaryCalls.Get().(*unaryCall)
-		u.suite, u.plan, u.ctx = s, p, ctx
-		u.policy = with.apply(p)
+		u.Host, u.Plan, u.Ctx = &s.Host, &p.Plan, ctx
+		u.full, u.late, u.Policy = p, &s.lateFailure, &with.apply(p).Policy
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
 		u.opts = u.wrap(opts, true)
 
@@ -68,39 +65,39 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 // run is the whole call.
 func (u *unaryCall) run(caller context.Context) error {
 	defer u.abort()
-	if d := u.policy.timeout; d > 0 {
+	if d := u.Policy.Timeout; d > 0 {
 		var cancel context.CancelFunc
-		u.ctx, cancel = context.WithTimeout(caller, d)
+		u.Ctx, cancel = context.WithTimeout(caller, d)
 		defer cancel()
 	}
-	u.ctx = u.start(u.ctx, CallStart)
+	u.Ctx = u.Start(u.Ctx, observe.CallStart)
 	var err error
-	if u.policy.hedges() {
+	if u.Policy.Hedges() {
 		err = u.admitAndRace()
 	} else {
 		err = u.admitAndTry()
 	}
-	u.settle(err)
+	u.Settle(err)
 	u.deliver()
 	u.onFinish(err)
-	if err == nil || u.plan.fallback == nil || errors.Is(caller.Err(), context.Canceled) {
-		u.close(err, false)
+	if err == nil || u.full.fallback == nil || errors.Is(caller.Err(), context.Canceled) {
+		u.Close(err, false)
 		return err
 	}
 	own := u.fallBack(caller, err)
 	if own == nil {
-		u.close(err, true)
+		u.Close(err, true)
 		return nil
 	}
-	u.close(own, false)
+	u.Close(own, false)
 	return own
 }
 
 func (u *unaryCall) admitAndTry() error {
-	if u.ctx.Err() != nil {
-		return ended(u.ctx) // no attempt, so no word about the server
+	if u.Ctx.Err() != nil {
+		return engine.Ended(u.Ctx) // no attempt, so no word about the server
 	}
-	if err := u.admit(); err != nil {
+	if err := u.Admit(); err != nil {
 		return err
 	}
 	for {
@@ -108,44 +105,44 @@ func (u *unaryCall) admitAndTry() error {
 		if err == nil {
 			return nil
 		}
-		delay, again := u.next(failureOf(u.ctx, err, u.code, u.trailer))
+		delay, again := u.Next(engine.FailureOf(u.Ctx, err, u.Code, u.trailer))
 		if !again {
 			return err
 		}
-		u.pause(delay, err)
-		gone := wait(u.ctx, delay)
-		u.paused()
+		u.Pause(delay, err)
+		gone := wait(u.Ctx, delay)
+		u.Paused()
 		switch {
 		case gone != nil:
-			return interrupted(u.ctx, u.loop.Attempts, err)
-		case !u.resume():
+			return engine.Interrupted(u.Ctx, u.Loop.Attempts, err)
+		case !u.Resume():
 			return err
 		}
-		u.kind = RetryAttempt
+		u.Kind = observe.RetryAttempt
 		u.resetReply() // a codec that merges would add to what the failed one left
 	}
 }
 
 func (u *unaryCall) attempt() error {
 	u.reset()
-	ctx, cancel := u.begin(limitFunc(context.WithTimeout))
+	ctx, cancel := u.Begin(engine.LimitFunc(context.WithTimeout))
 	if cancel != nil {
 		defer cancel()
 	}
 	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
 	code := codes.OK
 	if err != nil {
-		code = codeOf(err)
+		code = engine.CodeOf(err)
 	}
-	u.end(code, err)
+	u.End(code, err)
 	return err
 }
 
 func (u *unaryCall) fallBack(ctx context.Context, err error) error {
-	if u.loop.Attempts > 0 {
+	if u.Loop.Attempts > 0 {
 		u.resetReply()
 	}
-	return u.plan.fallback(ctx, u.method, u.req, u.reply, err)
+	return u.full.fallback(ctx, u.method, u.req, u.reply, err)
 }
 
 func (u *unaryCall) resetReply() {
@@ -156,16 +153,16 @@ func (u *unaryCall) resetReply() {
 
 // abort runs when run ends, and does something if it did not return.
 func (u *unaryCall) abort() {
-	if !u.closed {
-		u.unwind()
-		u.onFinish(errPanicked)
+	if !u.Closed {
+		u.Unwind()
+		u.onFinish(engine.ErrPanicked)
 	}
 }
 
 func (u *unaryCall) release() {
 	u.capture.release()
-	u.call = call{lane: u.lane}
-	u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil
+	u.Call = engine.Call{Lane: u.Lane}
+	u.full, u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil, nil
 	if u.first.work != nil {
 		u.first, u.original = side{}, original{}
 	}

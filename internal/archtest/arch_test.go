@@ -34,8 +34,18 @@ var mayImport = map[string][]string{
 	"internal/hedge":   {module + "codes", "google.golang.org/grpc/codes"},
 	"internal/limit":   {},
 	"internal/retry":   {module + "codes", module + "jitter", "google.golang.org/grpc/codes"},
+	// observe is what happens to calls: words that need no transport.
+	"observe": {"google.golang.org/grpc/codes"},
+	// The engine decides and keeps the books of one call. It knows neither
+	// transport nor stream.
+	"internal/engine": {
+		module + "codes", module + "observe",
+		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry",
+		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
+		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
+	},
 	"interceptors": {
-		module + "codes", module + "jitter",
+		module + "codes", module + "jitter", module + "observe", module + "internal/engine",
 		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},

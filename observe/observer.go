@@ -1,12 +1,10 @@
-package interceptors
+package observe
 
 import (
 	"context"
 	"time"
 
 	"google.golang.org/grpc/codes"
-
-	"github.com/astra-grpc/astra/internal/breaker"
 )
 
 // Observer is told what happens to calls: metrics, logs and traces are
@@ -245,69 +243,93 @@ type BreakerState uint8
 
 // Where a breaker can stand.
 const (
-	BreakerClosed   = BreakerState(breaker.Closed)   // calls pass
-	BreakerHalfOpen = BreakerState(breaker.HalfOpen) // a few calls pass, to find out
-	BreakerOpen     = BreakerState(breaker.Open)     // no call passes
+	BreakerClosed   BreakerState = iota // calls pass
+	BreakerHalfOpen                     // a few calls pass, to find out
+	BreakerOpen                         // no call passes
 )
 
 // String returns "closed", "half-open" or "open".
-func (s BreakerState) String() string { return breaker.State(s).String() }
+func (s BreakerState) String() string {
+	switch s {
+	case BreakerClosed:
+		return "closed"
+	case BreakerHalfOpen:
+		return "half-open"
+	case BreakerOpen:
+		return "open"
+	}
+	return "invalid"
+}
 
 // Endpoint is a method of a target, with the state that the suite keeps for
 // it. Its methods may be called at any time, from any goroutine.
-type Endpoint struct {
-	suite *Suite
-	state *endpoint
+type Endpoint struct{ of source_ }
+
+// source_ is what a suite keeps.
+type source_ interface {
+	Target() string
+	CanonicalTarget() string
+	Method() string
+	BreakerState() (s BreakerState, ok bool)
+	BudgetTokens() (tokens float64, ok bool)
+	LimitState() (s LimitState, ok bool)
 }
+
+// NewEndpoint is for suites, and for tests of observers.
+func NewEndpoint(of source_) Endpoint { return Endpoint{of} }
 
 // Target returns the target as the connection was given it.
-func (e Endpoint) Target() string { return e.state.target }
+func (e Endpoint) Target() string { return e.of.Target() }
 
-// CanonicalTarget returns the target with its scheme, "dns:///host:50051" for
-// "host:50051", as gRPC's own metrics name it; "" if there is no connection.
-func (e Endpoint) CanonicalTarget() string { return e.state.canonical }
+// CanonicalTarget returns the target with its scheme.
+func (e Endpoint) CanonicalTarget() string { return e.of.CanonicalTarget() }
 
 // Method returns the full method name, "/pkg.Service/Method".
-func (e Endpoint) Method() string { return e.state.method }
+func (e Endpoint) Method() string { return e.of.Method() }
 
-// BreakerState returns where the breaker stands now, by the clock: one whose
-// open time is over is half-open even if no call has come since. ok is false
-// if the method's policy has none.
-func (e Endpoint) BreakerState() (s BreakerState, ok bool) {
-	g := e.state.liveBreaker.Load()
-	if g == nil {
-		return 0, false
-	}
-	return BreakerState(g.At(e.suite.now())), true
-}
+// BreakerState returns where the breaker stands now, by the clock.
+func (e Endpoint) BreakerState() (s BreakerState, ok bool) { return e.of.BreakerState() }
 
-// BudgetTokens returns what the target's retry budget, as far as it is this
-// method's, holds now. ok is false if the method's policy has none.
-func (e Endpoint) BudgetTokens() (tokens float64, ok bool) {
-	g := e.state.liveBudget.Load()
-	if g == nil {
-		return 0, false
-	}
-	return g.Level(e.suite.now()), true
-}
+// BudgetTokens returns what the target's retry budget holds now.
+func (e Endpoint) BudgetTokens() (tokens float64, ok bool) { return e.of.BudgetTokens() }
 
 // LimitState is how far a limit is used.
 type LimitState struct {
 	InFlight int // calls that hold a slot
 	Queued   int // calls that wait
-	Max      int // calls that may be in flight, at this moment if the limit is adaptive; 0: any number
+	Max      int // calls that may be in flight; 0: any number
 }
 
-// LimitState returns how far the limit is used now. ok is false if the method's
-// policy has none.
-func (e Endpoint) LimitState() (s LimitState, ok bool) {
-	g := e.state.liveLimit.Load()
-	if g == nil {
-		return s, false
-	}
-	var bounded bool
-	if s.InFlight, s.Queued, s.Max, bounded = g.Level(); !bounded {
-		s.Max = 0
-	}
-	return s, true
+// LimitState returns how far the limit is used now.
+func (e Endpoint) LimitState() (s LimitState, ok bool) { return e.of.LimitState() }
+
+// NoticeKind says what a [Notice] tells of.
+type NoticeKind uint8
+
+const (
+	// Reloaded says that all policies were replaced (Result "success"), or were
+	// to be and could not be ("failed", Err).
+	Reloaded NoticeKind = iota
+	// StateRestored says what came of reading a [Store] at New.
+	StateRestored
+	// StateSaved says what came of writing to it.
+	StateSaved
+	// StateShared says what came of telling other instances of a breaker, or
+	// of hearing from them.
+	StateShared
+)
+
+// Notice is something that happens to a suite, not to a call.
+type Notice struct {
+	Kind   NoticeKind
+	Result string // "success", "failed", or another of few words, fit for a label
+	Err    error
+}
+
+// SuiteObserver is an [Observer] that is told of the suite itself, too. It is
+// called where it happens, seldom, and is to return at once without calling
+// the suite.
+type SuiteObserver interface {
+	Observer
+	Notice(n Notice)
 }

@@ -1,4 +1,4 @@
-package interceptors
+package engine
 
 import (
 	"context"
@@ -29,6 +29,10 @@ var ErrBreakerOpen = errors.New("astra: breaker open")
 // pace at which they came free of late. See [Limit].
 var ErrLimited = errors.New("astra: limited")
 
+// errPanicked is what observers and OnFinish are told of a call whose
+// interceptor, codec or credentials beneath panicked.
+var ErrPanicked = errors.New("astra: panic or Goexit beneath the interceptor")
+
 // refusal is an error of ours: a sentinel or a cause that errors.Is finds, and
 // a gRPC status.
 type refusal struct {
@@ -40,11 +44,11 @@ func (r *refusal) Error() string              { return r.status.String() }
 func (r *refusal) GRPCStatus() *status.Status { return r.status }
 func (r *refusal) Unwrap() []error            { return r.causes }
 
-func breakerOpen(p *plan, wait time.Duration) error {
+func breakerOpen(p *Plan, wait time.Duration) error {
 	return refused(p, ErrBreakerOpen, codes.Unavailable, "BREAKER_OPEN", "breaker open", wait)
 }
 
-func limited(p *plan, a limit.Answer) error {
+func limited(p *Plan, a limit.Answer) error {
 	reason := strings.ToUpper(a.Verdict.String())
 	what := "too many calls in flight"
 	switch a.Verdict {
@@ -58,13 +62,13 @@ func limited(p *plan, a limit.Answer) error {
 
 // refused is the error of a call that was not made. after tells when another
 // may be.
-func refused(p *plan, cause error, code codes.Code, reason, what string, after time.Duration) error {
-	st := status.Newf(code, "astra: %s for %s", what, p.method)
+func refused(p *Plan, cause error, code codes.Code, reason, what string, after time.Duration) error {
+	st := status.Newf(code, "astra: %s for %s", what, p.Method)
 	detailed, err := st.WithDetails(
 		&errdetails.ErrorInfo{
 			Domain:   "astra",
 			Reason:   reason,
-			Metadata: map[string]string{"method": p.method, "target": p.target},
+			Metadata: map[string]string{"method": p.Method, "target": p.Target},
 		},
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(after)},
 	)
@@ -77,7 +81,7 @@ func refused(p *plan, cause error, code codes.Code, reason, what string, after t
 // interrupted is the error of a call whose context ended between attempts: of
 // the context's kind, as from grpc-go, and for errors.Is the context's error
 // and the last attempt's too.
-func interrupted(ctx context.Context, attempts int, last error) error {
+func Interrupted(ctx context.Context, attempts int, last error) error {
 	ended := ctx.Err()
 	return &refusal{
 		status.New(status.FromContextError(ended).Code(),
@@ -87,11 +91,11 @@ func interrupted(ctx context.Context, attempts int, last error) error {
 }
 
 // ended is the error of a call whose context was over before any attempt, be it while it waited for a slot.
-func ended(ctx context.Context) error {
+func Ended(ctx context.Context) error {
 	err := ctx.Err()
 	return &refusal{status.FromContextError(err), []error{err}}
 }
 
-func badCallPolicy(faults error) error {
+func BadCallPolicy(faults error) error {
 	return &refusal{status.New(codes.InvalidArgument, "astra: "+faults.Error()), []error{faults}}
 }

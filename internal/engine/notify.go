@@ -1,4 +1,4 @@
-package interceptors
+package engine
 
 import (
 	"context"
@@ -6,20 +6,22 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/astra-grpc/astra/observe"
 )
 
 // recorder is one observer's interest in one endpoint.
 type recorder struct {
-	watcher  *watcher
-	endpoint Endpoint
-	to       Recorder // nil: does not care, or is not asked yet
+	watcher  *Watcher
+	endpoint observe.Endpoint
+	to       observe.Recorder // nil: does not care, or is not asked yet
 	asked    bool
 	bit      uint64 // a Starter's in call.deaf
 }
 
 // recorders are an endpoint's, sorted by what they want to be told.
-type recorders struct {
-	all      []*recorder
+type Recorders struct {
+	All      []*recorder
 	starters []starter
 	terse    []terse     // those told of a first success in one word …
 	verbose  []*recorder // … and the others
@@ -28,26 +30,26 @@ type recorders struct {
 
 type starter struct {
 	*recorder
-	to Starter
+	to observe.Starter
 }
 
 type terse struct {
 	*recorder
-	to SuccessRecorder
+	to observe.SuccessRecorder
 }
 
-func (rs *recorders) add(r *recorder) {
-	rs.all = append(rs.all, r)
+func (rs *Recorders) Add(r *recorder) {
+	rs.All = append(rs.All, r)
 	rs.timed = rs.timed || r.watcher.timed
 	if !r.watcher.inline || r.to == nil {
 		rs.verbose = append(rs.verbose, r)
 		return
 	}
-	if to, ok := r.to.(Starter); ok {
+	if to, ok := r.to.(observe.Starter); ok {
 		r.bit = 1 << len(rs.starters)
 		rs.starters = append(rs.starters, starter{r, to})
 	}
-	if to, ok := r.to.(SuccessRecorder); ok {
+	if to, ok := r.to.(observe.SuccessRecorder); ok {
 		rs.terse = append(rs.terse, terse{r, to})
 	} else {
 		rs.verbose = append(rs.verbose, r)
@@ -61,12 +63,12 @@ const queueLength = 4096
 const drainFor = 5 * time.Second
 
 // watcher is an observer of a suite, with its queue if it is not told in line.
-type watcher struct {
-	suite    *Suite
-	observer Observer
+type Watcher struct {
+	host     *Host
+	observer observe.Observer
 	inline   bool
 	timed    bool
-	selects  SelectiveObserver // nil: wants all
+	selects  observe.SelectiveObserver // nil: wants all
 
 	events   chan queued
 	begin    sync.Once // starts the goroutine, at the first event
@@ -80,15 +82,15 @@ type watcher struct {
 type queued struct {
 	to      *recorder
 	ctx     context.Context
-	event   Event
+	event   observe.Event
 	evicted bool // no event, but the end of them
 }
 
-func newWatcher(s *Suite, o Observer) *watcher {
-	w := &watcher{suite: s, observer: o}
-	_, w.timed = o.(TimedObserver)
-	if _, w.inline = o.(InlineObserver); !w.inline {
-		w.selects, _ = o.(SelectiveObserver)
+func NewWatcher(h *Host, o observe.Observer) *Watcher {
+	w := &Watcher{host: h, observer: o}
+	_, w.timed = o.(observe.TimedObserver)
+	if _, w.inline = o.(observe.InlineObserver); !w.inline {
+		w.selects, _ = o.(observe.SelectiveObserver)
 		w.events = make(chan queued, queueLength)
 		w.stop = make(chan struct{})
 		w.done = make(chan struct{})
@@ -98,7 +100,7 @@ func newWatcher(s *Suite, o Observer) *watcher {
 
 // recorder returns the observer's interest in an endpoint. A queued observer is
 // not asked yet: that is done by its goroutine.
-func (w *watcher) recorder(e Endpoint) *recorder {
+func (w *Watcher) Recorder(e observe.Endpoint) *recorder {
 	r := &recorder{watcher: w, endpoint: e}
 	if w.inline {
 		r.ask()
@@ -113,7 +115,7 @@ func (r *recorder) ask() {
 }
 
 // tell brings an event to its observer.
-func (r *recorder) tell(ctx context.Context, e *Event) {
+func (r *recorder) Tell(ctx context.Context, e *observe.Event) {
 	switch w := r.watcher; {
 	case w.inline:
 		if r.to != nil {
@@ -124,13 +126,13 @@ func (r *recorder) tell(ctx context.Context, e *Event) {
 	}
 }
 
-func (w *watcher) chosen(e *Event) (yes bool) {
+func (w *Watcher) chosen(e *observe.Event) (yes bool) {
 	defer w.recovered()
 	return w.selects.Select(*e)
 }
 
 // evict tells the observer that no more will come.
-func (r *recorder) evict() {
+func (r *recorder) Evict() {
 	if !r.watcher.inline {
 		r.watcher.enqueue(queued{to: r, evicted: true})
 	} else {
@@ -138,23 +140,23 @@ func (r *recorder) evict() {
 	}
 }
 
-func (w *watcher) enqueue(q queued) {
+func (w *Watcher) enqueue(q queued) {
 	w.begin.Do(func() { go w.run() })
 	select {
 	case w.events <- q:
 	default:
 		if w.behind.CompareAndSwap(false, true) {
-			w.suite.log().Warn("astra: an observer is too slow: events are dropped", "observer", fmt.Sprintf("%T", w.observer))
+			w.host.Log().Warn("astra: an observer is too slow: events are dropped", "observer", fmt.Sprintf("%T", w.observer))
 		}
 	}
 }
 
-func (r *recorder) record(ctx context.Context, e *Event) {
+func (r *recorder) record(ctx context.Context, e *observe.Event) {
 	defer r.watcher.recovered()
 	r.to.Record(ctx, *e)
 }
 
-func (s *starter) start(ctx context.Context, e Event) (own context.Context, enough bool) {
+func (s *starter) start(ctx context.Context, e observe.Event) (own context.Context, enough bool) {
 	own = ctx
 	defer s.watcher.recovered()
 	c, more := s.to.Start(ctx, e)
@@ -177,13 +179,13 @@ func (r *recorder) forget() {
 }
 
 // recovered is deferred around every call of an observer.
-func (w *watcher) recovered() {
+func (w *Watcher) recovered() {
 	if p := recover(); p != nil && w.panicked.CompareAndSwap(false, true) {
-		w.suite.log().Error("astra: an observer panicked", "observer", fmt.Sprintf("%T", w.observer), "panic", p)
+		w.host.Log().Error("astra: an observer panicked", "observer", fmt.Sprintf("%T", w.observer), "panic", p)
 	}
 }
 
-func (w *watcher) run() {
+func (w *Watcher) run() {
 	defer close(w.done)
 	for {
 		select {
@@ -202,7 +204,7 @@ func (w *watcher) run() {
 	}
 }
 
-func (w *watcher) deliver(q queued) {
+func (w *Watcher) deliver(q queued) {
 	r := q.to
 	switch {
 	case q.evicted:
@@ -218,7 +220,7 @@ func (w *watcher) deliver(q queued) {
 
 // close ends the goroutine once it has delivered what is queued; one that is
 // stuck in its observer is left behind after a while.
-func (w *watcher) close() {
+func (w *Watcher) Close() {
 	if w.inline {
 		return
 	}
@@ -229,6 +231,13 @@ func (w *watcher) close() {
 	select {
 	case <-w.done:
 	case <-limit.C:
-		w.suite.log().Warn("astra: an observer did not return: Close does not wait for it", "observer", fmt.Sprintf("%T", w.observer))
+		w.host.Log().Warn("astra: an observer did not return: Close does not wait for it", "observer", fmt.Sprintf("%T", w.observer))
+	}
+}
+
+func (w *Watcher) Notify(n observe.Notice) {
+	defer w.recovered()
+	if o, ok := w.observer.(observe.SuiteObserver); ok {
+		o.Notice(n)
 	}
 }

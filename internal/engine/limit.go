@@ -1,8 +1,9 @@
-package interceptors
+package engine
 
 import (
 	"time"
 
+	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
 
 	astracodes "github.com/astra-grpc/astra/codes"
@@ -12,7 +13,7 @@ import (
 
 // strain are the codes of attempts that an overloaded server, or the way to it,
 // may have failed.
-var strain = astracodes.Of(codes.DeadlineExceeded, codes.Unavailable, codes.ResourceExhausted)
+var Strain = astracodes.Of(codes.DeadlineExceeded, codes.Unavailable, codes.ResourceExhausted)
 
 // place is what a call has of its method's limit.
 type place struct {
@@ -20,13 +21,13 @@ type place struct {
 	ticket   *limit.Ticket // of the queue; nil: it does not wait
 	queued   time.Duration // since when it has
 	entered  time.Duration // when it got the slot; 0: the limit was not adaptive then
-	strained bool          // an attempt failed by one of strain
+	Strained bool          // an attempt failed by one of strain
 }
 
 // enter takes a slot of the method's limit, and waits for it if it must. The
 // error is what the caller gets.
-func (c *call) enter() error {
-	g := c.plan.limit
+func (c *Call) enter() error {
+	g := c.Plan.Limit
 	if g == nil {
 		return nil
 	}
@@ -35,92 +36,92 @@ func (c *call) enter() error {
 			return err
 		}
 	}
-	c.place.held = true
-	if c.plan.policy.limit.Adaptive {
-		c.place.entered = c.suite.now()
+	c.Place.held = true
+	if c.Plan.Adaptive {
+		c.Place.entered = c.Host.Now()
 	}
 	return nil
 }
 
 // ask is for a call that may have to wait. It does not if the breaker would
 // refuse it then.
-func (c *call) ask(g *limit.Guard) error {
-	now := c.suite.now()
+func (c *Call) ask(g *limit.Guard) error {
+	now := c.Host.Now()
 	if b := c.breaker(); b != nil {
 		if wait, refuses := b.Refuses(now); refuses {
 			return c.refusedByBreaker(wait)
 		}
 	}
 	patience := limit.Forever
-	if deadline, ok := c.ctx.Deadline(); ok {
+	if deadline, ok := c.Ctx.Deadline(); ok {
 		patience = time.Until(deadline)
 	}
 	a, ticket := g.Enter(now, patience)
 	if ticket != nil {
-		c.place.ticket, c.place.queued = ticket, now
-		c.tellAll(Event{Kind: Queued})
+		c.Place.ticket, c.Place.queued = ticket, now
+		c.TellAll(observe.Event{Kind: observe.Queued})
 		for a.Verdict == limit.Waiting {
 			c.sleep(ticket.Ready, a.At)
-			if c.ctx.Err() != nil {
+			if c.Ctx.Err() != nil {
 				c.unqueue()
-				return ended(c.ctx)
+				return Ended(c.Ctx)
 			}
-			a = g.Poll(c.suite.now(), ticket)
+			a = g.Poll(c.Host.Now(), ticket)
 		}
-		c.place.ticket = nil
-		c.place.held = a.Verdict == limit.Admitted
-		c.tellDequeued(c.suite.now())
+		c.Place.ticket = nil
+		c.Place.held = a.Verdict == limit.Admitted
+		c.tellDequeued(c.Host.Now())
 	}
 	if a.Verdict == limit.Admitted {
 		return nil
 	}
-	c.rejected, c.refusal = RejectedLimit, a.Verdict.String()
-	c.tellAll(Event{Kind: Limited, Reason: c.refusal, Delay: a.After})
-	return limited(c.plan, a)
+	c.rejected, c.refusal = observe.RejectedLimit, a.Verdict.String()
+	c.TellAll(observe.Event{Kind: observe.Limited, Reason: c.refusal, Delay: a.After})
+	return limited(c.Plan, a)
 }
 
 // sleep waits until it is woken, until a time, or until the call's context
 // ends.
-func (c *call) sleep(woken <-chan struct{}, until time.Duration) {
+func (c *Call) sleep(woken <-chan struct{}, until time.Duration) {
 	var alarm <-chan time.Time
 	if until < limit.Forever {
-		t := time.NewTimer(until - c.suite.now())
+		t := time.NewTimer(until - c.Host.Now())
 		defer t.Stop()
 		alarm = t.C
 	}
 	select {
 	case <-woken:
 	case <-alarm:
-	case <-c.ctx.Done():
+	case <-c.Ctx.Done():
 	}
 }
 
 // unqueue gives up the place in the queue, or the slot that has come meanwhile.
-func (c *call) unqueue() {
-	if t := c.place.ticket; t != nil {
-		c.place.ticket = nil
-		now := c.suite.now()
-		c.plan.limit.Cancel(now, t)
+func (c *Call) unqueue() {
+	if t := c.Place.ticket; t != nil {
+		c.Place.ticket = nil
+		now := c.Host.Now()
+		c.Plan.Limit.Cancel(now, t)
 		c.tellDequeued(now)
 	}
 }
 
-func (c *call) tellDequeued(now time.Duration) {
-	c.tellAll(Event{Kind: Dequeued, Delay: now - c.place.queued})
+func (c *Call) tellDequeued(now time.Duration) {
+	c.TellAll(observe.Event{Kind: observe.Dequeued, Delay: now - c.Place.queued})
 }
 
 // leave gives the slot back, once. A call that has come to its end teaches an
 // adaptive limit.
-func (c *call) leave(itself bool) {
-	if !c.place.held {
+func (c *Call) leave(itself bool) {
+	if !c.Place.held {
 		return
 	}
-	c.place.held = false
-	g, made := c.plan.limit, c.loop.Attempts > 0
+	c.Place.held = false
+	g, made := c.Plan.Limit, c.Loop.Attempts > 0
 	if made && g.LeaveFree() {
 		return
 	}
-	switch now := c.suite.now(); {
+	switch now := c.Host.Now(); {
 	case !made:
 		g.Return(now)
 	case itself:
@@ -132,11 +133,11 @@ func (c *call) leave(itself bool) {
 
 // sample is what the call tells an adaptive limit. The life of a stream, and of
 // a call that backed off or was hedged, is no latency.
-func (c *call) sample(now time.Duration) limit.Sample {
-	s := limit.Sample{Overload: c.place.strained}
-	timed := c.place.entered > 0 && c.loop.Attempts == 1 && !c.untimed && callerOf(c.ctx) != retry.Cancelled
-	if timed && (!s.Overload || c.code == codes.DeadlineExceeded) {
-		s.Latency = max(1, now-c.place.entered)
+func (c *Call) sample(now time.Duration) limit.Sample {
+	s := limit.Sample{Overload: c.Place.Strained}
+	timed := c.Place.entered > 0 && c.Loop.Attempts == 1 && !c.Untimed && CallerOf(c.Ctx) != retry.Cancelled
+	if timed && (!s.Overload || c.Code == codes.DeadlineExceeded) {
+		s.Latency = max(1, now-c.Place.entered)
 	}
 	return s
 }

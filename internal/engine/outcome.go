@@ -1,4 +1,4 @@
-package interceptors
+package engine
 
 import (
 	"context"
@@ -19,7 +19,7 @@ const pushbackKey = "grpc-retry-pushback-ms"
 
 // codeOf returns the code of an error as gRPC would show it. An interceptor
 // beneath may return a bare context error, which is that, not UNKNOWN.
-func codeOf(err error) codes.Code {
+func CodeOf(err error) codes.Code {
 	switch s, ok := status.FromError(err); {
 	case ok && s.Code() != codes.OK && s.Code() <= codes.Unauthenticated:
 		return s.Code()
@@ -36,10 +36,10 @@ func codeOf(err error) codes.Code {
 // failureOf gathers what the retry decision needs to know of a failed attempt.
 // ctx is the call's: whether it has ended, not the code, tells the caller's
 // cancellation from a server's CANCELLED.
-func failureOf(ctx context.Context, err error, code codes.Code, trailer metadata.MD) retry.Failure {
+func FailureOf(ctx context.Context, err error, code codes.Code, trailer metadata.MD) retry.Failure {
 	f := retry.Failure{
 		Code:      code,
-		Caller:    callerOf(ctx),
+		Caller:    CallerOf(ctx),
 		Pushback:  retry.ParsePushback(trailer[pushbackKey]),
 		RetryInfo: retryInfo(err),
 		Remaining: retry.Forever,
@@ -50,7 +50,7 @@ func failureOf(ctx context.Context, err error, code codes.Code, trailer metadata
 	return f
 }
 
-func callerOf(ctx context.Context) retry.Caller {
+func CallerOf(ctx context.Context) retry.Caller {
 	switch err := ctx.Err(); {
 	case err == nil:
 		return retry.Waiting

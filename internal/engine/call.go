@@ -1,0 +1,393 @@
+package engine
+
+import (
+	"context"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/observe"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+)
+
+// attemptsKey is the header that tells a server how many attempts came before
+// (gRFC A6).
+const attemptsKey = "grpc-previous-rpc-attempts"
+
+// call is the engine: one call's way from admission through its attempts to
+// its settlement. It decides and keeps the books; attempts, timers and
+// goroutines are its driver's, who owns it:
+//
+//	admit → (begin → attempt → end → next → [backoff → resume])… → settle → close
+//
+// Whatever happens to the driver, a panic too, [call.unwind] must be reached.
+type Call struct {
+	Host   *Host
+	Plan   *Plan
+	Policy *Policy
+	Ctx    context.Context // the call's: deadline, cancellation, spans
+	Lane   uint32
+
+	Loop     retry.Loop
+	Kind     observe.AttemptKind // of the last attempt begun; in the end, of the one that is the call's outcome
+	token    breaker.Token
+	admitted bool    // token is to be settled
+	Funded   bool    // a budget token is held for an attempt not made yet
+	pausing  bool    // a backoff has begun and not ended
+	Running  Attempt // that has begun and not ended, of those made in turn
+	owed     bool    // those told in one word have not been told of the attempt yet
+	Closed   bool    // CallEnd has been told
+
+	Untimed   bool // a stream: how long it lives says nothing about the server
+	slow      bool // the last attempt was
+	exhausted bool
+	rejected  observe.Outcome // who refused it; SuccessFirst: nobody
+	Code      codes.Code      // of the last attempt
+	delay     time.Duration   // of the backoff
+	refusal   string          // why it was refused
+	Place     place           // in the method's limit
+
+	deaf    uint64        // bits of the starters that want to hear no more
+	why     retry.Reason  // there was no other attempt
+	started time.Duration // if an observer wants to know how long calls take
+	since   time.Duration // the backoff began
+	waited  time.Duration // in backoffs
+	hedges  int           // of the attempts
+}
+
+var lastLane atomic.Uint32
+
+// newLane returns the next lane.
+func NewLane() uint32 { return lastLane.Add(1) }
+
+// admit asks the limit, then the breaker. The error is what the caller gets.
+func (c *Call) Admit() error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	g := c.breaker()
+	if g == nil {
+		return nil
+	}
+	token, ok := g.AdmitClosed()
+	if !ok {
+		var change breaker.Transition
+		var wait time.Duration
+		token, change, wait, ok = g.Admit(c.Host.Now())
+		c.changed(change)
+		if !ok {
+			return c.refusedByBreaker(wait)
+		}
+	}
+	c.token, c.admitted = token, true
+	return nil
+}
+
+func (c *Call) refusedByBreaker(wait time.Duration) error {
+	c.rejected, c.refusal = observe.RejectedBreaker, "breaker_open"
+	return breakerOpen(c.Plan, wait)
+}
+
+func (c *Call) breaker() *breaker.Guard {
+	if c.Policy.BreakerOff {
+		return nil
+	}
+	return c.Plan.Breaker
+}
+
+// attempt is one that has begun and not ended.
+type Attempt struct {
+	Ctx    context.Context // nil: there is none
+	Number int
+	Kind   observe.AttemptKind
+	Began  time.Duration // if it matters
+}
+
+// begin starts an attempt and returns its context. cancel, which may be nil,
+// must be called when the attempt is over.
+func (c *Call) Begin(l Limiter) (ctx context.Context, cancel context.CancelFunc) {
+	if c.Policy.AttemptTimeout == 0 {
+		l = nil
+	}
+	c.Running, cancel = c.Launch(l)
+	return c.Running.Ctx, cancel
+}
+
+// end closes the books of the attempt that begin started.
+func (c *Call) End(code codes.Code, err error) {
+	a := c.Running
+	c.Running = Attempt{}
+	c.Ended(a, code, err)
+}
+
+// limiter bounds an attempt's context.
+type Limiter interface {
+	Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
+}
+
+// limitFunc is a limiter.
+type LimitFunc func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
+
+func (f LimitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return f(ctx, timeout)
+}
+
+// launch starts an attempt. Its context derives from the call's, never from
+// another attempt's.
+func (c *Call) Launch(l Limiter) (a Attempt, cancel context.CancelFunc) {
+	c.Loop.Attempts++
+	if c.Kind == observe.HedgeAttempt {
+		c.hedges++
+	}
+	a = Attempt{Ctx: c.Ctx, Number: c.Loop.Attempts, Kind: c.Kind}
+	if c.Policy.SlowCall > 0 || c.Policy.Hedges() {
+		a.Began = c.Host.Now()
+	}
+	if a.Number > 1 {
+		a.Ctx = metadata.AppendToOutgoingContext(a.Ctx, attemptsKey, strconv.Itoa(a.Number-1))
+	}
+	if l != nil {
+		a.Ctx, cancel = l.Limit(a.Ctx, c.Policy.AttemptTimeout)
+	}
+	a.Ctx = c.Start(a.Ctx, observe.AttemptStart)
+	return a, cancel
+}
+
+// ended closes the books of an attempt whose end is the call's, or was to be.
+func (c *Call) Ended(a Attempt, code codes.Code, err error) {
+	c.Code = code
+	c.Place.Strained = c.Place.Strained || Strain.Contains(code)
+	c.Timed(a)
+	to := c.Plan.Recorders.All
+	if c.owed = err == nil && c.Loop.Attempts == 1; c.owed {
+		to = c.Plan.Recorders.verbose
+	}
+	c.TellEnd(to, a, code, err)
+}
+
+// timed sees whether an attempt has been slow.
+func (c *Call) Timed(a Attempt) {
+	if c.Policy.SlowCall > 0 && !c.Untimed {
+		c.slow = c.Host.Now()-a.Began >= c.Policy.SlowCall
+	}
+}
+
+func (c *Call) TellEnd(to []*recorder, a Attempt, code codes.Code, err error) {
+	if c.heard(to) {
+		c.tell(to, a.Ctx, observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Code: code, Err: err})
+	}
+}
+
+// endStream closes the books of a stream's last attempt. A committed one that
+// failed might have been retried, had it failed before.
+func (c *Call) EndStream(err error, committed bool) {
+	code := codes.OK
+	if err != nil {
+		code = CodeOf(err)
+	}
+	c.End(code, err)
+	if err != nil && committed && c.Policy.Retry.Codes.Contains(code) && CallerOf(c.Ctx) == retry.Waiting {
+		c.Stop(retry.Committed)
+	}
+}
+
+// next decides what follows the failed attempt: another one after the delay,
+// or the end. The token for it is taken now, before the backoff: were it taken
+// after, an outage would run for seconds of backoffs before it empties the
+// bucket.
+func (c *Call) Next(f retry.Failure) (delay time.Duration, again bool) {
+	d := c.Loop.Next(&c.Policy.Retry, f, rand.Float64())
+	if d.Reason == retry.Again {
+		d.Reason = c.Afford()
+	}
+	if d.Reason == retry.Again {
+		return d.Delay, true
+	}
+	c.Stop(d.Reason)
+	return 0, false
+}
+
+// afford asks those who may veto another attempt.
+func (c *Call) Afford() retry.Reason {
+	switch {
+	case c.opened():
+		return retry.Breaker
+	case c.Policy.BudgetOff || c.Plan.Budget == nil:
+		return retry.Again
+	case !c.Plan.Budget.Take(c.Host.Now()):
+		return retry.Budget
+	}
+	c.Funded = true
+	return retry.Again
+}
+
+// pause begins the backoff before another attempt.
+func (c *Call) Pause(delay time.Duration, err error) {
+	c.pausing, c.delay, c.since = true, delay, c.Host.Now()
+	c.TellAll(observe.Event{Kind: observe.BackoffStart, Attempt: c.Loop.Attempts, Delay: delay, Code: c.Code, Err: err})
+}
+
+// paused ends it.
+func (c *Call) Paused() {
+	c.pausing = false
+	c.waited += c.Host.Now() - c.since
+	c.TellAll(observe.Event{Kind: observe.BackoffEnd, Attempt: c.Loop.Attempts, Delay: c.delay, Code: c.Code})
+}
+
+// resume is asked after the backoff: the breaker may have opened meanwhile.
+func (c *Call) Resume() bool {
+	if c.opened() { // settle refunds
+		c.Stop(retry.Breaker)
+		return false
+	}
+	c.Funded = false // spent
+	return true
+}
+
+// opened reports whether the breaker forbids another attempt: it has opened
+// since the call was admitted, or is open and had the call try once.
+func (c *Call) opened() bool {
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token))
+}
+
+func (c *Call) Stop(why retry.Reason) {
+	c.exhausted = why == retry.Exhausted
+	if why != retry.Buffer { // that one ends nothing yet
+		c.why = why
+	}
+	if why.Suppressed() {
+		c.TellAll(observe.Event{Kind: observe.Suppressed, Reason: why.String(), Attempt: c.Loop.Attempts, Code: c.Code})
+	}
+}
+
+func (c *Call) Refund() {
+	if c.Funded {
+		c.Funded = false
+		c.Plan.Budget.Refund()
+	}
+}
+
+// answered is for a stream whose server has answered. A stream may live for
+// days: if it is a probe, that is enough to know that the server is back.
+func (c *Call) Answered() {
+	if c.admitted && c.token.Probe() {
+		c.admitted = false
+		c.changed(c.breaker().Settle(c.Host.Now(), c.token, breaker.Success, 0))
+	}
+}
+
+// settle tells limit, breaker and budget how the call ended, once. What it says is
+// the last attempt's: a call saved by a retry is a success, one whose attempts
+// all failed is one failure.
+func (c *Call) Settle(err error) {
+	c.leave(true)
+	c.Refund()
+	if err == nil && c.Plan.Budget != nil && !c.Policy.BudgetOff {
+		c.Plan.Budget.Deposit()
+	}
+	if !c.admitted {
+		return
+	}
+	c.admitted = false
+	g, now := c.breaker(), c.Host.Now()
+	if err == nil && !c.slow {
+		c.changed(g.Succeed(now, c.token, c.Lane))
+		return
+	}
+	c.changed(g.Settle(now, c.token, c.verdict(err), rand.Float64()))
+}
+
+// verdict is what the call says about the server.
+func (c *Call) verdict(err error) breaker.Outcome {
+	switch {
+	case err == nil: // and slow
+		return breaker.SlowSuccess
+	case CallerOf(c.Ctx) == retry.Cancelled, !c.Policy.Failures.Contains(c.Code):
+		return breaker.Neutral
+	case c.slow:
+		return breaker.SlowFailure
+	}
+	return breaker.Failure
+}
+
+// close tells the observers how the call ended, once. err is its error, even
+// if a fallback rescued it from that.
+func (c *Call) Close(err error, rescued bool) {
+	if c.Closed {
+		return
+	}
+	c.Closed = true
+	to := c.Plan.Recorders.All
+	if c.owed {
+		for i := range c.Plan.Recorders.terse {
+			c.confirm(&c.Plan.Recorders.terse[i], err == nil)
+		}
+		if err == nil {
+			to = c.Plan.Recorders.verbose
+		}
+	}
+	if !c.heard(to) {
+		return
+	}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: c.Loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
+	if err != nil {
+		e.Code = CodeOf(err)
+		if c.why.Suppressed() {
+			e.Reason = c.why.String()
+		}
+	}
+	if c.Plan.Recorders.timed {
+		e.Elapsed = c.Host.Now() - c.started
+	}
+	switch {
+	case rescued:
+		e.Outcome = observe.Rescued
+	case c.rejected != observe.SuccessFirst:
+		e.Outcome, e.Reason = c.rejected, c.refusal
+	case err != nil:
+		e.Outcome = observe.Failed
+	case c.Kind == observe.HedgeAttempt:
+		e.Outcome = observe.SuccessHedge
+	case c.Kind != observe.FirstAttempt:
+		e.Outcome = observe.SuccessAfterRetry
+	}
+	c.tell(to, c.Ctx, e)
+}
+
+// confirm tells what was held back when the first attempt succeeded: that all
+// went well, or, if something panicked since, of the attempt alone.
+func (c *Call) confirm(t *terse, well bool) {
+	switch {
+	case c.deaf&t.bit != 0:
+	case well:
+		t.succeeded(c.Lane)
+	default:
+		t.Tell(c.Ctx, &observe.Event{Kind: observe.AttemptEnd, Attempt: 1, Lane: c.Lane})
+	}
+}
+
+// unwind ends what a panic or runtime.Goexit beneath left open; after close
+// there is nothing to do.
+func (c *Call) Unwind() {
+	if c.Closed {
+		return
+	}
+	if c.Running.Ctx != nil {
+		c.End(codes.Unknown, ErrPanicked)
+	}
+	if c.pausing { // a context may panic too
+		c.Paused()
+	}
+	c.unqueue()
+	c.leave(false)
+	if c.admitted {
+		c.admitted = false
+		c.changed(c.breaker().Settle(c.Host.Now(), c.token, breaker.Neutral, 0))
+	}
+	c.Refund()
+	c.Close(ErrPanicked, false)
+}

@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"time"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/limit"
+	"github.com/astra-grpc/astra/internal/retry"
+)
+
+// callPolicy is a policy as calls use it. It is immutable.
+type Policy struct {
+	Retry          retry.Policy
+	Timeout        time.Duration
+	AttemptTimeout time.Duration
+	Failures       astracodes.Set
+	SlowCall       time.Duration // 0: none is slow
+	Breaker        breaker.Config
+	Budget         budget.Config
+	BreakerOff     bool
+	BudgetOff      bool
+	BufferBytes    int // of a stream's messages kept to be sent again
+	Limit          limit.Config
+	Hedge          hedge.Config
+	HedgeDelay     time.Duration // 0: the method's own p95
+}
+
+func (c *Policy) Hedges() bool { return c.Hedge.MaxAttempts > 1 }
+func (c *Policy) Limits() bool { return c.Limit.MaxConcurrent > 0 || c.Limit.Rate > 0 }
+
+// callPlan is what the engine needs of it.
+type Plan struct {
+	Target, Method string
+	Adaptive       bool           // the limit is
+	Breaker        *breaker.Guard // nil: none
+	Budget         *budget.Guard  // nil: none
+	Limit          *limit.Guard   // nil: none
+	Recorders      *Recorders
+	Changed        func(*breaker.Guard, breaker.Transition) // told of the breaker's transitions
+}
