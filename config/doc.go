@@ -89,7 +89,8 @@
 // in lower camel case, and structs within it as objects:
 //
 //	timeout, attemptTimeout
-//	retry      maxAttempts, codes, idempotentCodes, bufferBytes
+//	retry      maxAttempts, repeat, codes, idempotentCodes, bufferBytes; to write it,
+//	           be it empty, is to ask for retries: repeat is any unless it says otherwise
 //	           backoff   base, max, multiplier, jitter
 //	           perCode   {RESOURCE_EXHAUSTED: {base: 1s}, …}
 //	hedge      maxAttempts, delay, nonFatal

@@ -47,6 +47,8 @@ func (r *reader) entry(rec *record, throttle *record) *entry {
 	// As in gRPC, calls are retried only if the entry says so.
 	if !rec.has("retryPolicy") && !own.has("retry") && e.policy.Hedge.MaxAttempts <= 1 {
 		e.policy.Retry.MaxAttempts = 1
+	} else if reflect.ValueOf(e.policy.Retry).IsZero() && own.has("retry") {
+		e.policy.Retry.Repeat = interceptors.RepeatAny // to write "retry: {}" is to ask for retries
 	}
 	e.throttle(throttle)
 	e.validate()

@@ -110,7 +110,12 @@ func TestEveryFieldHasAKey(t *testing.T) {
 		case codeSet:
 			values, want = []any{[]string{"INTERNAL", "aborted"}}, func(any) any { return astracodes.Of(codes.Internal, codes.Aborted) }
 		case word:
-			values, want = []any{"none"}, func(any) any { return jitter.None }
+			values, want = []any{"none", "unsent"}, func(v any) any {
+				if v == "unsent" {
+					return interceptors.RepeatUnsent
+				}
+				return jitter.None
+			}
 		case perCode:
 			values, want = []any{map[string]any{"Unavailable": map[string]any{"base": "1s", "max": "2s", "multiplier": 3, "jitter": "equal"}}}, func(any) any {
 				return map[codes.Code]jitter.Backoff{codes.Unavailable: {Base: time.Second, Max: 2 * time.Second, Multiplier: 3, Jitter: jitter.Equal}}

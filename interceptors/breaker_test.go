@@ -501,7 +501,7 @@ func TestProbesNeverExceedTheirNumber(t *testing.T) {
 		trip(t, s, 8)
 		ends := []func() error{
 			func() error { panic("beneath") },
-			func() error { return status.Error(codes.NotFound, "") },
+			func() error { return status.Error(codes.Canceled, "") },
 			func() error { return status.Error(codes.Unavailable, "") },
 		}
 		for round := range 30 {

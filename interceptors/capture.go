@@ -6,6 +6,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/astra-grpc/astra/internal/engine"
 )
 
 // capture stands between a call's attempts and those of its CallOptions that
@@ -23,11 +26,13 @@ type capture struct {
 }
 
 // wrap returns the options for attempts. A unary call always wants the trailer,
-// as pushback comes in it; a stream can be asked for it. A type that embeds one of grpc's options is not
+// as pushback comes in it; a stream can be asked for it. Every attempt wants the
+// peer: that it is filled says that the attempt got a stream on a connection. A type that embeds one of grpc's options is not
 // recognised; its attempts write to the caller's variable.
 func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption {
 	c.theirs = theirs
 	c.ours = c.ours[:0]
+	c.ours = append(c.ours, grpc.Peer(&c.peer))
 	if trailer {
 		c.ours = append(c.ours, grpc.Trailer(&c.trailer))
 	}
@@ -36,7 +41,6 @@ func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption
 		case grpc.HeaderCallOption:
 			c.ours = append(c.ours, grpc.Header(&c.header))
 		case grpc.PeerCallOption:
-			c.ours = append(c.ours, grpc.Peer(&c.peer))
 		case grpc.TrailerCallOption:
 			if !trailer {
 				trailer = true
@@ -56,9 +60,24 @@ func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption
 // and must not be taken to have ended as that one did.
 func (c *capture) reset() {
 	c.header, c.trailer = nil, nil
-	if c.peer.Addr != nil || c.peer.LocalAddr != nil || c.peer.AuthInfo != nil {
+	if c.sent() {
 		c.peer = peer.Peer{}
 	}
+}
+
+// sent reports whether the last attempt got a stream on a connection.
+func (c *capture) sent() bool {
+	return c.peer.Addr != nil || c.peer.LocalAddr != nil || c.peer.AuthInfo != nil
+}
+
+// evidence is what the last attempt of a unary call left.
+func (c *capture) evidence(err error, cc *grpc.ClientConn, reply any) engine.Evidence {
+	ev := engine.Evidence{Known: cc != nil, Sent: c.sent(), Trailer: c.trailer}
+	if err != nil && ev.Sent && len(c.trailer["content-type"]) == 0 { // else there was no header before the end
+		m, ok := reply.(proto.Message)
+		ev.Message = ok && proto.Size(m) > 0
+	}
+	return ev
 }
 
 // deliver gives the caller what the last attempt left.

@@ -37,6 +37,10 @@ func (w *unaryWork) attempt(a *side) error {
 
 func (w *unaryWork) trailers() metadata.MD { return w.trailer }
 
+func (w *unaryWork) evidence(err error) engine.Evidence {
+	return w.capture.evidence(err, w.cc, w.reply)
+}
+
 func (w *unaryWork) recycle() {
 	w.release()
 	kept := w.capture
@@ -54,6 +58,9 @@ type firstWork unaryCall
 func (w *firstWork) of() *side             { return &w.first }
 func (w *firstWork) trailers() metadata.MD { return w.trailer }
 func (w *firstWork) recycle()              {}
+func (w *firstWork) evidence(err error) engine.Evidence {
+	return w.capture.evidence(err, w.cc, w.reply)
+}
 func (w *firstWork) attempt(a *side) error {
 	return w.invoker(a.Ctx, w.method, w.req, w.reply, w.cc, w.opts...)
 }

@@ -25,9 +25,12 @@ func compile(p Policy) *compiled {
 	c := compileOne(p)
 	c.single = single(c)
 	c.idempotent, c.undeclared = c, c
-	if more := p.Retry.IdempotentCodes; more != 0 {
+	if more := p.Retry.IdempotentCodes; more != 0 || p.Retry.Repeat == RepeatAuto {
 		wider := p
 		wider.Retry.Codes |= more
+		if p.Retry.Repeat == RepeatAuto {
+			wider.Retry.Repeat = RepeatAny
+		}
 		c.idempotent = compileOne(wider)
 		c.idempotent.single = c.single
 	}
@@ -76,6 +79,7 @@ func compileOne(p Policy) *compiled {
 		Budget:      budget.Config{Ratio: p.Budget.Ratio, MinPerSecond: p.Budget.MinPerSecond, Burst: p.Budget.Burst},
 		BreakerOff:  b.Disabled,
 		BudgetOff:   p.Budget.Disabled,
+		Repeat:      p.Retry.Repeat.verdict(),
 		BufferBytes: p.Retry.BufferBytes,
 		Limit: limit.Config{
 			MaxConcurrent: l.MaxConcurrent,
@@ -101,6 +105,7 @@ type endpoint struct {
 	keptLimit      *limit.Guard                   // likewise, as calls may hold its slots
 	idempotent     bool                           // the method's descriptor says so
 	fleeting       bool                           // made for one call
+	losses         atomic.Uint64                  // connections lost with calls on them
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has

@@ -79,7 +79,7 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 
 // callPlan returns what the engine needs, without state.
 func (s *Suite) callPlan(e *endpoint, c *compiled) engine.Plan {
-	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &nobody,
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &nobody, Losses: &e.losses,
 		Changed: func(g *breaker.Guard, t breaker.Transition) { s.changed(e, g, t, false) }}
 }
 

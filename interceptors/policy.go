@@ -48,6 +48,10 @@ type Policy struct {
 type Retry struct {
 	// MaxAttempts counts the first call too. 0: 3; 1: no retry. Range 1 to 100.
 	MaxAttempts int
+	// Repeat is which failed requests may be sent again. 0: [RepeatAuto], which
+	// never repeats a request that may have run unless some field of Retry is set
+	// or the method is declared idempotent.
+	Repeat Repeat
 	// Backoff is the schedule of delays. Zero fields: 500 ms doubling to 8 s,
 	// full jitter.
 	Backoff jitter.Backoff

@@ -18,6 +18,9 @@ func (p Policy) withDefaults() Policy {
 	h.NonFatal = cmp.Or(h.NonFatal, astracodes.Retryable)
 
 	r := &p.Retry
+	if r.asked() {
+		r.Repeat = RepeatAny
+	}
 	if h.on() {
 		r.MaxAttempts = 1 // hedged or retried, not both
 	}

@@ -86,6 +86,9 @@ func (p Policy) validateTimeouts(f *faults) {
 func (r Retry) validate(f *faults) {
 	countUpTo(f, "MaxAttempts", r.MaxAttempts, 100)
 	countUpTo(f, "BufferBytes", r.BufferBytes, math.MaxInt32)
+	if r.Repeat > RepeatAny {
+		f.add("Repeat", uint8(r.Repeat), "RepeatAuto, RepeatUnsent, RepeatAnswered or RepeatAny")
+	}
 	codeSet(f, "Codes", r.Codes)
 	codeSet(f, "IdempotentCodes", r.IdempotentCodes)
 	r.validateBackoff(f, "Backoff", r.Backoff)

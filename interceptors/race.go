@@ -35,6 +35,7 @@ type racing struct {
 	clock   time.Duration // when something last happened
 	reports chan *side    // with room for all; nil: an attempt may be due
 	heads   chan *side    // attempts whose header has come
+	headed  *side         // one of them, while nobody waited for it
 	asked   atomic.Bool   // somebody waits for a header: the first decides
 	sides   []*side
 	refused retry.Reason // why a hedge was
@@ -192,18 +193,29 @@ func (r *racing) await() (a *side, headed bool) {
 		})
 		defer t.Stop()
 	}
-	heads := r.heads
-	if !r.asked.Load() {
-		heads = nil
+	if r.headed != nil && r.asked.Load() {
+		a, r.headed = r.headed, nil
+		return a, true
 	}
-	select {
-	case a = <-r.reports:
-	case a = <-heads:
-		headed = true
-	case <-r.call.Ctx.Done():
-		select { // an answer that came at the same time is one
+	for waiting := true; waiting; {
+		waiting = false
+		select {
 		case a = <-r.reports:
-		default:
+		case head := <-r.heads:
+			r.call.Answered()
+			if r.asked.Load() {
+				a, headed = head, true
+				break
+			}
+			if r.headed == nil {
+				r.headed = head
+			}
+			waiting = true
+		case <-r.call.Ctx.Done():
+			select { // an answer that came at the same time is one
+			case a = <-r.reports:
+			default:
+			}
 		}
 	}
 	r.clock = r.call.Host.Now()
@@ -223,7 +235,7 @@ func (r *racing) expired() error {
 	oldest := r.oldest()
 	if oldest != nil { // as if it had ended
 		c.Timed(oldest.Attempt)
-		c.Place.Strained = c.Place.Strained || engine.Strain.Contains(c.Code)
+		c.Judge(oldest.Attempt, err, engine.Evidence{})
 	}
 	if r.last != nil && oldest == nil {
 		return engine.Interrupted(c.Ctx, c.Loop.Attempts, r.last.err)
@@ -248,17 +260,20 @@ func (r *racing) ended(a *side) bool {
 			c.Running = a.Attempt
 		} else {
 			a.cancel()
-			c.Ended(a.Attempt, codes.OK, nil)
+			c.Ended(a.Attempt, nil, engine.Evidence{})
 		}
 		c.Kind = a.Kind
 		r.hedged(a, observe.HedgeWon)
 		return true
 	}
 	a.cancel()
-	c.Ended(a.Attempt, engine.CodeOf(a.err), a.err)
+	c.Ended(a.Attempt, a.err, a.work.evidence(a.err))
+	if c.Answer() {
+		r.sample(r.clock - a.Began - a.idle)
+	}
 	r.hedged(a, observe.HedgeLost)
 	r.last = a
-	f := engine.FailureOf(c.Ctx, a.err, c.Code, a.work.trailers())
+	f := c.FailureOf(a.err, a.work.trailers())
 	if f.Caller != retry.Waiting {
 		f.Remaining = 0 // for another attempt
 	}

@@ -45,13 +45,15 @@ type clientStream struct {
 	call      engine.Call
 	current   *streamAttempt
 	log       sendLog
-	receiving bool  // someone is inside the inner RecvMsg
-	heard     bool  // that has returned a message, which committed the stream
-	driving   bool  // someone decides, backs off, opens
-	replaying bool  // someone sends the log again
-	done      bool  // the outcome is settled
-	final     error // what RecvMsg says then
-	cut       error // not nil: the inner stream did not end by itself
+	receiving bool        // someone is inside the inner RecvMsg
+	heard     bool        // that has returned a message, which committed the stream
+	driving   bool        // someone decides, backs off, opens
+	replaying bool        // someone sends the log again
+	done      bool        // the outcome is settled
+	final     error       // what RecvMsg says then
+	cut       error       // not nil: the inner stream did not end by itself
+	refused   atomic.Bool // its SendMsg refused a message
+	lived     *time.Timer // for a stream that is a probe; nil: it is none
 
 	race    *racing     // attempts side by side, of which one will be the stream; nil: none are
 	resume  *resumption // nil: a cut stream is not continued
@@ -125,6 +127,9 @@ func (s *clientStream) admit(open bool) error {
 		s.finish(err)
 		return err
 	}
+	if c.Probing() {
+		s.lived = time.AfterFunc(minProbeTTL, s.probeLived)
+	}
 	if open {
 		if err := s.openFirst(); err != nil {
 			return err
@@ -163,6 +168,9 @@ func (s *clientStream) open(a *streamAttempt) error {
 			a.ClientStream = inner
 		}
 	})
+	if err == nil && (a.deadline != nil || c.Probing()) {
+		go s.awaitHeader(a)
+	}
 	return a.told(err)
 }
 
@@ -214,10 +222,12 @@ func (s *clientStream) retry(dead *streamAttempt, err error, committed bool) (bo
 		s.changed.Wait()
 	}
 	s.drives(func() {
-		code := engine.CodeOf(err)
-		c.End(code, err)
-		f := engine.FailureOf(c.Ctx, err, code, dead.trailers())
+		ev := s.evidence(dead)
+		ev.Header = ev.Header || committed
+		c.End(err, ev)
+		f := c.FailureOf(err, ev.Trailer)
 		f.Committed = committed
+		f.Ambiguous = f.Ambiguous && s.resume == nil // who gives a Resume has said how to go on
 		var delay time.Duration
 		if delay, again = c.Next(f); !again {
 			return
@@ -258,6 +268,9 @@ func (s *clientStream) send(m any) error {
 		}
 		var err error
 		s.outside(func() { err = a.SendMsg(m) })
+		if err != nil && !errors.Is(err, io.EOF) {
+			s.refused.Store(true) // whoever settles the stream has to know
+		}
 		encoded, has := a.codec.take()
 		// Others may be finding out what became of the attempt. io.EOF alone does
 		// not say: grpc-go's transparent retry can bring a stream back to life
@@ -302,6 +315,7 @@ func (s *clientStream) sent(err error) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.refused.Store(true)
 		s.finish(err)
 	}
 	return err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/astra-grpc/astra/internal/engine"
 	"google.golang.org/grpc/status"
 )
@@ -43,6 +45,9 @@ func (s *clientStream) conclude(err error) {
 	if s.forget != nil {
 		s.forget()
 	}
+	if s.lived != nil {
+		s.lived.Stop()
+	}
 	if s.race != nil {
 		if s.cut != nil {
 			s.race.left = s.cut
@@ -58,7 +63,8 @@ func (s *clientStream) conclude(err error) {
 	} else {
 		defer c.Close(err, false)
 		if c.Running.Ctx != nil {
-			c.EndStream(err, s.recvTo.Load() != nil)
+			ev := s.lastEvidence()
+			c.EndStream(err, s.recvTo.Load() != nil, ev)
 		}
 		c.Settle(err)
 	}
@@ -68,6 +74,59 @@ func (s *clientStream) conclude(err error) {
 		a.deliver()
 	}
 	a.onFinish(err)
+}
+
+// evidence is what an attempt left that has ended by itself.
+func (s *clientStream) evidence(a *streamAttempt) engine.Evidence {
+	return engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.refused.Load()}
+}
+
+// lastEvidence is what the last attempt left. Of one that was cut short nothing
+// can be asked but, if the caller's time is up, whether a header came: its end
+// would count against the server otherwise.
+func (s *clientStream) lastEvidence() engine.Evidence {
+	switch {
+	case s.cut == nil:
+		return s.evidence(s.current)
+	case s.cc != nil && engine.CodeOf(s.cut) == codes.DeadlineExceeded:
+		return engine.Evidence{Header: s.current.headers() != nil}
+	}
+	return engine.Evidence{}
+}
+
+// awaitHeader notes that an attempt has been answered, be the receiver in
+// RecvMsg or not: AttemptTimeout is over then, and the server is known to be
+// back. It returns when the header comes, or the attempt ends.
+func (s *clientStream) awaitHeader(a *streamAttempt) {
+	defer func() { _ = recover() }() // an interceptor's: who uses the stream will meet it
+	if a.headers() == nil {
+		return
+	}
+	if a.deadline != nil {
+		a.deadline.Stop()
+	}
+	s.noted(func() {
+		if s.current == a {
+			s.call.Answered()
+		}
+	})
+}
+
+// probeLived is for a stream that has held a probe's place for its time, and has
+// not failed.
+func (s *clientStream) probeLived() { s.noted(s.call.Lived) }
+
+// noted does something to the call when nobody else does, unless the stream has
+// ended.
+func (s *clientStream) noted(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.driving && !s.done {
+		s.changed.Wait()
+	}
+	if !s.done {
+		do()
+	}
 }
 
 // abandoned runs when the caller's context ends before the stream has.

@@ -95,6 +95,9 @@ func (w *streamWork) untilMessage(a *side) error {
 		w.ended = err == nil
 		return err
 	}
+	if w.deadline != nil {
+		w.deadline.Stop() // it has been answered
+	}
 	w.heads <- a
 	came := time.Now()
 	select {
@@ -126,6 +129,13 @@ func (w *streamWork) trailers() metadata.MD {
 		return nil
 	}
 	return w.streamAttempt.trailers()
+}
+
+func (w *streamWork) evidence(error) engine.Evidence {
+	if w.cut {
+		return engine.Evidence{}
+	}
+	return w.s.evidence(&w.streamAttempt)
 }
 
 func (w *streamWork) recycle() {}

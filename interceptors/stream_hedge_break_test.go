@@ -232,7 +232,7 @@ func TestAttemptTimeoutBeforeAnybodyReceives(t *testing.T) {
 		Breaker:        interceptors.Breaker{Disabled: true},
 		Budget:         interceptors.Budget{Burst: 1, MinPerSecond: 1e-9},
 	})))
-	w.Always(helloServer, flakyserver.Hang().Header("early", "yes"))
+	w.Always(helloServer, flakyserver.Hang())
 	for range 50 {
 		var header, trailer metadata.MD
 		ctx, cancel := context.WithCancel(t.Context())

@@ -475,14 +475,23 @@ func (r *run) checkBooks(own bool, last *fake) {
 		r.fault("%d backoffs began, %d ended", b, e)
 	}
 	tokens := 50 - float64(last.n-1)
-	if end.Code == codes.OK {
-		tokens = min(50, tokens+0.2)
-	}
-	if got, _ := r.where.BudgetTokens(); math.Abs(got-tokens) > 1e-3 {
+	// A header or a message is an answer, and so is a code that does not speak
+	// against the server. If the stream was cut short, nobody may have seen it.
+	last.mu.Lock()
+	answered := last.headers
+	last.mu.Unlock()
+	earned := min(50, tokens+0.2)
+	got, _ := r.where.BudgetTokens()
+	switch good := answered || end.Code == codes.OK || end.Code == codes.NotFound; {
+	case good && own, end.Code == codes.OK:
+		if math.Abs(got-earned) > 1e-3 {
+			r.fault("%v budget tokens after an answer, want %v", got, earned)
+		}
+	case math.Abs(got-tokens) > 1e-3 && (!answered || math.Abs(got-earned) > 1e-3):
 		r.fault("%v budget tokens, want %v", got, tokens)
 	}
 	state := interceptors.BreakerClosed
-	if astracodes.Failure.Contains(end.Code) {
+	if astracodes.Failure.Contains(end.Code) && (!answered || end.Code == codes.Internal) && (r.bad < 0 || end.Code != codes.Internal) {
 		state = interceptors.BreakerOpen
 	}
 	if got, _ := r.where.BreakerState(); got != state && !r.gone {

@@ -8,7 +8,6 @@ import (
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -105,7 +104,7 @@ func (u *unaryCall) admitAndTry() error {
 		if err == nil {
 			return nil
 		}
-		delay, again := u.Next(engine.FailureOf(u.Ctx, err, u.Code, u.trailer))
+		delay, again := u.Next(u.FailureOf(err, u.trailer))
 		if !again {
 			return err
 		}
@@ -130,11 +129,7 @@ func (u *unaryCall) attempt() error {
 		defer cancel()
 	}
 	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
-	code := codes.OK
-	if err != nil {
-		code = engine.CodeOf(err)
-	}
-	u.End(code, err)
+	u.End(err, u.evidence(err, u.cc, u.reply))
 	return err
 }
 

@@ -26,6 +26,7 @@ func faultyEverywhere() interceptors.Policy {
 	return interceptors.Policy{
 		Retry: interceptors.Retry{
 			MaxAttempts: 101,
+			Repeat:      9,
 			Backoff:     jitter.Backoff{Base: -1, Multiplier: 0.5, Jitter: 99},
 			Codes:       astracodes.Of(codes.OK),
 
@@ -57,6 +58,7 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		nil,
 	)
 	for _, part := range []string{
+		"policy /a.B/*: Retry.Repeat: 9 is out of range: want RepeatAuto",
 		"policy /a.B/*: Retry.MaxAttempts: 101 is out of range: want from 1 to 100",
 		"policy /a.B/*: Retry.Backoff.Base: -1ns",
 		"policy /a.B/*: Retry.Backoff.Multiplier: 0.5",
@@ -101,8 +103,8 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	} {
 		wantFault(t, err, part)
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 41 {
-		t.Errorf("want 41 faults joined, each its own error:\n%v", err)
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 42 {
+		t.Errorf("want 42 faults joined, each its own error:\n%v", err)
 	}
 }
 

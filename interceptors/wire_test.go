@@ -81,7 +81,7 @@ func TestWhatTheServerDoes(t *testing.T) {
 		{"fails twice", []flakyserver.Step{fail, fail}, 3, codes.OK},
 		{"fails thrice", []flakyserver.Step{fail, fail, fail}, 3, codes.Unavailable},
 		{"sends headers, then fails", []flakyserver.Step{fail.Header("h", "1")}, 2, codes.OK},
-		{"sends a reply, then fails", []flakyserver.Step{fail.AfterReplies(1)}, 2, codes.OK},
+		{"sends a reply, then fails", []flakyserver.Step{fail.AfterReplies(1)}, 1, codes.Unavailable}, // it has run
 		{"resets the connection", []flakyserver.Step{flakyserver.Reset()}, 2, codes.OK},
 		{"goes away", []flakyserver.Step{flakyserver.GoAway(), fail}, 1, codes.OK},
 		{"pushes back", []flakyserver.Step{fail.Pushback("1")}, 2, codes.OK},

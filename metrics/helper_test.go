@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"context"
+	"net"
 	"flag"
 	"net/http/httptest"
 	"os"
@@ -55,7 +56,12 @@ func newClient(t testing.TB, o interceptors.Observer, opts ...interceptors.Optio
 // call makes a call whose attempts end with these codes, the last one again
 // and again; none: OK.
 func (c *client) call(ctx context.Context, cc *grpc.ClientConn, method string, ends ...codes.Code) error {
-	return c.intercept(ctx, method, nil, nil, cc, func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+	return c.intercept(ctx, method, nil, nil, cc, func(_ context.Context, _ string, _, _ any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
+		for _, o := range opts { // as grpc-go does for a request that has left
+			if p, ok := o.(grpc.PeerCallOption); ok {
+				p.PeerAddr.Addr = &net.TCPAddr{}
+			}
+		}
 		if len(ends) == 0 {
 			return nil
 		}

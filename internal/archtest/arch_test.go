@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/budget":  {},
 	"internal/hedge":   {module + "codes", "google.golang.org/grpc/codes"},
 	"internal/limit":   {},
+	"internal/verdict": {module + "codes", "google.golang.org/grpc/codes"},
 	"internal/retry":   {module + "codes", module + "jitter", "google.golang.org/grpc/codes"},
 	// observe is what happens to calls: words that need no transport.
 	"observe": {"google.golang.org/grpc/codes"},
@@ -40,13 +41,13 @@ var mayImport = map[string][]string{
 	// transport nor stream.
 	"internal/engine": {
 		module + "codes", module + "observe",
-		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry",
+		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
 	},
 	"interceptors": {
 		module + "codes", module + "jitter", module + "observe", module + "internal/engine",
-		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry",
+		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
@@ -66,7 +67,7 @@ var mayImport = map[string][]string{
 }
 
 // cores take time and chance as arguments and start nothing.
-var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/hedge", "internal/limit", "internal/retry"}
+var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/hedge", "internal/limit", "internal/retry", "internal/verdict"}
 
 var (
 	pure   = []string{"bytes", "cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits", "slices", "strconv", "strings", "time", "sync", "sync/atomic"}

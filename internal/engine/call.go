@@ -9,6 +9,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -36,6 +37,8 @@ type Call struct {
 	Kind     observe.AttemptKind // of the last attempt begun; in the end, of the one that is the call's outcome
 	token    breaker.Token
 	admitted bool    // token is to be settled
+	answered bool    // a stream whose server has answered, which has been counted
+	earned   bool    // the budget has been paid for it
 	Funded   bool    // a budget token is held for an attempt not made yet
 	pausing  bool    // a backoff has begun and not ended
 	Running  Attempt // that has begun and not ended, of those made in turn
@@ -47,6 +50,9 @@ type Call struct {
 	exhausted bool
 	rejected  observe.Outcome // who refused it; SuccessFirst: nobody
 	Code      codes.Code      // of the last attempt
+	last      verdict.Verdict // on it
+	losses    uint64          // Plan.Losses when it began
+	old       bool            // it was a stream that lived long unanswered
 	delay     time.Duration   // of the backoff
 	refusal   string          // why it was refused
 	Place     place           // in the method's limit
@@ -117,11 +123,11 @@ func (c *Call) Begin(l Limiter) (ctx context.Context, cancel context.CancelFunc)
 	return c.Running.Ctx, cancel
 }
 
-// end closes the books of the attempt that begin started.
-func (c *Call) End(code codes.Code, err error) {
+// End closes the books of the attempt that Begin started.
+func (c *Call) End(err error, ev Evidence) {
 	a := c.Running
 	c.Running = Attempt{}
-	c.Ended(a, code, err)
+	c.Ended(a, err, ev)
 }
 
 // limiter bounds an attempt's context.
@@ -144,7 +150,8 @@ func (c *Call) Launch(l Limiter) (a Attempt, cancel context.CancelFunc) {
 		c.hedges++
 	}
 	a = Attempt{Ctx: c.Ctx, Number: c.Loop.Attempts, Kind: c.Kind}
-	if c.Policy.SlowCall > 0 || c.Policy.Hedges() {
+	c.losses, c.answered = c.Plan.Losses.Load(), false
+	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.Untimed {
 		a.Began = c.Host.Now()
 	}
 	if a.Number > 1 {
@@ -157,16 +164,23 @@ func (c *Call) Launch(l Limiter) (a Attempt, cancel context.CancelFunc) {
 	return a, cancel
 }
 
-// ended closes the books of an attempt whose end is the call's, or was to be.
-func (c *Call) Ended(a Attempt, code codes.Code, err error) {
-	c.Code = code
-	c.Place.Strained = c.Place.Strained || Strain.Contains(code)
+// Ended closes the books of an attempt whose end is the call's, or was to be.
+func (c *Call) Ended(a Attempt, err error, ev Evidence) {
+	c.Code = codes.OK
+	c.last = verdict.Verdict{}
+	if c.Untimed && (err == nil || ev.Header || ev.Message) {
+		c.Answered()
+	}
+	if err != nil {
+		c.Code = CodeOf(err)
+		c.Judge(a, err, ev)
+	}
 	c.Timed(a)
 	to := c.Plan.Recorders.All
 	if c.owed = err == nil && c.Loop.Attempts == 1; c.owed {
 		to = c.Plan.Recorders.verbose
 	}
-	c.TellEnd(to, a, code, err)
+	c.TellEnd(to, a, c.Code, err)
 }
 
 // timed sees whether an attempt has been slow.
@@ -182,15 +196,11 @@ func (c *Call) TellEnd(to []*recorder, a Attempt, code codes.Code, err error) {
 	}
 }
 
-// endStream closes the books of a stream's last attempt. A committed one that
+// EndStream closes the books of a stream's last attempt. A committed one that
 // failed might have been retried, had it failed before.
-func (c *Call) EndStream(err error, committed bool) {
-	code := codes.OK
-	if err != nil {
-		code = CodeOf(err)
-	}
-	c.End(code, err)
-	if err != nil && committed && c.Policy.Retry.Codes.Contains(code) && CallerOf(c.Ctx) == retry.Waiting {
+func (c *Call) EndStream(err error, committed bool, ev Evidence) {
+	c.End(err, ev)
+	if err != nil && committed && c.Policy.Retry.Codes.Contains(c.Code) && CallerOf(c.Ctx) == retry.Waiting {
 		c.Stop(retry.Committed)
 	}
 }
@@ -200,6 +210,9 @@ func (c *Call) EndStream(err error, committed bool) {
 // after, an outage would run for seconds of backoffs before it empties the
 // bucket.
 func (c *Call) Next(f retry.Failure) (delay time.Duration, again bool) {
+	if c.old {
+		c.Loop.Delivered() // it has used up no attempt
+	}
 	d := c.Loop.Next(&c.Policy.Retry, f, rand.Float64())
 	if d.Reason == retry.Again {
 		d.Reason = c.Afford()
@@ -216,7 +229,7 @@ func (c *Call) Afford() retry.Reason {
 	switch {
 	case c.opened():
 		return retry.Breaker
-	case c.Policy.BudgetOff || c.Plan.Budget == nil:
+	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old:
 		return retry.Again
 	case !c.Plan.Budget.Take(c.Host.Now()):
 		return retry.Budget
@@ -269,49 +282,6 @@ func (c *Call) Refund() {
 		c.Funded = false
 		c.Plan.Budget.Refund()
 	}
-}
-
-// answered is for a stream whose server has answered. A stream may live for
-// days: if it is a probe, that is enough to know that the server is back.
-func (c *Call) Answered() {
-	if c.admitted && c.token.Probe() {
-		c.admitted = false
-		c.changed(c.breaker().Settle(c.Host.Now(), c.token, breaker.Success, 0))
-	}
-}
-
-// settle tells limit, breaker and budget how the call ended, once. What it says is
-// the last attempt's: a call saved by a retry is a success, one whose attempts
-// all failed is one failure.
-func (c *Call) Settle(err error) {
-	c.leave(true)
-	c.Refund()
-	if err == nil && c.Plan.Budget != nil && !c.Policy.BudgetOff {
-		c.Plan.Budget.Deposit()
-	}
-	if !c.admitted {
-		return
-	}
-	c.admitted = false
-	g, now := c.breaker(), c.Host.Now()
-	if err == nil && !c.slow {
-		c.changed(g.Succeed(now, c.token, c.Lane))
-		return
-	}
-	c.changed(g.Settle(now, c.token, c.verdict(err), rand.Float64()))
-}
-
-// verdict is what the call says about the server.
-func (c *Call) verdict(err error) breaker.Outcome {
-	switch {
-	case err == nil: // and slow
-		return breaker.SlowSuccess
-	case CallerOf(c.Ctx) == retry.Cancelled, !c.Policy.Failures.Contains(c.Code):
-		return breaker.Neutral
-	case c.slow:
-		return breaker.SlowFailure
-	}
-	return breaker.Failure
 }
 
 // close tells the observers how the call ended, once. err is its error, even
@@ -377,7 +347,7 @@ func (c *Call) Unwind() {
 		return
 	}
 	if c.Running.Ctx != nil {
-		c.End(codes.Unknown, ErrPanicked)
+		c.End(ErrPanicked, Evidence{})
 	}
 	if c.pausing { // a context may panic too
 		c.Paused()

@@ -6,14 +6,9 @@ import (
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
 
-	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 )
-
-// strain are the codes of attempts that an overloaded server, or the way to it,
-// may have failed.
-var Strain = astracodes.Of(codes.DeadlineExceeded, codes.Unavailable, codes.ResourceExhausted)
 
 // place is what a call has of its method's limit.
 type place struct {
@@ -21,7 +16,9 @@ type place struct {
 	ticket   *limit.Ticket // of the queue; nil: it does not wait
 	queued   time.Duration // since when it has
 	entered  time.Duration // when it got the slot; 0: the limit was not adaptive then
-	Strained bool          // an attempt failed by one of strain
+	served   time.Duration // when its wait in the queue was over
+	waited   time.Duration // how long that was
+	Strained bool          // an attempt failed as overload has it
 }
 
 // enter takes a slot of the method's limit, and waits for it if it must. The
@@ -70,7 +67,9 @@ func (c *Call) ask(g *limit.Guard) error {
 		}
 		c.Place.ticket = nil
 		c.Place.held = a.Verdict == limit.Admitted
-		c.tellDequeued(c.Host.Now())
+		c.Place.served = c.Host.Now()
+		c.Place.waited = c.Place.served - now
+		c.tellDequeued(c.Place.served)
 	}
 	if a.Verdict == limit.Admitted {
 		return nil

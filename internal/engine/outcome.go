@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/internal/verdict"
 )
 
 // pushbackKey is the trailer in which a server says when to try again
@@ -33,18 +35,70 @@ func CodeOf(err error) codes.Code {
 	return codes.Unknown
 }
 
-// failureOf gathers what the retry decision needs to know of a failed attempt.
-// ctx is the call's: whether it has ended, not the code, tells the caller's
-// cancellation from a server's CANCELLED.
-func FailureOf(ctx context.Context, err error, code codes.Code, trailer metadata.MD) retry.Failure {
+// Evidence is what an attempt left, beside its error, when it ended.
+type Evidence struct {
+	Known   bool // there is a connection, so what is missing means something
+	Sent    bool // grpc.Peer was filled: it got a stream on a transport
+	Header  bool // a header came, as far as that was asked
+	Message bool // a message came
+	Trailer metadata.MD
+	Local   bool // SendMsg returned an error other than io.EOF
+}
+
+// Judge looks at a failed attempt, and remembers the verdict on it.
+func (c *Call) Judge(a Attempt, err error, ev Evidence) {
+	now := time.Duration(0)
+	if c.Untimed || c.Place.waited > 0 {
+		now = c.Host.Now()
+	}
+	c.old = c.Untimed && !c.answered && a.Ctx != nil && now-a.Began >= c.Policy.Breaker.Window
+	c.last = verdict.Of(verdict.Attempt{
+		Code:     CodeOf(err),
+		Failures: c.Policy.Failures,
+		Caller:   verdict.Caller(CallerOf(c.Ctx)),
+		Evidence: ev.Known,
+		Sent:     ev.Sent,
+		Header:   ev.Header || c.answered,
+		Message:  ev.Message,
+		Trailer:  len(ev.Trailer) > 0,
+		Local:    ev.Local || ev.Known && ev.Sent && local(err, ev.Trailer),
+		Hurried:  c.Place.waited > 0 && now-c.Place.served < c.Place.waited,
+		Stream:   c.Untimed,
+		Old:      c.old,
+	})
+	c.Place.Strained = c.Place.Strained || c.last.Limit == verdict.Bad
+}
+
+// local reports whether an error of a call that got a stream is grpc-go's own
+// word on a message, to be sent or received. What it says of connections and of
+// broken framing begins otherwise. A server may answer with the same words; if
+// it does so at once, its trailer has a content type.
+func local(err error, trailer metadata.MD) bool {
+	if len(trailer["content-type"]) > 0 {
+		return false
+	}
+	s, _ := status.FromError(err)
+	switch s.Code() {
+	case codes.Internal, codes.ResourceExhausted, codes.Unimplemented:
+		return strings.HasPrefix(s.Message(), "grpc: ") || strings.HasPrefix(s.Message(), "trying to send message larger than max")
+	}
+	return false
+}
+
+// FailureOf gathers what the retry decision needs to know of the attempt that
+// ended last. Whether the call's context has ended, not the code, distinguishes
+// the caller's cancellation from a server's CANCELLED.
+func (c *Call) FailureOf(err error, trailer metadata.MD) retry.Failure {
 	f := retry.Failure{
-		Code:      code,
-		Caller:    CallerOf(ctx),
+		Code:      c.Code,
+		Caller:    CallerOf(c.Ctx),
 		Pushback:  retry.ParsePushback(trailer[pushbackKey]),
 		RetryInfo: retryInfo(err),
 		Remaining: retry.Forever,
+		Final:     c.last.Final,
+		Ambiguous: !c.last.May(c.Policy.Repeat),
 	}
-	if deadline, ok := ctx.Deadline(); ok {
+	if deadline, ok := c.Ctx.Deadline(); ok {
 		f.Remaining = time.Until(deadline)
 	}
 	return f

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync/atomic"
 	"time"
 
 	astracodes "github.com/astra-grpc/astra/codes"
@@ -9,6 +10,7 @@ import (
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/internal/verdict"
 )
 
 // callPolicy is a policy as calls use it. It is immutable.
@@ -22,6 +24,7 @@ type Policy struct {
 	Budget         budget.Config
 	BreakerOff     bool
 	BudgetOff      bool
+	Repeat         verdict.Repeat
 	BufferBytes    int // of a stream's messages kept to be sent again
 	Limit          limit.Config
 	Hedge          hedge.Config
@@ -39,5 +42,6 @@ type Plan struct {
 	Budget         *budget.Guard  // nil: none
 	Limit          *limit.Guard   // nil: none
 	Recorders      *Recorders
+	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be told from another
 	Changed        func(*breaker.Guard, breaker.Transition) // told of the breaker's transitions
 }

@@ -17,7 +17,8 @@ type Sample struct {
 //
 //   - the limit grows while it is used up and latency is near its base;
 //   - it shrinks in proportion as latency exceeds tolerance × base, and by a
-//     fifth if a tenth of the calls fail as overload has it;
+//     fifth if a tenth of the calls fail as overload has it, but neither while
+//     less than half of it is used: it is not what holds the server up then;
 //   - the base follows latency down always, and up only where there is no
 //     congestion of our making: while the limit is not used up, or near the floor.
 //     Under lasting overload it would creep up otherwise, and the limit with it.
@@ -93,11 +94,12 @@ func (g *gradient) adjust() {
 		slow = short / g.base
 	}
 	switch {
-	case float64(g.overloads) >= overloaded*float64(g.heard):
+	case float64(g.overloads) >= overloaded*float64(g.heard) && 2*g.peak >= g.max():
 		g.limit *= onOverload
 	case slow > tolerance && 2*g.peak >= g.max():
 		g.limit *= max(maxShrink, tolerance/slow)
-	case slow <= tolerance && used:
+	case slow <= tolerance && (used || g.overloads == 0 && g.limit < startLimit):
+		// Below where it began, it need not be used up: what it shrank for is over.
 		g.limit += math.Sqrt(g.limit)
 	}
 	g.limit = min(max(g.limit, g.floor()), g.ceiling)

@@ -49,6 +49,8 @@ type Failure struct {
 	Code      codes.Code
 	Caller    Caller
 	Committed bool          // part of the answer has been handed to the caller
+	Final     bool          // it would fail in the same way again, or has run
+	Ambiguous bool          // it may have run, and the policy repeats no such request
 	Pushback  Pushback      // the server's word, by trailer
 	RetryInfo time.Duration // the server's hint, by status detail; 0: none
 	Remaining time.Duration // until the call's deadline
@@ -83,10 +85,12 @@ func (l *Loop) Next(p *Policy, f Failure, u float64) Decision {
 		return Decision{Reason: CallerGone}
 	case f.Caller == Expired:
 		return Decision{Reason: Deadline}
-	case !f.retryable(p):
+	case f.Final, !f.retryable(p):
 		return Decision{Reason: NotRetryable}
 	case l.Attempts-l.past >= p.MaxAttempts:
 		return Decision{Reason: Exhausted}
+	case f.Ambiguous:
+		return Decision{Reason: Ambiguous}
 	case f.Pushback.Stop:
 		return Decision{Reason: PushedBack}
 	}

@@ -15,6 +15,7 @@ const (
 	Budget              // no token
 	Breaker             // the breaker opened meanwhile
 	Buffer              // more was sent than is kept to be sent again
+	Ambiguous           // the request may have run, and may not be repeated then
 )
 
 // String returns the reason as it is written in the reason label of
@@ -41,6 +42,8 @@ func (r Reason) String() string {
 		return "breaker"
 	case Buffer:
 		return "buffer"
+	case Ambiguous:
+		return "ambiguous"
 	}
 	return "invalid"
 }

@@ -1,0 +1,205 @@
+// Package verdict says what the end of an attempt means: for the breaker, the
+// adaptive limit, the budget, and for whether the request may be sent again.
+// Nothing else decides any of that. It is given what is known of the attempt
+// and keeps no state.
+package verdict
+
+import (
+	"google.golang.org/grpc/codes"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+)
+
+// Caller is what has become of the call's context.
+type Caller uint8
+
+// What can have become of it.
+const (
+	Waiting   Caller = iota // it lives
+	Cancelled               // the caller gave up
+	Expired                 // the call's deadline has passed
+)
+
+// Attempt is what is known of an attempt that ended, and of its call.
+type Attempt struct {
+	Code     codes.Code     // of its end
+	Failures astracodes.Set // codes that the policy counts against the server
+	Caller   Caller
+
+	// Evidence is false where there is no connection to have left any: the
+	// code alone decides then.
+	Evidence bool
+	Sent     bool // the request got a stream on a connection
+	Header   bool // a header came
+	Message  bool // a message of the answer came
+	Trailer  bool // a trailer came: somebody on the other side ended the stream
+	Local    bool // grpc-go refused a message, to be sent or received
+
+	Hurried bool // it had less time than the call had spent in our own queue
+	Stream  bool
+	Old     bool // a stream that was there for as long as the breaker's window
+}
+
+// Origin is whose doing an attempt's end was.
+type Origin uint8
+
+// Whose doing it can be.
+const (
+	Server     Origin = iota // it answered, or let the time pass
+	Connection               // it was lost, or there was none
+	Client                   // this client, its message, metadata or credentials
+	CallerGone               // the caller gave up, or left the server no time
+)
+
+// Weight is what an end says to a breaker or an adaptive limit.
+type Weight uint8
+
+// What it can say.
+const (
+	Nothing Weight = iota
+	Good           // a success; a sample of latency
+	Bad            // a failure; a sign of overload
+)
+
+// Fate is what became of the request.
+type Fate uint8
+
+// What can have become of it.
+const (
+	Unsent   Fate = iota // it never left: it cannot have run
+	Answered             // the server itself ended it, with this code
+	Unknown              // nobody knows whether it ran
+	Ran                  // its reply had come
+)
+
+// Verdict is what the end of an attempt means.
+type Verdict struct {
+	Origin  Origin
+	Breaker Weight
+	Limit   Weight
+	Earns   bool // budget
+	Fate    Fate
+	Lost    bool // with its connection: calls in flight together were lost by one event
+	Final   bool // the next attempt would end in the same way
+}
+
+// strain are the codes that an overloaded server, or the way to it, may answer with.
+var strain = astracodes.Of(codes.DeadlineExceeded, codes.Unavailable, codes.ResourceExhausted)
+
+// ill are the codes by which a server that has answered a stream says that it
+// is not well after all. How a stream ends otherwise says nothing: streams are
+// ended by age, by deploys, and by design.
+var ill = astracodes.Of(codes.Internal, codes.Unknown, codes.DataLoss)
+
+// unreached are the codes of attempts that found no connection.
+var unreached = astracodes.Of(codes.Unavailable, codes.DeadlineExceeded, codes.Canceled)
+
+// Of returns the verdict on an attempt.
+func Of(a Attempt) Verdict {
+	v := Verdict{Fate: a.fate()}
+	switch {
+	case a.Code == codes.OK:
+		v.good()
+	case a.Caller == Cancelled:
+		v.Origin = CallerGone
+	case a.clients():
+		v.Origin, v.Final = Client, true
+	case a.answer():
+		v.good()
+	default:
+		a.failure(&v)
+	}
+	v.Final = v.Final || v.Fate == Ran
+	return v
+}
+
+func (v *Verdict) good() { v.Breaker, v.Limit, v.Earns = Good, Good, true }
+
+// failure is for an end that may speak against the server.
+func (a *Attempt) failure(v *Verdict) {
+	switch {
+	case a.Evidence && !a.Sent:
+		v.Origin = Connection
+	case a.lost():
+		v.Origin, v.Lost = Connection, true
+	}
+	switch {
+	case a.Stream && (a.Header || a.Message):
+		if a.Caller == Waiting && ill.Contains(a.Code) && a.Failures.Contains(a.Code) {
+			v.Breaker = Bad
+		}
+		return
+	case a.Old:
+		return
+	case a.Caller == Expired && a.Hurried:
+		v.Origin = CallerGone
+	case a.Failures.Contains(a.Code):
+		v.Breaker = Bad
+	}
+	if strain.Contains(a.Code) { // the limit knows by the latency who was hurried
+		v.Limit = Bad
+	}
+}
+
+// clients reports whether the attempt failed by this client's own doing.
+func (a *Attempt) clients() bool {
+	if a.Local {
+		return true
+	}
+	return a.Evidence && !a.Sent && !unreached.Contains(a.Code)
+}
+
+// answer reports whether the server itself has answered with a code that does
+// not speak against it. CANCELLED and RESOURCE_EXHAUSTED say that it did not do
+// its work, though not that it is ill.
+func (a *Attempt) answer() bool {
+	switch {
+	case a.Failures.Contains(a.Code), a.Caller != Waiting && unreached.Contains(a.Code):
+		return false
+	case a.Code == codes.Canceled, a.Code == codes.ResourceExhausted:
+		return false
+	}
+	return !a.Evidence || a.Trailer || a.Header || a.Message
+}
+
+// lost reports whether the connection ended beneath the attempt.
+func (a *Attempt) lost() bool {
+	return a.Code == codes.Unavailable && a.Evidence && a.Sent && !a.Trailer
+}
+
+func (a *Attempt) fate() Fate {
+	switch {
+	case a.Message && !a.Stream, a.Local && a.Header:
+		return Ran
+	case !a.Evidence && a.Code == codes.DeadlineExceeded:
+		return Unknown
+	case !a.Sent:
+		return Unsent
+	case a.Trailer && a.Code != codes.DeadlineExceeded:
+		return Answered
+	}
+	return Unknown
+}
+
+// Repeat is which requests may be sent again.
+type Repeat uint8
+
+// The choices, from the narrowest on.
+const (
+	RepeatUnsent   Repeat = iota // those that cannot have run
+	RepeatAnswered               // and those that the server itself turned down
+	RepeatAny                    // and those whose fate nobody knows
+)
+
+// May reports whether the request may be sent again.
+func (v Verdict) May(r Repeat) bool {
+	switch v.Fate {
+	case Unsent:
+		return true
+	case Answered:
+		return r >= RepeatAnswered
+	case Unknown:
+		return r >= RepeatAny
+	}
+	return false
+}
