@@ -32,10 +32,12 @@ func unjoin(err error) []error {
 	return nil
 }
 
-// consequence reports whether a fault depends on a field whose value could not
-// be read: then it is about a default that the document does not want.
+// consequence reports whether a fault is of a field whose value could not be
+// read, or depends on one: then it is about a default that the document does not
+// want.
 func (e *entry) consequence(f *interceptors.FieldError) bool {
-	return slices.ContainsFunc(f.Depends, func(path string) bool { return slices.Contains(e.broken, path) })
+	broken := func(path string) bool { return slices.Contains(e.broken, path) }
+	return broken(f.Field) || slices.ContainsFunc(f.Depends, broken)
 }
 
 // inDocument says where a fault of a policy's field stands in the document. The
