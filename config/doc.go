@@ -139,4 +139,6 @@
 // maxBackoff not below the base, slowRate needs slowCall, maxOpenFor is not below
 // openFor, an entry retries or hedges, perCode names codes that are retried.
 // What is allowed but in vain is a warning: see [interceptors.Policy.Warnings].
+// A name of a method that its service does not have is for the suite to log: see
+// [interceptors.WithMethodPolicy].
 package config
