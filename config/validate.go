@@ -7,7 +7,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 )
 
-// validate tells the policy's own faults and warnings, in the words of the
+// validate reports the policy's own faults and warnings, in the words of the
 // document: its keys, and its values as they were written.
 func (e *entry) validate() {
 	err := e.policy.Validate()
@@ -40,7 +40,7 @@ func (e *entry) consequence(f *interceptors.FieldError) bool {
 	return broken(f.Field) || slices.ContainsFunc(f.Depends, broken)
 }
 
-// inDocument says where a fault of a policy's field stands in the document. The
+// inDocument returns where a fault of a policy's field stands in the document. The
 // zero that stands for a default is Go's, so it is not among what is wanted.
 func (e *entry) inDocument(f *interceptors.FieldError) (at position, key *path, value, problem string) {
 	f = f.Naming(e.keyNow)

@@ -122,9 +122,9 @@ func WithObserver(o ...Observer) Option {
 }
 
 // WithLogger sets where the suite warns of its own state: retries of grpc-go
-// beneath it, observers that panic or fall behind, methods that do not exist. The default is
-// [slog.Default] at the time of the warning. Neither messages nor metadata
-// values are ever logged.
+// beneath it, observers that panic or fall behind, methods that do not exist.
+// The default is [slog.Default] at the time of the warning. Neither messages nor
+// metadata values are ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) { s.logger = l }
 }

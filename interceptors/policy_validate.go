@@ -18,9 +18,12 @@ import (
 // FieldError is one thing that is wrong with a policy: its Field, a path, holds
 // a Value that is not what it should Want. [New], [Suite.Reload] and
 // [Policy.Validate] join one for each, as a *FieldError, which errors.As finds;
-// [Policy.Warnings] returns those that forbid nothing. It must not be changed.
+// [Policy.Warnings] returns those that forbid nothing. It may be read from any
+// goroutine, and must not be changed. Its Error is all of it in a line; its
+// Naming returns the same with other names for the fields of Depends, its Held
+// the value as text.
 //
-//	Policy   "policy /pkg.Service/*"; "" if it is not known whose it is
+//	Policy   "policy /pkg.Service/*", "call policy"; "" if it is not known whose it is
 //	Field    "Retry.MaxAttempts", "Retry.PerCode[NOT_FOUND].Base"
 //	Value    what it holds; nil if the problem is not its value
 //	Problem  what is wrong: "is out of range"
@@ -109,7 +112,7 @@ func (r Retry) validate(f *faults) {
 // validateBackoff adds the backoff's own faults.
 func validateBackoff(f *faults, name string, b jitter.Backoff) {
 	for _, e := range field.All(b.Validate()) {
-		f.errs = append(f.errs, e.Within(f.policy, f.path+name+"."))
+		f.errs = append(f.errs, field.Within(e, f.policy, f.path+name+"."))
 	}
 }
 

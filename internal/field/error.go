@@ -69,7 +69,7 @@ func (e *Error) Naming(name func(path string) string) *Error {
 
 // Within returns the same error as one of the whole that a part belongs to: of
 // that policy, and prefix leads to the part.
-func (e *Error) Within(policy, prefix string) *Error {
+func Within(e *Error, policy, prefix string) *Error {
 	in := *e
 	in.Policy, in.Field = policy, prefix+e.Field
 	in.args = slices.Clone(e.args)

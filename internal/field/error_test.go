@@ -2,7 +2,6 @@ package field
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +21,7 @@ func TestErrorTexts(t *testing.T) {
 		{OutOfRange("Max", time.Duration(0), "8s", ">= %v, which is %v", Ref("Base"), 10*time.Second), "Max: 0, which is 8s, is out of range: want >= Base, which is 10s"},
 		{OutOfRange("A", 2, "", "0 beside %v", Ref("B.C")), "A: 2 is out of range: want 0 beside C"},
 		{New("A.B", nil, "has no effect: %v is 1", Ref("A.N")), "A.B: has no effect: N is 1"},
-		{New("A", time.Second, "is longer than %v", Ref("B")).Within("policy *", "In."), "policy *: In.A: 1s is longer than B"},
+		{Within(New("A", time.Second, "is longer than %v", Ref("B")), "policy *", "In."), "policy *: In.A: 1s is longer than B"},
 		{&Error{Field: "J", Value: "x", Problem: "is unknown", Want: "y"}, "J: x is unknown: want y"},
 	} {
 		if got := c.err.Error(); got != c.want {
@@ -34,7 +33,7 @@ func TestErrorTexts(t *testing.T) {
 // TestNaming: another name for a field takes the place of Go's, in the copy
 // only, and Depends has its path still.
 func TestNaming(t *testing.T) {
-	e := OutOfRange("Max", time.Second, "", "from %v to %v", Ref("Base"), Ref("Top")).Within("", "Backoff.")
+	e := Within(OutOfRange("Max", time.Second, "", "from %v to %v", Ref("Base"), Ref("Top")), "", "Backoff.")
 	named := e.Naming(func(path string) string { return strings.ToLower(path) })
 	if want := "from backoff.base to backoff.top"; named.Want != want {
 		t.Errorf("named: want %q, is %q", want, named.Want)
@@ -55,7 +54,7 @@ func TestNaming(t *testing.T) {
 func TestAll(t *testing.T) {
 	a, b := New("A", nil, "is odd"), New("B", nil, "is odd")
 	if got := All(errors.Join(a, errors.New("another"), errors.Join(b))); !slices.Equal(got, []*Error{a, b}) {
-		t.Error(fmt.Sprint(got))
+		t.Error(got)
 	}
 	if got := All(nil); got != nil {
 		t.Error(got)
