@@ -3,6 +3,7 @@ package config_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,12 @@ func TestAsGRPC(t *testing.T) {
 				delete(retry, key)
 			}
 		}
-		doc := map[string]any{"methodConfig": []any{map[string]any{"name": []any{map[string]any{"service": "a.B"}}, "retryPolicy": retry}}}
+		spell := rapid.SampledFrom([]func(string) string{strings.Clone, strings.ToUpper, strings.ToLower}).Draw(t, "spelling")
+		for key, v := range maps.Clone(retry) {
+			delete(retry, key)
+			retry[spell(key)] = v
+		}
+		doc := map[string]any{"methodConfig": []any{map[string]any{"name": []any{map[string]any{"service": "a.B"}}, spell("retryPolicy"): retry}}}
 		if rapid.Bool().Draw(t, "throttled") {
 			doc["retryThrottling"] = map[string]any{
 				"maxTokens":  rapid.SampledFrom([]float64{-1, 0, 0.5, 1, 10, 1000, 1000.5}).Draw(t, "tokens"),

@@ -72,6 +72,10 @@
 // the document, as it does above 5 attempts, it is cut to our range, with a
 // warning.
 //
+// Keys of gRPC may be in any case, as grpc-go reads them: MaxAttempts is
+// maxAttempts, and a document that has both is at fault. Ours, astra and all that
+// is in it, are as they are written here.
+//
 // A6 spreads a backoff by ±20 %. That is none of our strategies; the imported
 // backoff has the default, full, of ±50 %: both are spread evenly around the
 // schedule, the wider one scatters callers better. astra.retry.backoff.jitter
@@ -129,11 +133,13 @@
 // with line, column, key, value and what is wanted:
 //
 //	policy.yaml:7:20: methodConfig[0].retryPolicy.maxAttempts: 1 is out of range: want 2 or more
-//	policy.yaml:9:5: methodConfig[0].retrypolicy: is unknown: did you mean retryPolicy?
+//	policy.yaml:9:5: methodConfig[0].retry_policy: is unknown: did you mean retryPolicy?
 //
 // Unknown keys, keys written twice, wrong types and empty or broken-off files are
 // faults. So are rules that fields share: attemptTimeout is not above timeout,
 // maxBackoff not below the base, slowRate needs slowCall, maxOpenFor is not below
 // openFor, an entry retries or hedges, perCode names codes that are retried.
 // What is allowed but in vain is a warning: see [interceptors.Policy.Warnings].
+// A name of a method that its service does not have is for the suite to log: see
+// [interceptors.WithMethodPolicy].
 package config

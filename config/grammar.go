@@ -15,8 +15,8 @@ const (
 	maxRatio         = 10  // of [interceptors.Budget]
 )
 
-var document = &objectShape{fields: []field{
-	{key: "$schema", shape: anything{}, doc: "Where editors find this schema."},
+var document = &objectShape{grpc: true, fields: []field{
+	{key: "$schema", ours: true, shape: anything{}, doc: "Where editors find this schema."},
 	{key: "methodConfig", shape: listOf{methodConfig}, doc: "Policies, and the methods that each is for."},
 	{key: "retryThrottling", shape: throttling,
 		doc: "The retry budget of every entry that has none of its own (gRFC A6): tokenRatio is its ratio, half of maxTokens its burst."},
@@ -26,12 +26,12 @@ var document = &objectShape{fields: []field{
 	{key: "connectionScaling", channel: true},
 }}
 
-var methodConfig = &objectShape{fields: []field{
+var methodConfig = &objectShape{grpc: true, fields: []field{
 	{key: "name", shape: listOf{methodName}, doc: "The methods that this entry is for. The most specific entry holds, as a whole."},
 	{key: "timeout", shape: duration{}, doc: "Bounds the whole call, backoffs included."},
 	{key: "retryPolicy", shape: retryPolicy, doc: "How failed calls are retried (gRFC A6). Without this, hedgingPolicy, astra.retry and astra.hedge, they are not."},
 	{key: "hedgingPolicy", shape: hedgingPolicy, doc: "How further attempts start beside one that runs (gRFC A6). Not beside retryPolicy."},
-	{key: "astra", doc: "All that Astra can do: what is left out is its default."}, // see init
+	{key: "astra", ours: true, doc: "All that Astra can do: what is left out is its default."}, // see init
 	{key: "waitForReady", channel: true},
 	{key: "maxRequestMessageBytes", channel: true},
 	{key: "maxResponseMessageBytes", channel: true},
@@ -41,12 +41,12 @@ var methodConfig = &objectShape{fields: []field{
 // made from its type.
 func init() { methodConfig.field("astra").shape = policyShape() }
 
-var methodName = &objectShape{fields: []field{
+var methodName = &objectShape{grpc: true, fields: []field{
 	{key: "service", shape: name{}, doc: "The service, with its package. Left out: all methods of all services."},
 	{key: "method", shape: name{}, doc: "The method. Left out: all methods of the service."},
 }}
 
-var retryPolicy = &objectShape{fields: []field{
+var retryPolicy = &objectShape{grpc: true, fields: []field{
 	{key: "maxAttempts", shape: integer{from: 2, to: math.MaxUint32}, required: "want a number, 2 or more",
 		doc: "Attempts of a call, the first included. What is above 100 counts as 100."},
 	{key: "initialBackoff", shape: duration{}, required: "want a duration",
@@ -59,7 +59,7 @@ var retryPolicy = &objectShape{fields: []field{
 		doc: "What is retried."},
 }}
 
-var hedgingPolicy = &objectShape{fields: []field{
+var hedgingPolicy = &objectShape{grpc: true, fields: []field{
 	{key: "maxAttempts", shape: integer{from: 2, to: math.MaxUint32}, required: "want a number, 2 or more",
 		doc: "Attempts of a call, the first included. What is above 10 counts as 10."},
 	{key: "hedgingDelay", shape: duration{zero: true},
@@ -68,7 +68,7 @@ var hedgingPolicy = &objectShape{fields: []field{
 		doc: "Failures that start the next attempt instead of ending the call. Left out: none."},
 }}
 
-var throttling = &objectShape{fields: []field{
+var throttling = &objectShape{grpc: true, fields: []field{
 	{key: "maxTokens", shape: real{above: true, to: 1000}, required: "want a number above 0, up to 1000",
 		doc: "Twice the budget's burst."},
 	{key: "tokenRatio", shape: real{from: 0.001, to: math.MaxFloat32}, required: "want a number, 0.001 or more",

@@ -8,11 +8,13 @@ import (
 // objectShape is an object with the keys that it may have: a *record.
 type objectShape struct {
 	fields []field
+	grpc   bool // its keys are gRPC's, which may be in any case, as grpc-go reads them
 }
 
 // field is a key of an object.
 type field struct {
 	key      string
+	ours     bool   // in an object of gRPC's, and so in one case only
 	shape    shape  // nil: accepted, whatever it holds
 	required string // what is wanted, if it is: "want a number, 2 or more"
 	channel  bool   // only the channel can honour it
@@ -24,7 +26,7 @@ type field struct {
 type record struct {
 	*node
 	at     *path
-	values map[string]value
+	values map[string]value // by the keys of its shape
 }
 
 // value is what was read of a key or an item. ok is false if it has faults,
@@ -73,17 +75,25 @@ func (s *objectShape) read(r *reader, n *node, key *path) (any, bool) {
 		return nil, false
 	}
 	rec := &record{n, key, make(map[string]value, len(n.members))}
+	first := make(map[*field]member, len(n.members))
 	for _, m := range n.members {
 		at := key.member(m.key)
 		f := s.field(m.key)
-		switch {
-		case f == nil:
+		if f == nil {
 			r.faults.add(m.position, at, "", "is unknown"+s.suggest(m.key))
+			continue
+		}
+		if before, twice := first[f]; twice { // exactly so spelled, it would not be here
+			r.faults.add(m.position, at, "", fmt.Sprintf("is written twice, first as %s in line %d: want each key once", before.key, before.line))
+			continue
+		}
+		first[f] = m
+		switch {
 		case f.channel:
-			r.notOurs(m, at)
+			r.notOurs(m, f, at)
 		case f.shape != nil:
 			v, ok := f.shape.read(r, m.value, at)
-			rec.values[m.key] = value{v, ok, m.position, m.value, at}
+			rec.values[f.key] = value{v, ok, m.position, m.value, at}
 		}
 	}
 	for _, f := range s.fields {
@@ -96,8 +106,9 @@ func (s *objectShape) read(r *reader, n *node, key *path) (any, bool) {
 
 func (s *objectShape) field(key string) *field {
 	for i := range s.fields {
-		if s.fields[i].key == key {
-			return &s.fields[i]
+		f := &s.fields[i]
+		if f.key == key || s.grpc && !f.ours && strings.EqualFold(f.key, key) {
+			return f
 		}
 	}
 	return nil
@@ -109,8 +120,10 @@ func (s *objectShape) suggest(key string) string {
 	var keys []string
 	for _, f := range s.fields {
 		keys = append(keys, f.key)
-		if inner, ok := f.shape.(*objectShape); ok && inner.field(key) != nil {
-			return fmt.Sprintf(": did you mean %s.%s?", f.key, key)
+		if inner, ok := f.shape.(*objectShape); ok {
+			if meant := inner.field(key); meant != nil {
+				return fmt.Sprintf(": did you mean %s.%s?", f.key, meant.key)
+			}
 		}
 	}
 	return suggest(key, keys)
@@ -168,12 +181,12 @@ func (r *reader) warn(at position, key *path, value, problem string) {
 }
 
 // notOurs warns, once for each key, of what only the channel can honour.
-func (r *reader) notOurs(m member, at *path) {
+func (r *reader) notOurs(m member, f *field, at *path) {
 	for _, w := range r.warnings {
-		if w.channelKey == m.key {
+		if w.channelKey == f.key {
 			return
 		}
 	}
 	r.warn(m.position, at, "", "is not ours: only the channel can honour it; give it to the channel, with grpc.WithDefaultServiceConfig, say")
-	r.warnings[len(r.warnings)-1].channelKey = m.key
+	r.warnings[len(r.warnings)-1].channelKey = f.key
 }

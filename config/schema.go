@@ -11,7 +11,8 @@ var schema []byte
 // Schema returns the JSON Schema (draft 7) of the document, for editors. It
 // knows what can be said of one value: what keys there are, types, ranges of
 // numbers, names. What it cannot say is left to [Parse]: ranges of durations,
-// and rules between fields and between entries.
+// and rules between fields and between entries. It knows keys in one spelling
+// only, so an editor marks gRPC's in another case, which Parse takes.
 //
 // Editors are told of it by "$schema" in JSON, and in YAML by a first line
 //

@@ -285,7 +285,7 @@ func allowed(path string, v float64) bool {
 
 func faulty(p interceptors.Policy, path string) bool {
 	for _, err := range unjoin(p.Validate()) {
-		var f *interceptors.Fault
+		var f *interceptors.FieldError
 		if errors.As(err, &f) && f.Field == path {
 			return true
 		}

@@ -1,22 +1,18 @@
 package config
 
 import (
-	"errors"
-	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/astra-grpc/astra/interceptors"
 )
 
-// validate tells the policy's own faults and warnings, in the words of the
+// validate reports the policy's own faults and warnings, in the words of the
 // document: its keys, and its values as they were written.
 func (e *entry) validate() {
 	err := e.policy.Validate()
 	for _, f := range unjoin(err) {
-		var fault *interceptors.Fault
-		if errors.As(f, &fault) && !e.consequence(fault) {
+		if fault, ok := f.(*interceptors.FieldError); ok && !e.consequence(fault) {
 			at, key, value, problem := e.inDocument(fault)
 			e.faults.add(at, key, value, problem)
 		}
@@ -36,32 +32,42 @@ func unjoin(err error) []error {
 	return nil
 }
 
-// consequence reports whether a fault speaks of a field whose value could not
-// be read: then it is about a default that the document does not want.
-func (e *entry) consequence(f *interceptors.Fault) bool {
-	return slices.ContainsFunc(e.broken, func(field string) bool {
-		return regexp.MustCompile(`\b` + field[strings.LastIndexByte(field, '.')+1:] + `\b`).MatchString(f.Problem)
-	})
+// consequence reports whether a fault is of a field whose value could not be
+// read, or depends on one: then it is about a default that the document does not
+// want.
+func (e *entry) consequence(f *interceptors.FieldError) bool {
+	broken := func(path string) bool { return slices.Contains(e.broken, path) }
+	return broken(f.Field) || slices.ContainsFunc(f.Depends, broken)
 }
 
-// inDocument says where a fault of a policy's field stands in the document.
-func (e *entry) inDocument(f *interceptors.Fault) (at position, key *path, value, problem string) {
+// inDocument returns where a fault of a policy's field stands in the document. The
+// zero that stands for a default is Go's, so it is not among what is wanted.
+func (e *entry) inDocument(f *interceptors.FieldError) (at position, key *path, value, problem string) {
+	f = f.Naming(e.keyNow)
+	problem = f.Problem
+	if f.Want != "" {
+		problem += ": want " + f.Want
+	}
 	from, rest := e.origin(f.Field)
-	problem = e.translate(f)
-	if len(rest) > 0 {
-		key = from.at
-		for _, name := range rest {
-			key = key.member(keyOf(name))
-		}
-		return from.key, key, "", "left out: " + problem
+	if len(rest) == 0 {
+		return from.place(), from.at, from.written(), problem
 	}
-	// The value as it was written, in place of the problem's own spelling.
-	if _, after, ok := strings.Cut(problem, " is out of range: "); ok {
-		problem = "is out of range: " + after
-	} else if v := fieldAt(&e.policy, f.Field); v.IsValid() {
-		problem = strings.TrimPrefix(problem, fmt.Sprint(v)+" ")
+	key = from.at
+	for _, name := range rest {
+		key = key.member(keyOf(name))
 	}
-	return from.place(), from.at, from.written(), problem
+	if held := f.Held(); held != "" {
+		problem = held + " " + problem
+	}
+	return from.key, key, "", "left out: " + problem
+}
+
+// keyNow returns the key by which the document sets a field, or could.
+func (e *entry) keyNow(field string) string {
+	if from, ok := e.origins[field]; ok {
+		return from.at.key
+	}
+	return keyOf(field[strings.LastIndexByte(field, '.')+1:])
 }
 
 // origin returns what the document says of a field or, if nothing, of what it
@@ -82,26 +88,4 @@ func (e *entry) origin(field string) (from value, rest []string) {
 		}
 		return e.origins[""], slices.Insert(rest, 0, "astra")
 	}
-}
-
-var (
-	standsForDefault = regexp.MustCompile(`, or 0 for .*$`)
-	goName           = regexp.MustCompile(`\b[A-Z][a-z]+[A-Za-z]*\b`)
-)
-
-// translate returns a fault's problem with keys in place of the fields that it
-// names, and without the zero that stands for a default in Go.
-func (e *entry) translate(f *interceptors.Fault) string {
-	section := f.Field[:strings.LastIndexByte(f.Field, '.')+1]
-	inTable := strings.Contains(section, "[")
-	return goName.ReplaceAllStringFunc(standsForDefault.ReplaceAllString(f.Problem, ""), func(word string) string {
-		for _, field := range []string{section + word, word} {
-			if from, ok := e.origins[field]; ok {
-				return from.at.key
-			} else if inTable || fieldAt(&e.policy, field).IsValid() {
-				return keyOf(word)
-			}
-		}
-		return word
-	})
 }

@@ -74,7 +74,9 @@ func WithPolicy(p Policy) Option {
 // WithMethodPolicy sets the policy of the methods that pattern names:
 // "/pkg.Service/Method" or "/pkg.Service/*". The most specific pattern's
 // policy holds as a whole; what it leaves zero is the default, not what a
-// wider pattern says.
+// wider pattern says. A method that its service does not have, by the descriptor
+// that is linked into the program, is no fault: the suite logs it once, at
+// [New] or the [Suite.Reload] that brings it.
 func WithMethodPolicy(pattern string, p Policy) Option {
 	p = p.clone()
 	return func(s *settings) { s.setPolicy(pattern, p) }
@@ -122,9 +124,9 @@ func WithObserver(o ...observe.Observer) Option {
 }
 
 // WithLogger sets where the suite warns of its own state: retries of grpc-go
-// beneath it, observers that panic or fall behind. The default is
-// [slog.Default] at the time of the warning. Neither messages nor metadata
-// values are ever logged.
+// beneath it, observers that panic or fall behind, methods that do not exist.
+// The default is [slog.Default] at the time of the warning. Neither messages nor
+// metadata values are ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) { s.logger = l }
 }

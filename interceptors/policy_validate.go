@@ -6,33 +6,38 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
 	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/internal/field"
 	"github.com/astra-grpc/astra/jitter"
 )
 
-// Fault is something wrong with a policy. [New], [Suite.Reload] and
-// [Policy.Validate] join one for each; errors.As finds them.
-type Fault struct {
-	Policy  string // whose: "policy /pkg.Service/*"; "" if that is known
-	Field   string // its path: "Retry.MaxAttempts", "Retry.PerCode[NOT_FOUND].Base"
-	Problem string // its value and the allowed range
-}
+// FieldError is one thing that is wrong with a policy: its Field, a path, holds
+// a Value that is not what it should Want. [New], [Suite.Reload] and
+// [Policy.Validate] join one for each, as a *FieldError, which errors.As finds;
+// [Policy.Warnings] returns those that forbid nothing. It may be read from any
+// goroutine, and must not be changed. Its Error is all of it in a line; its
+// Naming returns the same with other names for the fields of Depends, its Held
+// the value as text.
+//
+//	Policy   "policy /pkg.Service/*", "call policy"; "" if it is not known whose it is
+//	Field    "Retry.MaxAttempts", "Retry.PerCode[NOT_FOUND].Base"
+//	Value    what it holds; nil if the problem is not its value
+//	Problem  what is wrong: "is out of range"
+//	Want     what is allowed: "from 1 to 100"; "" of a warning
+//	ZeroIs   what zero, allowed besides, stands for: "the default"; "" if it is not
+//	Depends  paths of other fields that Problem and Want name: "Breaker.OpenFor"
+type FieldError = field.Error
 
-func (f *Fault) Error() string {
-	if f.Policy == "" {
-		return f.Field + ": " + f.Problem
-	}
-	return f.Policy + ": " + f.Field + ": " + f.Problem
-}
-
-// Validate returns every fault of the policy, each a [*Fault], joined; nil if
-// there is none.
+// Validate returns every fault of the policy, each a [*FieldError], joined; nil
+// if there is none.
 func (p Policy) Validate() error { return errors.Join(p.validate("")...) }
+
+// ref names a field of a policy in the text of a fault, by its path.
+type ref = field.Ref
 
 // faults collects what is wrong with a part of a policy.
 type faults struct {
@@ -41,12 +46,10 @@ type faults struct {
 	errs   []error
 }
 
-func (f *faults) add(field string, value any, want string) {
-	f.say(field, fmt.Sprintf("%v is out of range: want %s", value, want))
-}
-
-func (f *faults) say(field, problem string) {
-	f.errs = append(f.errs, &Fault{f.policy, f.path + field, problem})
+func (f *faults) add(name string, value any, zeroIs, format string, args ...any) {
+	e := field.OutOfRange(f.path+name, value, zeroIs, format, args...)
+	e.Policy = f.policy
+	f.errs = append(f.errs, e)
 }
 
 // validate returns every fault of the policy. Name tells which policy it is:
@@ -73,13 +76,13 @@ func (p Policy) validate(name string) []error {
 
 func (p Policy) validateTimeouts(f *faults) {
 	if p.Timeout < 0 {
-		f.add("Timeout", p.Timeout, "> 0, or 0 for none")
+		f.add("Timeout", p.Timeout, "none", "> 0")
 	}
 	switch {
 	case p.AttemptTimeout < 0:
-		f.add("AttemptTimeout", p.AttemptTimeout, "> 0, or 0 for none")
+		f.add("AttemptTimeout", p.AttemptTimeout, "none", "> 0")
 	case p.Timeout > 0 && p.AttemptTimeout > p.Timeout:
-		f.add("AttemptTimeout", p.AttemptTimeout, fmt.Sprintf("<= Timeout, which is %v", p.Timeout))
+		f.add("AttemptTimeout", p.AttemptTimeout, "", "<= %v, which is %v", ref("Timeout"), p.Timeout)
 	}
 }
 
@@ -87,11 +90,11 @@ func (r Retry) validate(f *faults) {
 	countUpTo(f, "MaxAttempts", r.MaxAttempts, 100)
 	countUpTo(f, "BufferBytes", r.BufferBytes, math.MaxInt32)
 	if r.Repeat > RepeatAny {
-		f.add("Repeat", uint8(r.Repeat), "RepeatAuto, RepeatUnsent, RepeatAnswered or RepeatAny")
+		f.add("Repeat", uint8(r.Repeat), "", "RepeatAuto, RepeatUnsent, RepeatAnswered or RepeatAny")
 	}
 	codeSet(f, "Codes", r.Codes)
 	codeSet(f, "IdempotentCodes", r.IdempotentCodes)
-	r.validateBackoff(f, "Backoff", r.Backoff)
+	validateBackoff(f, "Backoff", r.Backoff)
 
 	retried := r.Codes
 	if retried == 0 {
@@ -100,22 +103,19 @@ func (r Retry) validate(f *faults) {
 	retried |= r.IdempotentCodes
 	retried = retried.With(codes.ResourceExhausted)
 	for _, c := range slices.Sorted(maps.Keys(r.PerCode)) {
-		field := fmt.Sprintf("PerCode[%s]", astracodes.Name(c))
+		name := fmt.Sprintf("PerCode[%s]", astracodes.Name(c))
 		if !retried.Contains(c) {
-			f.add(field, "a backoff", "only codes of Codes, which are "+retried.Without(codes.ResourceExhausted).String()+
-				", and RESOURCE_EXHAUSTED")
+			f.add(name, "a backoff", "", "only codes of %v, which are %v, and RESOURCE_EXHAUSTED",
+				ref("Retry.Codes"), retried.Without(codes.ResourceExhausted))
 		}
-		r.validateBackoff(f, field, r.PerCode[c])
+		validateBackoff(f, name, r.PerCode[c])
 	}
 }
 
-// validateBackoff gives the backoff's own faults, one a line, our path.
-func (r Retry) validateBackoff(f *faults, field string, b jitter.Backoff) {
-	if err := b.Validate(); err != nil {
-		for line := range strings.Lines(err.Error()) {
-			own, problem, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-			f.say(field+"."+own, problem)
-		}
+// validateBackoff adds the backoff's own faults.
+func validateBackoff(f *faults, name string, b jitter.Backoff) {
+	for _, e := range field.All(b.Validate()) {
+		f.errs = append(f.errs, field.Within(e, f.policy, f.path+name+"."))
 	}
 }
 
@@ -126,11 +126,11 @@ func (p Policy) validateHedge(f *faults) {
 	h := p.Hedge
 	countUpTo(f, "MaxAttempts", h.MaxAttempts, maxHedgeAttempts)
 	if h.on() && p.Retry.on() {
-		f.add("MaxAttempts", h.MaxAttempts, "0 or 1 beside a Retry that is set: a call is hedged or retried, not both")
+		f.add("MaxAttempts", h.MaxAttempts, "", "0 or 1 beside a %v that is set: a call is hedged or retried, not both", ref("Retry"))
 	}
 	durationRange(f, "Delay", h.Delay, 1, math.MaxInt64)
 	if h.NonFatal.Validate() != nil {
-		f.add("NonFatal", fmt.Sprintf("%#x", uint32(h.NonFatal)), "only bits of the 17 codes, as codes.Of makes them")
+		f.add("NonFatal", fmt.Sprintf("%#x", uint32(h.NonFatal)), "", "only bits of the 17 codes, as codes.Of makes them")
 	}
 }
 
@@ -142,7 +142,7 @@ func (b Breaker) validate(f *faults) {
 	durationRange(f, "SlowCall", b.SlowCall, 1, math.MaxInt64)
 	shareUpTo(f, "SlowRate", b.SlowRate, 1)
 	if b.SlowRate != 0 && b.SlowCall == 0 {
-		f.add("SlowRate", b.SlowRate, "0 while SlowCall is 0: no call is slow")
+		f.add("SlowRate", b.SlowRate, "", "0 while %v is 0: no call is slow", ref("Breaker.SlowCall"))
 	}
 	durationRange(f, "OpenFor", b.OpenFor, time.Millisecond, 24*time.Hour)
 	openFor := b.OpenFor
@@ -150,7 +150,7 @@ func (b Breaker) validate(f *faults) {
 		openFor = time.Second
 	}
 	if b.MaxOpenFor != 0 && (b.MaxOpenFor < openFor || b.MaxOpenFor > 24*time.Hour) {
-		f.add("MaxOpenFor", b.MaxOpenFor, fmt.Sprintf("from OpenFor, which is %v, to 24h, or 0 for the default", openFor))
+		f.add("MaxOpenFor", b.MaxOpenFor, theDefault, "from %v, which is %v, to 24h", ref("Breaker.OpenFor"), openFor)
 	}
 	shareUpTo(f, "ProbeShare", b.ProbeShare, 1)
 	countUpTo(f, "Probes", b.Probes, 1000)
@@ -161,7 +161,7 @@ func (b Budget) validate(f *faults) {
 	shareUpTo(f, "Ratio", b.Ratio, 10)
 	shareUpTo(f, "MinPerSecond", b.MinPerSecond, 1e6)
 	if b.Burst != 0 && !(b.Burst >= 1 && b.Burst <= 1e6) { // so written, NaN is a fault
-		f.add("Burst", b.Burst, "from 1 to 1e+06, or 0 for the default")
+		f.add("Burst", b.Burst, theDefault, "from 1 to 1e+06")
 	}
 }
 
@@ -174,16 +174,17 @@ func (l Limit) validate(f *faults) {
 
 	bounds := l.MaxConcurrent != 0 || l.Rate != 0
 	if l.Adaptive && l.MaxConcurrent < 1 {
-		f.add("Adaptive", true, "false without MaxConcurrent: it is the most that the limit may become")
+		f.add("Adaptive", true, "", "false without %v: it is the most that the limit may become", ref("Limit.MaxConcurrent"))
 	}
 	if l.MaxQueue > 0 && !bounds {
-		f.add("MaxQueue", l.MaxQueue, "0 while MaxConcurrent and Rate are 0: there is nothing to wait for")
+		f.add("MaxQueue", l.MaxQueue, "", "0 while %v and %v are 0: there is nothing to wait for",
+			ref("Limit.MaxConcurrent"), ref("Limit.Rate"))
 	}
 	if l.MaxWait > 0 && l.MaxQueue == 0 {
-		f.add("MaxWait", l.MaxWait, "0 while MaxQueue is 0: no call waits")
+		f.add("MaxWait", l.MaxWait, "", "0 while %v is 0: no call waits", ref("Limit.MaxQueue"))
 	}
 	if l.Burst > 0 && l.Rate == 0 {
-		f.add("Burst", l.Burst, "0 while Rate is 0: there is no rate to exceed")
+		f.add("Burst", l.Burst, "", "0 while %v is 0: there is no rate to exceed", ref("Limit.Rate"))
 	}
 }
 
@@ -192,29 +193,31 @@ const maxBurst = 1e6
 
 // The helpers below let zero pass, which stands for the default.
 
-func countUpTo(f *faults, field string, v, most int) {
+const theDefault = "the default"
+
+func countUpTo(f *faults, name string, v, most int) {
 	if v != 0 && (v < 1 || v > most) {
-		f.add(field, v, fmt.Sprintf("from 1 to %d, or 0 for the default", most))
+		f.add(name, v, theDefault, "from 1 to %d", most)
 	}
 }
 
-func shareUpTo(f *faults, field string, v, most float64) {
+func shareUpTo(f *faults, name string, v, most float64) {
 	if v != 0 && !(v > 0 && v <= most) { // so written, NaN is a fault
-		f.add(field, v, fmt.Sprintf("above 0, up to %v, or 0 for the default", most))
+		f.add(name, v, theDefault, "above 0, up to %v", most)
 	}
 }
 
-func durationRange(f *faults, field string, v, from, to time.Duration) {
+func durationRange(f *faults, name string, v, from, to time.Duration) {
 	if v != 0 && (v < from || v > to) {
-		f.add(field, v, fmt.Sprintf("from %v to %v, or 0 for the default", from, to))
+		f.add(name, v, theDefault, "from %v to %v", from, to)
 	}
 }
 
-func codeSet(f *faults, field string, s astracodes.Set) {
+func codeSet(f *faults, name string, s astracodes.Set) {
 	switch {
 	case s.Validate() != nil:
-		f.add(field, fmt.Sprintf("%#x", uint32(s)), "only bits of the 17 codes, as codes.Of makes them")
+		f.add(name, fmt.Sprintf("%#x", uint32(s)), "", "only bits of the 17 codes, as codes.Of makes them")
 	case s.Contains(codes.OK):
-		f.add(field, s, "no OK: success is not a failure")
+		f.add(name, s, "", "no OK: success is not a failure")
 	}
 }

@@ -1,8 +1,9 @@
 package interceptors
 
 import (
-	"fmt"
 	"time"
+
+	"github.com/astra-grpc/astra/internal/field"
 )
 
 // Warnings returns what a valid policy asks for in vain: combinations that no
@@ -21,7 +22,7 @@ import (
 //   - A Budget.Burst that does not pay for one call's retries.
 //   - A Limit.MaxWait that uses up Timeout; none, before an adaptive limit.
 //   - A backoff for a code, or a schedule, where nothing is retried.
-func (p Policy) Warnings() []Fault {
+func (p Policy) Warnings() []FieldError {
 	var w warnings
 	full := p.withDefaults()
 	if p.Hedge.on() {
@@ -34,30 +35,41 @@ func (p Policy) Warnings() []Fault {
 	return w
 }
 
-type warnings []Fault
+type warnings []FieldError
 
-func (w *warnings) add(field, format string, args ...any) {
-	*w = append(*w, Fault{Field: field, Problem: fmt.Sprintf(format, args...)})
+func (w *warnings) add(path string, value any, format string, args ...any) {
+	*w = append(*w, *field.New(path, value, format, args...))
 }
 
 func (w *warnings) retries(p Policy) {
 	r := p.Retry
 	if r.MaxAttempts == 1 {
 		if len(r.PerCode) > 0 {
-			w.add("Retry.PerCode", "has no effect: MaxAttempts is 1, so nothing is retried")
+			w.add("Retry.PerCode", nil, "has no effect: %v is 1, so nothing is retried", ref("Retry.MaxAttempts"))
 		}
 		return
 	}
 	if p.Timeout > 0 {
 		for n := 2; n <= r.MaxAttempts; n++ {
 			if begins := p.begins(n); begins >= p.Timeout {
-				w.add("Retry.MaxAttempts", "attempt %d of %d would begin %v into the call%s, which ends at its Timeout, %v",
-					n, r.MaxAttempts, begins, p.lengths(), p.Timeout)
+				w.late(p, n, begins)
 				break
 			}
 		}
 	}
 	w.burst(p.Budget, "retries", r.MaxAttempts-1)
+}
+
+// late adds that attempt n begins when the call has ended.
+func (w *warnings) late(p Policy, n int, begins time.Duration) {
+	most, timeout := p.Retry.MaxAttempts, ref("Timeout")
+	if p.AttemptTimeout == 0 {
+		w.add("Retry.MaxAttempts", nil, "attempt %d of %d would begin %v into the call, for the backoffs alone, which ends at its %v, %v",
+			n, most, begins, timeout, p.Timeout)
+		return
+	}
+	w.add("Retry.MaxAttempts", nil, "attempt %d of %d would begin %v into the call, if each before it takes its %v, %v, which ends at its %v, %v",
+		n, most, begins, ref("AttemptTimeout"), p.AttemptTimeout, timeout, p.Timeout)
 }
 
 // begins is when attempt n begins at the latest, chance aside.
@@ -76,30 +88,23 @@ func sum(a, b time.Duration) time.Duration {
 	return 1<<63 - 1
 }
 
-func (p Policy) lengths() string {
-	if p.AttemptTimeout == 0 {
-		return ", for the backoffs alone"
-	}
-	return fmt.Sprintf(", if each before it takes its AttemptTimeout, %v", p.AttemptTimeout)
-}
-
 func (w *warnings) hedges(p Policy) {
 	h := p.Hedge
 	switch last := h.Delay * time.Duration(h.MaxAttempts-1); {
 	case h.Delay == 0: // the method's own p95
 	case p.AttemptTimeout > 0 && h.Delay >= p.AttemptTimeout:
-		w.add("Hedge.Delay", "%v is not shorter than AttemptTimeout, %v: no hedge starts beside an attempt that is slow", h.Delay, p.AttemptTimeout)
+		w.add("Hedge.Delay", h.Delay, "is not shorter than %v, %v: no hedge starts beside an attempt that is slow", ref("AttemptTimeout"), p.AttemptTimeout)
 	case p.Timeout > 0 && h.Delay >= p.Timeout:
-		w.add("Hedge.Delay", "%v is not shorter than Timeout, %v: no hedge starts beside an attempt that is slow", h.Delay, p.Timeout)
+		w.add("Hedge.Delay", h.Delay, "is not shorter than %v, %v: no hedge starts beside an attempt that is slow", ref("Timeout"), p.Timeout)
 	case p.Timeout > 0 && (last >= p.Timeout || last/h.Delay != time.Duration(h.MaxAttempts-1)):
-		w.add("Hedge.MaxAttempts", "%d at intervals of Delay, %v, are more than can start within Timeout, %v", h.MaxAttempts, h.Delay, p.Timeout)
+		w.add("Hedge.MaxAttempts", h.MaxAttempts, "at intervals of %v, %v, are more than can start within %v, %v", ref("Hedge.Delay"), h.Delay, ref("Timeout"), p.Timeout)
 	}
 	w.burst(p.Budget, "hedges", h.MaxAttempts-1)
 }
 
 func (w *warnings) burst(b Budget, what string, most int) {
 	if !b.Disabled && b.Burst < float64(most) {
-		w.add("Budget.Burst", "%v does not pay for the %d %s that one call may make", b.Burst, most, what)
+		w.add("Budget.Burst", b.Burst, "does not pay for the %d %s that one call may make", most, what)
 	}
 }
 
@@ -108,36 +113,37 @@ func (w *warnings) breaker(p Policy) {
 	if b.Disabled {
 		return
 	}
-	life, named := p.AttemptTimeout, "AttemptTimeout"
+	life, named := p.AttemptTimeout, ref("AttemptTimeout")
 	if life == 0 {
-		life, named = p.Timeout, "Timeout"
+		life, named = p.Timeout, ref("Timeout")
 	}
 	if life > 0 && b.SlowCall > life {
-		w.add("Breaker.SlowCall", "%v is longer than %s, %v: no call is slow", b.SlowCall, named, life)
+		w.add("Breaker.SlowCall", b.SlowCall, "is longer than %v, %v: no call is slow", named, life)
 	}
 	switch {
 	case b.Window/2 < b.SlowCall:
-		w.add("Breaker.Window", "%v is less than twice SlowCall, %v: slow calls seldom meet in it", b.Window, b.SlowCall)
+		w.add("Breaker.Window", b.Window, "is less than twice %v, %v: slow calls seldom meet in it", ref("Breaker.SlowCall"), b.SlowCall)
 	case b.Window/2 < p.AttemptTimeout:
-		w.add("Breaker.Window", "%v is less than twice AttemptTimeout, %v: attempts that time out seldom meet in it", b.Window, p.AttemptTimeout)
+		w.add("Breaker.Window", b.Window, "is less than twice %v, %v: attempts that time out seldom meet in it", ref("AttemptTimeout"), p.AttemptTimeout)
 	}
 	if p.Hedge.on() {
 		return
 	}
 	if first := p.Retry.Backoff.Delay(1); p.Retry.MaxAttempts > 1 && b.OpenFor < first {
-		w.add("Breaker.OpenFor", "%v is over before the first backoff, %v: the breaker gives the server less rest than one retry does", b.OpenFor, first)
+		w.add("Breaker.OpenFor", b.OpenFor, "is over before the first backoff, %v: the breaker gives the server less rest than one retry does", first)
 	}
 	if longest := sum(p.begins(p.Retry.MaxAttempts), p.AttemptTimeout); p.Timeout == 0 && p.AttemptTimeout > 0 && longest > minProbeTTL {
-		w.add("Timeout", "none: a call can last %v, but a probe's place is given away after %v, or after Timeout if that is longer", longest, minProbeTTL)
+		w.add("Timeout", nil, "none: a call can last %v, but a probe's place is given away after %v, or after %v if that is longer",
+			longest, minProbeTTL, ref("Timeout"))
 	}
 }
 
 func (w *warnings) limit(p Policy) {
 	l := p.Limit
 	if l.Adaptive && l.MaxQueue > 0 && l.MaxWait == 0 {
-		w.add("Limit.MaxWait", "none: when an adaptive limit shrinks, calls wait in its queue until they have no time left, and it cannot recover")
+		w.add("Limit.MaxWait", nil, "none: when an adaptive limit shrinks, calls wait in its queue until they have no time left, and it cannot recover")
 	}
 	if p.Timeout > 0 && l.MaxWait >= p.Timeout {
-		w.add("Limit.MaxWait", "%v is not shorter than Timeout, %v: a call that waits so long has no time left", l.MaxWait, p.Timeout)
+		w.add("Limit.MaxWait", l.MaxWait, "is not shorter than %v, %v: a call that waits so long has no time left", ref("Timeout"), p.Timeout)
 	}
 }

@@ -24,7 +24,7 @@ type work interface {
 	attempt(a *side) error // on its own goroutine
 	trailers() metadata.MD // once it has ended
 	evidence(err error) engine.Evidence
-	recycle()              // nobody uses it any more
+	recycle() // nobody uses it any more
 }
 
 // source makes the work of attempts.

@@ -3,6 +3,7 @@ package interceptors
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type Suite struct {
 	closed    bool
 	revision  Revision
 	policies  patternTable[*compiled]
+	misspelt  map[string]bool // patterns of policies, that have been logged
 	fallbacks patternTable[Fallback]
 	resumes   patternTable[Resume]
 	plans     map[key]*plan
@@ -81,6 +83,10 @@ func New(opts ...Option) (*Suite, error) {
 	if err := s.attach(set.stores); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.mu.Lock()
+	wrong := s.replaceMisspelt(misspeltIn("policy", set.policies))
+	s.mu.Unlock()
+	s.warnMisspelt(slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes)))
 	return s, nil
 }
 
@@ -139,16 +145,18 @@ func (s *Suite) Reload(opts ...Option) error {
 		s.ReloadFailed(err)
 		return err
 	}
-	policies := compileAll(set.policies)
+	policies, wrong := compileAll(set.policies), misspeltIn("policy", set.policies)
 
 	s.mu.Lock()
 	s.policies = policies
+	wrong = s.replaceMisspelt(wrong)
 	s.reloaded()
 	unhedged := s.rebuild()
 	s.mu.Unlock()
 	for _, p := range unhedged { // a logger may come back here
 		s.warnUnhedged(p)
 	}
+	s.warnMisspelt(wrong)
 	s.notify(observe.Notice{Kind: observe.Reloaded, Result: "success"})
 	return nil
 }

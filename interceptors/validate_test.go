@@ -1,8 +1,10 @@
 package interceptors_test
 
 import (
+	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +107,34 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 42 {
 		t.Errorf("want 42 faults joined, each its own error:\n%v", err)
+	}
+}
+
+// TestFieldErrors: what the text says, the error's fields say one by one, also of
+// faults that are a backoff's own.
+func TestFieldErrors(t *testing.T) {
+	err := interceptors.Policy{
+		Retry:   interceptors.Retry{MaxAttempts: 101, PerCode: map[codes.Code]jitter.Backoff{codes.Unavailable: {Base: 10 * time.Second}}},
+		Breaker: interceptors.Breaker{OpenFor: time.Minute, MaxOpenFor: time.Second},
+	}.Validate()
+	for i, want := range []struct {
+		field        string
+		value        any
+		want, zeroIs string
+		depends      []string
+	}{
+		{"Retry.MaxAttempts", 101, "from 1 to 100", "the default", nil},
+		{"Retry.PerCode[UNAVAILABLE].Max", time.Duration(0), ">= Base, which is 10s", "8s", []string{"Retry.PerCode[UNAVAILABLE].Base"}},
+		{"Breaker.MaxOpenFor", time.Second, "from OpenFor, which is 1m0s, to 24h", "the default", []string{"Breaker.OpenFor"}},
+	} {
+		var got *interceptors.FieldError
+		if !errors.As(err.(interface{ Unwrap() []error }).Unwrap()[i], &got) {
+			t.Fatalf("fault %d is no FieldError: %v", i, err)
+		}
+		if got.Field != want.field || got.Value != want.value || got.Problem != "is out of range" || got.Want != want.want ||
+			got.ZeroIs != want.zeroIs || !slices.Equal(got.Depends, want.depends) {
+			t.Errorf("fault %d: %+v, want %+v", i, got, want)
+		}
 	}
 }
 

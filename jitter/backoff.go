@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/astra-grpc/astra/internal/field"
 )
 
 const (
@@ -53,8 +55,9 @@ func (b Backoff) Next(attempt int, prev time.Duration, u float64) time.Duration 
 	return b.Jitter.Apply(b.delay(attempt), prev, b.Base, b.Max, u)
 }
 
-// Validate returns every fault of b, joined, or nil. Each names the field, its
-// value and the range allowed:
+// Validate returns every fault of b, joined, or nil. Each is what package
+// interceptors calls a *FieldError, and names the field, its value and the range
+// allowed:
 //
 //   - Base: > 0, or 0.
 //   - Max: ≥ Base, or 0. The defaults take part: a Base above 8 s with a Max
@@ -65,23 +68,21 @@ func (b Backoff) Next(attempt int, prev time.Duration, u float64) time.Duration 
 // Max is not held against a Base that is itself at fault.
 func (b Backoff) Validate() error {
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	fault := func(e *field.Error) { faults = append(faults, e) }
 
 	e := b.effective()
 	if b.Base < 0 {
-		fault("Base: %v is out of range: want > 0, or 0 for %v", b.Base, defaultBase)
+		fault(field.OutOfRange("Base", b.Base, defaultBase.String(), "> 0"))
 	}
 	switch {
-	case b.Max == 0 && e.Base > e.Max:
-		fault("Max: 0, which is %v, is out of range: want >= Base, which is %v", e.Max, e.Base)
 	case b.Max < 0, b.Base >= 0 && e.Base > e.Max:
-		fault("Max: %v is out of range: want >= Base, which is %v, or 0 for %v", b.Max, e.Base, defaultMax)
+		fault(field.OutOfRange("Max", b.Max, defaultMax.String(), ">= %v, which is %v", field.Ref("Base"), e.Base))
 	}
 	if b.Multiplier != 0 && !growing(b.Multiplier) {
-		fault("Multiplier: %v is out of range: want >= 1 and finite, or 0 for %v", b.Multiplier, defaultMultiplier)
+		fault(field.OutOfRange("Multiplier", b.Multiplier, fmt.Sprint(defaultMultiplier), ">= 1 and finite"))
 	}
 	if !b.Jitter.known() {
-		fault("Jitter: %v is unknown: want %s", b.Jitter, allowed())
+		fault(&field.Error{Field: "Jitter", Value: b.Jitter, Problem: "is unknown", Want: allowed()})
 	}
 	return errors.Join(faults...)
 }

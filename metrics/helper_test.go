@@ -2,8 +2,8 @@ package metrics_test
 
 import (
 	"context"
-	"net"
 	"flag"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"

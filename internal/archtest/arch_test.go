@@ -27,7 +27,8 @@ const (
 // library a package may import; a prefix ends in "/". A package that is not
 // named here is free.
 var mayImport = map[string][]string{
-	"jitter":           {},
+	"internal/field":   {},
+	"jitter":           {module + "internal/field"},
 	"codes":            {"google.golang.org/grpc/codes"},
 	"internal/breaker": {},
 	"internal/budget":  {},
@@ -47,7 +48,7 @@ var mayImport = map[string][]string{
 	},
 	"interceptors": {
 		module + "codes", module + "jitter", module + "observe", module + "internal/engine",
-		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
+		module + "internal/breaker", module + "internal/budget", module + "internal/field", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
@@ -67,7 +68,7 @@ var mayImport = map[string][]string{
 }
 
 // cores take time and chance as arguments and start nothing.
-var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/hedge", "internal/limit", "internal/retry", "internal/verdict"}
+var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/field", "internal/hedge", "internal/limit", "internal/retry", "internal/verdict"}
 
 var (
 	pure   = []string{"bytes", "cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits", "slices", "strconv", "strings", "time", "sync", "sync/atomic"}

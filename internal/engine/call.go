@@ -247,6 +247,9 @@ func (c *Call) Pause(delay time.Duration, err error) {
 // paused ends it.
 func (c *Call) Paused() {
 	c.pausing = false
+	if CallerOf(c.Ctx) == retry.Cancelled { // so the failure before is not the call's end
+		c.last = verdict.Verdict{Origin: verdict.CallerGone}
+	}
 	c.waited += c.Host.Now() - c.since
 	c.TellAll(observe.Event{Kind: observe.BackoffEnd, Attempt: c.Loop.Attempts, Delay: c.delay, Code: c.Code})
 }

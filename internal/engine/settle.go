@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/astra-grpc/astra/internal/breaker"
-	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
 )
 
@@ -75,7 +74,7 @@ func (c *Call) outcome(good bool) breaker.Outcome {
 	switch {
 	case good: // and slow
 		return breaker.SlowSuccess
-	case c.last.Breaker != verdict.Bad, CallerOf(c.Ctx) == retry.Cancelled: // in a backoff, perhaps
+	case c.last.Breaker != verdict.Bad:
 		return breaker.Neutral
 	case c.last.Lost && !c.Plan.Losses.CompareAndSwap(c.losses, c.losses+1):
 		return breaker.Neutral // another call has counted this event

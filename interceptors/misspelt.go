@@ -1,0 +1,63 @@
+package interceptors
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// misspelt is a pattern that names a method which its service does not have.
+type misspelt struct {
+	what, pattern string
+	has           []string // the service's methods
+}
+
+// misspeltIn returns the patterns of a table that name a method which the
+// descriptor of its service, if the program has it, does not. Whether a whole
+// service exists cannot be known: programs may call it without its descriptor.
+func misspeltIn[V any](what string, t patternTable[V]) (all []misspelt) {
+	for _, pattern := range slices.Sorted(maps.Keys(t)) {
+		service, method, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
+		if method == "" || method == "*" {
+			continue
+		}
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+		if err != nil {
+			continue
+		}
+		s, ok := d.(protoreflect.ServiceDescriptor)
+		if !ok || s.Methods().ByName(protoreflect.Name(method)) != nil {
+			continue
+		}
+		m := misspelt{what: what, pattern: pattern}
+		for i := range s.Methods().Len() {
+			m.has = append(m.has, string(s.Methods().Get(i).Name()))
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// replaceMisspelt keeps the misspelt patterns of the current policies, and
+// returns those that the policies before did not have. It wants s.mu held.
+func (s *Suite) replaceMisspelt(now []misspelt) (unknown []misspelt) {
+	before := s.misspelt
+	s.misspelt = make(map[string]bool, len(now))
+	for _, m := range now {
+		s.misspelt[m.pattern] = true
+		if !before[m.pattern] {
+			unknown = append(unknown, m)
+		}
+	}
+	return unknown
+}
+
+func (s *Suite) warnMisspelt(all []misspelt) {
+	for _, m := range all {
+		s.Log().Warn("astra: this method is not among those of its service, as its descriptor has them: what is given for it is for no call",
+			"what", m.what, "method", m.pattern, "has", m.has)
+	}
+}
