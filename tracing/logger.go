@@ -12,6 +12,7 @@ import (
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // logger is an observer that logs the calls that did not succeed at once.
@@ -128,7 +129,7 @@ func level(o interceptors.Outcome) slog.Level {
 
 // Method implements [interceptors.Observer].
 func (l *logger) Method(e interceptors.Endpoint) interceptors.Recorder {
-	return &methodLog{l, slog.String("method", e.Method()), slog.String("target", e.Target())}
+	return &methodLog{l, slog.String("method", text.Name(e.Method())), slog.String("target", text.Name(e.Target()))}
 }
 
 // methodLog logs for one method of one target.
@@ -151,7 +152,7 @@ func (m *methodLog) Record(ctx context.Context, e interceptors.Event) {
 		attrs = append(attrs, slog.String("reason", e.Reason))
 	}
 	if m.messages && e.Err != nil {
-		attrs = append(attrs, slog.String("error", status.Convert(e.Err).Message()))
+		attrs = append(attrs, slog.String("error", text.Message(status.Convert(e.Err).Message())))
 	}
 	attrs = append(attrs, slog.Duration("duration", e.Elapsed))
 	if e.Waited > 0 {

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // countBounds are gRFC A96's, for retries and hedges.
@@ -74,8 +75,8 @@ func (m *meter) Inline() {}
 // Method implements [interceptors.Observer].
 func (m *meter) Method(e interceptors.Endpoint) interceptors.Recorder {
 	set := attribute.NewSet(
-		keyGRPCMethod.String(strings.TrimPrefix(e.Method(), "/")),
-		keyTarget.String(e.CanonicalTarget()),
+		keyGRPCMethod.String(strings.TrimPrefix(text.Name(e.Method()), "/")),
+		keyTarget.String(text.Name(e.CanonicalTarget())),
 	)
 	return &methodMeter{m, []metric.RecordOption{metric.WithAttributeSet(set)}}
 }
