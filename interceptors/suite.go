@@ -3,7 +3,6 @@ package interceptors
 import (
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,37 +17,11 @@ import (
 // apart by target and method, budgets by target. All methods may be called at
 // any time, from any goroutine.
 type Suite struct {
-	engine.Host
-	watchers []*engine.Watcher
-	stores   []Store
-	layers   layers
+	registry
+	layers layers
 
-	lateFailure logFailure // says that an attempt panicked that nobody waited for
-
-	full   atomic.Bool           // there are too many plans, and that has been logged
-	table  atomic.Pointer[table] // what calls read
-	replay atomic.Int64          // bytes that streams keep to send again
-
-	mu        sync.Mutex // guards what follows, and the replacing of table
-	closed    bool
-	revision  Revision
-	policies  patternTable[*compiled]
-	fallbacks patternTable[Fallback]
-	resumes   patternTable[Resume]
-	plans     map[key]*plan
-	budgets   map[budgetKey]*budget.Guard
-	swept     time.Duration // last look for idle plans
-	others    *endpoint     // of what there are too many of; nil: there are not
-
-	awaited        map[key]awaited // what stores have told, until a call asks for it
-	awaitedBudgets map[budgetKey]awaitedBudget
-}
-
-// budgetKey: methods of a target share a budget as long as their policies
-// agree on it.
-type budgetKey struct {
-	target string
-	config budget.Config
+	lateFailure logFailure   // says that an attempt panicked that nobody waited for
+	replay      atomic.Int64 // bytes that streams keep to send again
 }
 
 // New returns a suite. Without options every method has the default [Policy].
@@ -59,7 +32,7 @@ func New(opts ...Option) (*Suite, error) {
 	if err := set.err(); err != nil {
 		return nil, err
 	}
-	s := &Suite{
+	s := &Suite{registry: registry{
 		Host:      engine.Host{Epoch: time.Now(), Logger: set.logger},
 		policies:  compileAll(set.policies),
 		fallbacks: set.fallbacks,
@@ -68,7 +41,10 @@ func New(opts ...Option) (*Suite, error) {
 		budgets:   make(map[budgetKey]*budget.Guard),
 
 		awaited:        make(map[key]awaited),
-		awaitedBudgets: make(map[budgetKey]awaitedBudget),
+		awaitedBudgets: make(map[string]map[budget.Config]awaitedBudget),
+	}}
+	if set.targetName != nil {
+		s.naming = &naming{of: set.targetName, known: make(map[string]*targetName)}
 	}
 	s.lateFailure = func(what any, stack []byte) {
 		s.Log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
@@ -76,8 +52,8 @@ func New(opts ...Option) (*Suite, error) {
 	for _, o := range set.observers {
 		s.watchers = append(s.watchers, engine.NewWatcher(&s.Host, o))
 	}
-	s.table.Store(newTable(nil))
-	s.reloaded()
+	s.table.Store(newTable(0))
+	s.reloadedLocked() // nobody else has it yet
 	if err := s.attach(set.stores); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -124,7 +100,7 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 }
 
 // Reload replaces all policies by those given: no options, and every method
-// has the default again. Observers, fallbacks, stores and the logger stay, so those
+// has the default again. Observers, fallbacks, stores, names of targets and the logger stay, so those
 // options are faults here. The state of breakers, budgets and metrics stays
 // too: an open breaker stays open for the time it has, under the new
 // thresholds. Calls that run end under the policy they began with. If there
@@ -132,8 +108,8 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // [Suite.Revision].
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
-	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.stores) > 0 || set.logger != nil {
-		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, stores and the logger are given to New"))
+	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
+		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, stores, names of targets and the logger are given to New"))
 	}
 	if err := set.err(); err != nil {
 		s.ReloadFailed(err)
@@ -143,8 +119,8 @@ func (s *Suite) Reload(opts ...Option) error {
 
 	s.mu.Lock()
 	s.policies = policies
-	s.reloaded()
-	unhedged := s.rebuild()
+	s.reloadedLocked()
+	unhedged := s.rebuildLocked()
 	s.mu.Unlock()
 	for _, p := range unhedged { // a logger may come back here
 		s.warnUnhedged(p)
@@ -163,7 +139,7 @@ func (s *Suite) Close() error {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
-		s.rebuild()
+		s.rebuildLocked()
 		for _, p := range s.plans {
 			p.evict()
 		}
@@ -185,3 +161,15 @@ func (s *Suite) Close() error {
 // Logger returns where the suite warns, for packages that work on its behalf:
 // the logger of [WithLogger], or [slog.Default] as it is now.
 func (s *Suite) Logger() *slog.Logger { return s.Log() }
+
+// attach hands the stores the suite. If one refuses, it and those after it are
+// left alone.
+func (s *Suite) attach(stores []Store) error {
+	for _, st := range stores {
+		if err := st.Attach(Live{s}); err != nil {
+			return err
+		}
+		s.stores = append(s.stores, st)
+	}
+	return nil
+}

@@ -45,8 +45,8 @@ type meter struct {
 // attempts are those of grpc-go's own OpenTelemetry plugin; given before the
 // suite's DialOptions it counts calls and attempts rightly.
 //
-// The suite keeps 4096 pairs of target and method apart; further ones are
-// "other". Exemplars lead to the call's span if the suite has an observer made
+// The suite keeps 16384 pairs of target and method apart, beside those whose
+// method the program knows; further ones are "other". Exemplars lead to the call's span if the suite has an observer made
 // by [New].
 //
 // It may observe several suites. A nil provider records nothing. The error

@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	// transport nor stream.
 	"internal/engine": {
 		module + "codes", module + "observe",
-		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry",
+		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/text",
 		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
 	},
