@@ -37,8 +37,9 @@ type registry struct {
 	stores   []Store
 	naming   *naming // nil: targets are their own names
 
-	full  atomic.Bool           // there are too many plans, and that has been logged
-	table atomic.Pointer[table] // what calls read
+	unhedged atomic.Int64          // methods that were warned of
+	full     atomic.Bool           // there are too many plans, and that has been logged
+	table    atomic.Pointer[table] // what calls read
 
 	mu        sync.Mutex // guards what follows, and writing to table
 	closed    bool

@@ -143,8 +143,16 @@ func TestLongNamesAreNotKept(t *testing.T) {
 	if n := live() - before - int64(log.Len()); n > 8<<20 {
 		t.Errorf("%d bytes kept of 1000 names", n)
 	}
-	if log.Len() > 2<<20 {
-		t.Errorf("%d bytes logged of 1000 names", log.Len())
+	if n := strings.Count(log.String(), "\n"); n < 100 || n > 101 || log.Len() > 200<<10 {
+		t.Errorf("%d lines, %d bytes, logged of 1000 names", n, log.Len())
+	}
+	long := strings.Repeat("x", 64<<10)
+	_, m := withMemory(t, interceptors.State{
+		Breakers: []interceptors.BreakerRecord{{Target: long, Left: time.Hour}, {Method: "/a.B/" + long, Left: time.Hour}},
+		Budgets:  []interceptors.BudgetRecord{{Target: long, Burst: 10}},
+	})
+	if st := m.live.State(); len(st.Breakers)+len(st.Budgets) > 0 {
+		t.Errorf("%d breakers and %d budgets kept of names that no call has", len(st.Breakers), len(st.Budgets))
 	}
 	runtime.KeepAlive(s)
 }

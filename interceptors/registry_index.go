@@ -14,7 +14,7 @@ type index[V any] struct {
 	n     int
 }
 
-// entry is immutable.
+// entry is a key's. Its hash and key are immutable.
 type entry[V any] struct {
 	hash  uint64
 	key   string
@@ -31,27 +31,28 @@ func newIndex[V any](size int) *index[V] {
 	return x
 }
 
-// get returns the zero value for a key that was not put.
-func (x *index[V]) get(key string) (v V) {
+// get returns nil for a key that was not put.
+func (x *index[V]) get(key string) *V {
 	slots := *x.slots.Load()
 	hash, mask := maphash.String(x.seed, key), uint64(len(slots)-1)
 	for i := hash & mask; ; i = (i + 1) & mask { // half of the slots are free
 		e := slots[i].Load()
 		if e == nil {
-			return v
+			return nil
 		}
 		if e.hash == hash && e.key == key {
-			return e.value
+			return &e.value
 		}
 	}
 }
 
-// put must not be given a key twice.
-func (x *index[V]) put(key string, v V) {
+// put must not be given a key twice. The value is e's, and stays where it is.
+func (x *index[V]) put(key string, e *entry[V]) {
 	if x.n++; 2*x.n > len(*x.slots.Load()) {
 		x.resize(2 * len(*x.slots.Load()))
 	}
-	place(*x.slots.Load(), &entry[V]{maphash.String(x.seed, key), key, v})
+	e.hash, e.key = maphash.String(x.seed, key), key
+	place(*x.slots.Load(), e)
 }
 
 func (x *index[V]) resize(n int) {
@@ -76,10 +77,10 @@ func place[V any](slots []atomic.Pointer[entry[V]], e *entry[V]) {
 }
 
 // all yields what was put.
-func (x *index[V]) all(yield func(string, V) bool) {
+func (x *index[V]) all(yield func(string, *V) bool) {
 	slots := *x.slots.Load()
 	for i := range slots {
-		if e := slots[i].Load(); e != nil && !yield(e.key, e.value) {
+		if e := slots[i].Load(); e != nil && !yield(e.key, &e.value) {
 			return
 		}
 	}
@@ -89,7 +90,7 @@ func (x *index[V]) all(yield func(string, V) bool) {
 // one name share their plans. Like an index, it may be read while one goroutine
 // adds to it.
 type table struct {
-	methods *index[*perMethod]
+	methods *index[perMethod]
 	n       int
 }
 
@@ -101,7 +102,7 @@ type perMethod struct {
 	more   atomic.Pointer[index[*plan]] // nil: there is one target
 }
 
-func newTable(size int) *table { return &table{methods: newIndex[*perMethod](size)} }
+func newTable(size int) *table { return &table{methods: newIndex[perMethod](size)} }
 
 func (t *table) find(target, method string) *plan {
 	m := t.methods.get(method)
@@ -112,7 +113,9 @@ func (t *table) find(target, method string) *plan {
 		return m.plan
 	}
 	if more := m.more.Load(); more != nil {
-		return more.get(target)
+		if p := more.get(target); p != nil {
+			return *p
+		}
 	}
 	return nil
 }
@@ -122,7 +125,9 @@ func (t *table) add(target, method string, p *plan) {
 	t.n++
 	m := t.methods.get(method)
 	if m == nil {
-		t.methods.put(method, &perMethod{target: target, plan: p})
+		e := new(entry[perMethod])
+		e.value.target, e.value.plan = target, p
+		t.methods.put(method, e)
 		return
 	}
 	more := m.more.Load()
@@ -130,20 +135,20 @@ func (t *table) add(target, method string, p *plan) {
 		more = newIndex[*plan](1)
 		m.more.Store(more)
 	}
-	more.put(target, p)
+	more.put(target, &entry[*plan]{value: p})
 }
 
 // with returns a table of the same pairs with other plans; nil leaves one out.
 func (t *table) with(now func(*plan) *plan) *table {
 	next := newTable(t.methods.n)
 	t.methods.all(func(method string, m *perMethod) bool {
-		add := func(target string, p *plan) bool {
-			if p = now(p); p != nil {
+		add := func(target string, p **plan) bool {
+			if p := now(*p); p != nil {
 				next.add(target, method, p)
 			}
 			return true
 		}
-		add(m.target, m.plan)
+		add(m.target, &m.plan)
 		if more := m.more.Load(); more != nil {
 			more.all(add)
 		}

@@ -14,20 +14,20 @@ func TestIndexIsAMap(t *testing.T) {
 		keys := rapid.SliceOfDistinct(rapid.String(), rapid.ID[string]).Draw(t, "keys")
 		x := newIndex[int](rapid.IntRange(0, 8).Draw(t, "size"))
 		for i, k := range keys {
-			if got := x.get(k); got != 0 {
+			if x.get(k) != nil {
 				t.Fatalf("%q is there before it was put", k)
 			}
-			x.put(k, i+1)
+			x.put(k, &entry[int]{value: i + 1})
 		}
 		for i, k := range keys {
-			if got := x.get(k); got != i+1 {
-				t.Fatalf("%q: %d, want %d", k, got, i+1)
+			if got := x.get(k); got == nil || *got != i+1 {
+				t.Fatalf("%q: %v, want %d", k, got, i+1)
 			}
 		}
 		n := 0
-		x.all(func(k string, v int) bool {
+		x.all(func(k string, v *int) bool {
 			n++
-			return keys[v-1] == k
+			return keys[*v-1] == k
 		})
 		if n != len(keys) {
 			t.Fatalf("%d of %d keys seen", n, len(keys))

@@ -18,6 +18,7 @@ func (r *registry) rebuildLocked() (unhedged []*plan) {
 	r.budgets = make(map[budgetKey]*budget.Guard)
 	r.keepOverflowLocked(now, old)
 	r.strange = 0
+	r.unhedged.Store(0)
 	for k, p := range r.plans {
 		if r.strangeLocked(p.endpoint) {
 			r.strange++

@@ -9,6 +9,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -126,7 +127,7 @@ func (r *registry) restore(st State) {
 		n += len(of)
 	}
 	for _, b := range st.Budgets {
-		if !b.valid() {
+		if !b.valid() || len(b.Target) > text.MaxName {
 			continue
 		}
 		k := b.key()
@@ -160,6 +161,9 @@ func (b BudgetRecord) valid() bool {
 func (r *registry) awaitLocked(now time.Duration, k key, a awaited) {
 	if r.plans[k] != nil {
 		return
+	}
+	if len(k.target) > text.MaxName || len(k.method) > text.MaxName && !r.namedLocked(k.method) {
+		return // no call has such a name
 	}
 	most := maxPlans
 	if r.namedLocked(k.method) { // other instances hear strange names, too
