@@ -2,6 +2,7 @@ package interceptors
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -70,5 +71,46 @@ func TestTableIsReadWhileItGrows(t *testing.T) {
 	}
 	if again := tab.with(func(p *plan) *plan { return p }); again.n != 1000 || tab.n != 1000 {
 		t.Errorf("%d pairs of %d after a refill", again.n, tab.n)
+	}
+}
+
+// TestTenThousandTargets of one method have a breaker each, at what the first
+// hundred cost, and 2 KiB at most with the budget that each has of its own.
+func TestTenThousandTargets(t *testing.T) {
+	s, err := New(WithPolicy(Policy{Limit: Limit{MaxConcurrent: 10}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	targets := make([]string, 10000)
+	for i := range targets {
+		targets[i] = fmt.Sprintf("dns:///host%d:443", i)
+	}
+	memory := func() (used, made uint64) {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc, m.TotalAlloc
+	}
+	ask := func(from, to int) (used, made int64) {
+		used0, made0 := memory()
+		for _, target := range targets[from:to] {
+			s.plan(nil, target, "/a.B/M")
+		}
+		used1, made1 := memory()
+		return int64(used1-used0) / int64(to-from), int64(made1-made0) / int64(to-from)
+	}
+	_, few := ask(0, 100)
+	all, _ := ask(100, 9000)
+	_, many := ask(9000, 10000)
+	t.Logf("a pair takes %d bytes; making it, %d among the first hundred, %d among the last thousand", all, few, many)
+	if many > 2*few || all > 2048 {
+		t.Error("want 2048 bytes at most, and no more for the last than twice what the first took")
+	}
+	for _, target := range targets {
+		if p := s.plan(nil, target, "/a.B/M"); p.Breaker == nil || p.Limit == nil || p.Target != target {
+			t.Fatalf("%s: breaker %v, limit %v", target, p.Breaker != nil, p.Limit != nil)
+		}
 	}
 }
