@@ -26,7 +26,7 @@ const (
 	overflow = "other"
 )
 
-// nobody is told what happens after Close, or past maxPlans.
+// nobody hears what happens after Close.
 var nobody engine.Recorders
 
 // registry holds what calls share, beneath the drivers that make them: policies,
@@ -53,7 +53,7 @@ type registry struct {
 	swept     time.Duration // last look for idle plans
 	others    *endpoint     // of what there are too many of; nil: there are not
 
-	awaited        map[key]awaited // what stores have told, until a call asks for it
+	awaited        map[key]awaited // what stores have reported, until a call asks for it
 	awaitedBudgets map[string]map[budget.Config]awaitedBudget
 	purged         time.Duration // last look for what is awaited in vain
 }
@@ -203,8 +203,8 @@ func (r *registry) overflowPlanLocked(now time.Duration, target, method string, 
 	return p
 }
 
-// sweepLocked forgets the plans that no call has used since the last sweep, but
-// those that still have something to say.
+// sweepLocked forgets the plans that no call has used since the last sweep,
+// except those that are busy.
 func (r *registry) sweepLocked(now time.Duration) {
 	r.swept = now
 	idle := false

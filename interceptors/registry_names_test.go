@@ -66,7 +66,7 @@ func TestTargetNamesKeyState(t *testing.T) {
 		}
 		for _, c := range m.changes {
 			if c.Target != "db" {
-				t.Errorf("a store was told of %q", c.Target)
+				t.Errorf("a store heard of %q", c.Target)
 			}
 		}
 		var asked []interceptors.Endpoint

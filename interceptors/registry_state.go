@@ -13,7 +13,7 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// awaited is what a store has told of a breaker that no call has asked for yet.
+// awaited is what a store has reported of a breaker that no call has asked for yet.
 type awaited struct {
 	until    time.Duration // end of the open time
 	openings int
@@ -156,7 +156,7 @@ func (b BudgetRecord) valid() bool {
 	return b.Age >= 0 && b.Age <= MaxStateAge
 }
 
-// awaitLocked keeps what is told of a breaker until a call asks for it. One in use
+// awaitLocked keeps what is reported of a breaker until a call asks for it. One in use
 // knows better.
 func (r *registry) awaitLocked(now time.Duration, k key, a awaited) {
 	if r.plans[k] != nil {
@@ -186,7 +186,7 @@ func (r *registry) awaitLocked(now time.Duration, k key, a awaited) {
 	r.awaited[k] = a
 }
 
-// and joins what is told twice.
+// and joins what is reported twice.
 func (a awaited) and(b awaited) awaited {
 	switch {
 	case a.from == advice:
@@ -197,7 +197,7 @@ func (a awaited) and(b awaited) awaited {
 	return awaited{max(a.until, b.until), max(a.openings, b.openings), max(a.born, b.born), min(a.from, b.from)}
 }
 
-// recallLocked gives an endpoint's new breaker what has been told of it.
+// recallLocked gives an endpoint's new breaker what has been reported of it.
 func (r *registry) recallLocked(now time.Duration, e *endpoint) {
 	k := key{e.target, e.method}
 	a, ok := r.awaited[k]
@@ -259,7 +259,7 @@ func (r *registry) hear(b BreakerRecord, from origin) {
 	}
 }
 
-// changed tells the stores of a transition.
+// changed reports a transition to the stores.
 func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, told bool) {
 	if len(r.stores) == 0 || !t.Happened() {
 		return
@@ -274,7 +274,7 @@ func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, 
 	}
 }
 
-// tell tells the endpoint's observers of a transition that no call brought
+// tell reports a transition to the endpoint's observers that no call brought
 // about.
 func (e *endpoint) tell(t breaker.Transition) {
 	if !t.Happened() {

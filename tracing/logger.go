@@ -59,7 +59,7 @@ func LogExcept(cs ...codes.Code) LogOption {
 // record. The attributes:
 //
 //	method    "/pkg.Service/Method"
-//	target    as the connection was given it
+//	target    as the connection was given it, or its name by [interceptors.WithTargetName]
 //	outcome   success_after_retry, success_hedge, failed, rejected_breaker, rejected_limit or fallback
 //	attempts  how many were made
 //	code      UNAVAILABLE; of a call that a fallback rescued, what from; OK if a retry did
