@@ -280,13 +280,13 @@ func TestMethodsPastTheBoundKeepNoLatencies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 4096 {
+	for i := range bound {
 		do(i)
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for i := range 1000 {
-		do(5000 + i)
+		do(bound + 1000 + i)
 	}
 	runtime.ReadMemStats(&after)
 	if each := (after.TotalAlloc - before.TotalAlloc) / 1000; each > 6000 {

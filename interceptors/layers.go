@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // layers looks for grpc-go's own retries beneath a suite, since the two
@@ -13,24 +15,43 @@ import (
 // connection was dialed with [grpc.WithDisableRetry], which makes the policy
 // idle and the warning moot: [Suite.DialOptions] sets it and does not look.
 type layers struct {
-	warned sync.Map // target → nothing
+	mu     sync.Mutex
+	warned map[string]bool // by a target's name; nil: none
+}
+
+// maxWarned bounds the targets that are warned of: those that are others for
+// each connection would be kept without end.
+const maxWarned = 1000
+
+// first reports whether a target is to be warned of.
+func (l *layers) first(target string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.warned[target] || len(l.warned) >= maxWarned {
+		return false
+	}
+	if l.warned == nil {
+		l.warned = make(map[string]bool)
+	}
+	l.warned[target] = true
+	return true
 }
 
 // look checks a plan's method once, after a call that succeeded: before that the
 // resolver may not have run.
 func (l *layers) look(s *Suite, p *plan, cc *grpc.ClientConn, method string) {
 	if l != nil && p.marks.Or(markChecked)&markChecked == 0 {
-		l.check(s, cc, method)
+		l.check(s, p, cc, method)
 	}
 }
 
-func (l *layers) check(s *Suite, cc *grpc.ClientConn, method string) {
+func (l *layers) check(s *Suite, p *plan, cc *grpc.ClientConn, method string) {
 	if cc == nil || cc.GetMethodConfig(method).RetryPolicy == nil {
 		return
 	}
-	if _, known := l.warned.LoadOrStore(cc.Target(), nil); !known {
+	if l.first(p.endpoint.target) {
 		s.Log().Warn("astra: the service config has a retry policy: unless the connection is dialed with"+
 			" grpc.WithDisableRetry, grpc-go retries each of our attempts; use Suite.DialOptions",
-			"target", cc.Target(), "method", method)
+			"target", text.Name(p.endpoint.target), "method", text.Name(p.endpoint.method))
 	}
 }

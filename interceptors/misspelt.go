@@ -41,9 +41,9 @@ func misspeltIn[V any](what string, t patternTable[V]) (all []misspelt) {
 	return all
 }
 
-// replaceMisspelt keeps the misspelt patterns of the current policies, and
-// returns those that the policies before did not have. It wants s.mu held.
-func (s *Suite) replaceMisspelt(now []misspelt) (unknown []misspelt) {
+// replaceMisspeltLocked keeps the misspelt patterns of the current policies, and
+// returns those that the policies before did not have.
+func (s *Suite) replaceMisspeltLocked(now []misspelt) (unknown []misspelt) {
 	before := s.misspelt
 	s.misspelt = make(map[string]bool, len(now))
 	for _, m := range now {

@@ -441,25 +441,28 @@ func TestIdleMethodsAreForgotten(t *testing.T) {
 			return s.UnaryClientInterceptor()(context.Background(), m, nil, nil, nil, play(step{err: err}).invoke)
 		}
 		down := status.Error(codes.Unavailable, "")
-		for range 7 {
+		for i := range 7 {
 			_ = one("/busy.Svc/M", down)
-			_ = one("/idle.Svc/M", down)
+			if i > 0 { // it takes one failure more
+				_ = one("/idle.Svc/M", down)
+			}
 		}
-		for i := range 5000 { // past the bound
+		for i := range 5000 {
 			if err := one(fmt.Sprintf("/a.B/M%d", i), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for range 3 {
+		for i := range 3 {
 			time.Sleep(11 * time.Minute)
 			if err := one("/busy.Svc/M", nil); !errors.Is(err, interceptors.ErrBreakerOpen) {
 				t.Fatal("a method in use was forgotten")
 			}
-			_ = one(fmt.Sprintf("/new.Svc/%d", evicted.n), nil) // a new one makes it look
+			_ = one(fmt.Sprintf("/new.Svc/%d", i), nil) // a new one makes it look
 		}
 		if evicted.n < 4000 {
 			t.Errorf("%d endpoints evicted", evicted.n)
 		}
+		_ = one("/idle.Svc/M", down)
 		if err := one("/idle.Svc/M", nil); err != nil {
 			t.Errorf("an idle one was kept: %v", err)
 		}

@@ -20,7 +20,9 @@ type settings struct {
 	observers []observe.Observer
 	stores    []Store
 	logger    *slog.Logger
-	faults    []error
+
+	targetName func(target string) string // nil: targets are their own names
+	faults     []error
 }
 
 func readOptions(opts []Option) *settings {

@@ -97,13 +97,14 @@ func compileOne(p Policy) *compiled {
 // endpoint is what the suite keeps for a method of a target for as long as it
 // is in use, reloads included.
 type endpoint struct {
-	target, method string
-	canonical      string // the target, with its scheme
+	target, method string // names
+	canonical      string // the target's, with its scheme
 	watchedBy      engine.Recorders
 	kept           *breaker.Guard                 // also while a policy turns it off; nil: never had one
 	keptBudget     *budget.Guard                  // likewise
 	keptLimit      *limit.Guard                   // likewise, as calls may hold its slots
-	idempotent     bool                           // the method's descriptor says so
+	known          bool                           // the program has the method's descriptor
+	idempotent     bool                           // which says so
 	fleeting       bool                           // made for one call
 	losses         atomic.Uint64                  // connections lost with calls on them
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
@@ -151,51 +152,3 @@ const (
 	markChecked             // for retries of grpc-go beneath
 	markAll     = markUsed | markChecked
 )
-
-// table holds the plans in use. It is replaced whole, so that a call reads one
-// pointer.
-type table struct {
-	methods map[string]*perMethod
-}
-
-// perMethod finds the plan of a method by target. Nearly always there is one,
-// and the strings compared are the same piece of memory.
-type perMethod struct {
-	target string
-	plan   *plan
-	more   map[string]*plan
-}
-
-func (t *table) find(target, method string) *plan {
-	m := t.methods[method]
-	if m == nil {
-		return nil
-	}
-	if m.target == target {
-		return m.plan
-	}
-	return m.more[target]
-}
-
-// newTable arranges plans for look-up.
-func newTable(plans map[key]*plan) *table {
-	t := &table{make(map[string]*perMethod)}
-	for k, p := range plans {
-		t.add(k, p)
-	}
-	return t
-}
-
-func (t *table) add(k key, p *plan) {
-	m := t.methods[k.method]
-	switch {
-	case m == nil:
-		t.methods[k.method] = &perMethod{target: k.target, plan: p}
-	case m.more == nil:
-		m.more = map[string]*plan{k.target: p}
-	default:
-		m.more[k.target] = p
-	}
-}
-
-type key struct{ target, method string }

@@ -20,7 +20,7 @@ import (
 //   - A Breaker.OpenFor that is over before the first backoff.
 //   - A probe that may take longer than its place is kept.
 //   - A Budget.Burst that does not pay for one call's retries.
-//   - A Limit.MaxWait that uses up Timeout; none, before an adaptive limit.
+//   - A Limit.MaxWait that uses up Timeout; none, where calls may queue.
 //   - A backoff for a code, or a schedule, where nothing is retried.
 func (p Policy) Warnings() []FieldError {
 	var w warnings
@@ -140,8 +140,12 @@ func (w *warnings) breaker(p Policy) {
 
 func (w *warnings) limit(p Policy) {
 	l := p.Limit
-	if l.Adaptive && l.MaxQueue > 0 && l.MaxWait == 0 {
+	switch {
+	case l.MaxQueue == 0 || l.MaxWait > 0:
+	case l.Adaptive:
 		w.add("Limit.MaxWait", nil, "none: when an adaptive limit shrinks, calls wait in its queue until they have no time left, and it cannot recover")
+	default:
+		w.add("Limit.MaxWait", nil, "none: when more calls come than the limit lets through, each waits in its queue until it has no time left, and hardly one succeeds")
 	}
 	if p.Timeout > 0 && l.MaxWait >= p.Timeout {
 		w.add("Limit.MaxWait", l.MaxWait, "is not shorter than %v, %v: a call that waits so long has no time left", ref("Timeout"), p.Timeout)

@@ -37,13 +37,13 @@ func (s *Suite) ReloadFailed(err error) {
 	s.notify(observe.Notice{Kind: observe.Reloaded, Result: "failed", Err: err})
 }
 
-// reloaded records that they were replaced, with mu held.
-func (s *Suite) reloaded() {
-	s.revision = Revision{Generation: s.revision.Generation + 1, Since: time.Now()}
+// reloadedLocked records that they were replaced.
+func (r *registry) reloadedLocked() {
+	r.revision = Revision{Generation: r.revision.Generation + 1, Since: time.Now()}
 }
 
-func (s *Suite) notify(n observe.Notice) {
-	for _, w := range s.watchers {
+func (r *registry) notify(n observe.Notice) {
+	for _, w := range r.watchers {
 		w.Notify(n)
 	}
 }

@@ -102,8 +102,8 @@ func (l Live) State() State { return l.suite.state() }
 // Open times are bounded by the policy's MaxOpenFor, tokens by Burst; budgets
 // have earned what the time since has brought. If a budget's policy has
 // changed, it begins with the least that one of its target held. Records that
-// make no sense, that are older than MaxStateAge, or more than 4096, are
-// dropped.
+// make no sense, whose names are longer than 512 bytes, that are older than
+// MaxStateAge, or more than 16384, are dropped.
 func (l Live) Restore(st State) { l.suite.restore(st) }
 
 // Open opens a closed breaker for r.Left, bounded by the policy, because other

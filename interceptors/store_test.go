@@ -347,7 +347,6 @@ func TestRecordsWithoutSense(t *testing.T) {
 
 func TestRestoredStateIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const bound = 4096
 		var st interceptors.State
 		for i := range 2 * bound {
 			st.Breakers = append(st.Breakers, interceptors.BreakerRecord{Target: fmt.Sprint(i), Left: time.Hour})

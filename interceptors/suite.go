@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,38 +18,12 @@ import (
 // apart by target and method, budgets by target. All methods may be called at
 // any time, from any goroutine.
 type Suite struct {
-	engine.Host
-	watchers []*engine.Watcher
-	stores   []Store
-	layers   layers
+	registry
+	layers layers
 
-	lateFailure logFailure // says that an attempt panicked that nobody waited for
-
-	full   atomic.Bool           // there are too many plans, and that has been logged
-	table  atomic.Pointer[table] // what calls read
-	replay atomic.Int64          // bytes that streams keep to send again
-
-	mu        sync.Mutex // guards what follows, and the replacing of table
-	closed    bool
-	revision  Revision
-	policies  patternTable[*compiled]
-	misspelt  map[string]bool // patterns of policies, that have been logged
-	fallbacks patternTable[Fallback]
-	resumes   patternTable[Resume]
-	plans     map[key]*plan
-	budgets   map[budgetKey]*budget.Guard
-	swept     time.Duration // last look for idle plans
-	others    *endpoint     // of what there are too many of; nil: there are not
-
-	awaited        map[key]awaited // what stores have told, until a call asks for it
-	awaitedBudgets map[budgetKey]awaitedBudget
-}
-
-// budgetKey: methods of a target share a budget as long as their policies
-// agree on it.
-type budgetKey struct {
-	target string
-	config budget.Config
+	lateFailure logFailure      // says that an attempt panicked that nobody waited for
+	replay      atomic.Int64    // bytes that streams keep to send again
+	misspelt    map[string]bool // patterns of policies, that have been logged; guarded by mu
 }
 
 // New returns a suite. Without options every method has the default [Policy].
@@ -61,7 +34,7 @@ func New(opts ...Option) (*Suite, error) {
 	if err := set.err(); err != nil {
 		return nil, err
 	}
-	s := &Suite{
+	s := &Suite{registry: registry{
 		Host:      engine.Host{Epoch: time.Now(), Logger: set.logger},
 		policies:  compileAll(set.policies),
 		fallbacks: set.fallbacks,
@@ -70,7 +43,10 @@ func New(opts ...Option) (*Suite, error) {
 		budgets:   make(map[budgetKey]*budget.Guard),
 
 		awaited:        make(map[key]awaited),
-		awaitedBudgets: make(map[budgetKey]awaitedBudget),
+		awaitedBudgets: make(map[string]map[budget.Config]awaitedBudget),
+	}}
+	if set.targetName != nil {
+		s.naming = &naming{of: set.targetName, known: make(map[string]*targetName)}
 	}
 	s.lateFailure = func(what any, stack []byte) {
 		s.Log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
@@ -78,13 +54,13 @@ func New(opts ...Option) (*Suite, error) {
 	for _, o := range set.observers {
 		s.watchers = append(s.watchers, engine.NewWatcher(&s.Host, o))
 	}
-	s.table.Store(newTable(nil))
-	s.reloaded()
+	s.table.Store(newTable(0))
+	s.reloadedLocked() // nobody else has it yet
 	if err := s.attach(set.stores); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.mu.Lock()
-	wrong := s.replaceMisspelt(misspeltIn("policy", set.policies))
+	wrong := s.replaceMisspeltLocked(misspeltIn("policy", set.policies))
 	s.mu.Unlock()
 	s.warnMisspelt(slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes)))
 	return s, nil
@@ -130,7 +106,7 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 }
 
 // Reload replaces all policies by those given: no options, and every method
-// has the default again. Observers, fallbacks, stores and the logger stay, so those
+// has the default again. Observers, fallbacks, stores, names of targets and the logger stay, so those
 // options are faults here. The state of breakers, budgets and metrics stays
 // too: an open breaker stays open for the time it has, under the new
 // thresholds. Calls that run end under the policy they began with. If there
@@ -138,8 +114,8 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // [Suite.Revision].
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
-	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.stores) > 0 || set.logger != nil {
-		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, stores and the logger are given to New"))
+	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
+		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, stores, names of targets and the logger are given to New"))
 	}
 	if err := set.err(); err != nil {
 		s.ReloadFailed(err)
@@ -149,9 +125,9 @@ func (s *Suite) Reload(opts ...Option) error {
 
 	s.mu.Lock()
 	s.policies = policies
-	wrong = s.replaceMisspelt(wrong)
-	s.reloaded()
-	unhedged := s.rebuild()
+	wrong = s.replaceMisspeltLocked(wrong)
+	s.reloadedLocked()
+	unhedged := s.rebuildLocked()
 	s.mu.Unlock()
 	for _, p := range unhedged { // a logger may come back here
 		s.warnUnhedged(p)
@@ -171,7 +147,7 @@ func (s *Suite) Close() error {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
-		s.rebuild()
+		s.rebuildLocked()
 		for _, p := range s.plans {
 			p.evict()
 		}
@@ -193,3 +169,15 @@ func (s *Suite) Close() error {
 // Logger returns where the suite warns, for packages that work on its behalf:
 // the logger of [WithLogger], or [slog.Default] as it is now.
 func (s *Suite) Logger() *slog.Logger { return s.Log() }
+
+// attach hands the stores the suite. If one refuses, it and those after it are
+// left alone.
+func (s *Suite) attach(stores []Store) error {
+	for _, st := range stores {
+		if err := st.Attach(Live{s}); err != nil {
+			return err
+		}
+		s.stores = append(s.stores, st)
+	}
+	return nil
+}

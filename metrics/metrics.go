@@ -44,20 +44,21 @@
 // # Cardinality
 //
 // Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets];
-// those past the bounds share the label value "other". Codes outside gRPC's 17,
+// those past the bounds share the label value "other". Bytes of a name that are
+// no UTF-8 are replaced, names are cut at 512 bytes. Codes outside gRPC's 17,
 // which a server may well send, count as Unknown.
 package metrics
 
 import (
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // Metrics is a [prometheus.Collector] and an observer of suites: register it,
@@ -180,9 +181,10 @@ func (m *Metrics) Method(e interceptors.Endpoint) interceptors.Recorder {
 }
 
 // label returns the label value that stands for name: itself if it is known, or
-// if there is room. One that is no UTF-8 would fail the whole scrape.
+// if there is room. One that is no UTF-8 would fail the whole scrape, and a long
+// one is in each.
 func label[V any](known map[string]V, name string, limit int) string {
-	name = strings.ToValidUTF8(name, "\uFFFD")
+	name = text.Name(name)
 	if _, ok := known[name]; !ok && len(known) >= limit {
 		return other
 	}

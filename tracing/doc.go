@@ -64,6 +64,12 @@
 // spans beneath are children of the call's: unsampled too, if the sampler asks
 // the parent.
 //
+// # Text
+//
+// Names, error messages and every other string that leaves the process by this
+// package are UTF-8, as one that is not fails the whole export that it is in.
+// Names are cut at 512 bytes, messages of errors at 1024.
+//
 // # Propagation
 //
 // The suite adds no header of its own. Either install otelgrpc's stats handler,

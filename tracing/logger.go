@@ -12,6 +12,7 @@ import (
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // logger is an observer that logs the calls that did not succeed at once.
@@ -58,7 +59,7 @@ func LogExcept(cs ...codes.Code) LogOption {
 // record. The attributes:
 //
 //	method    "/pkg.Service/Method"
-//	target    as the connection was given it
+//	target    as the connection was given it, or its name by [interceptors.WithTargetName]
 //	outcome   success_after_retry, success_hedge, failed, rejected_breaker, rejected_limit or fallback
 //	attempts  how many were made
 //	code      UNAVAILABLE; of a call that a fallback rescued, what from; OK if a retry did
@@ -128,7 +129,7 @@ func level(o interceptors.Outcome) slog.Level {
 
 // Method implements [interceptors.Observer].
 func (l *logger) Method(e interceptors.Endpoint) interceptors.Recorder {
-	return &methodLog{l, slog.String("method", e.Method()), slog.String("target", e.Target())}
+	return &methodLog{l, slog.String("method", text.Name(e.Method())), slog.String("target", text.Name(e.Target()))}
 }
 
 // methodLog logs for one method of one target.
@@ -151,7 +152,7 @@ func (m *methodLog) Record(ctx context.Context, e interceptors.Event) {
 		attrs = append(attrs, slog.String("reason", e.Reason))
 	}
 	if m.messages && e.Err != nil {
-		attrs = append(attrs, slog.String("error", status.Convert(e.Err).Message()))
+		attrs = append(attrs, slog.String("error", text.Message(status.Convert(e.Err).Message())))
 	}
 	attrs = append(attrs, slog.Duration("duration", e.Elapsed))
 	if e.Waited > 0 {

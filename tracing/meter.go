@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // countBounds are gRFC A96's, for retries and hedges.
@@ -44,8 +45,8 @@ type meter struct {
 // attempts are those of grpc-go's own OpenTelemetry plugin; given before the
 // suite's DialOptions it counts calls and attempts rightly.
 //
-// The suite keeps 4096 pairs of target and method apart; further ones are
-// "other". Exemplars lead to the call's span if the suite has an observer made
+// The suite keeps 16384 pairs of target and method apart, beside those whose
+// method the program knows; further ones are "other". Exemplars lead to the call's span if the suite has an observer made
 // by [New].
 //
 // It may observe several suites. A nil provider records nothing. The error
@@ -74,8 +75,8 @@ func (m *meter) Inline() {}
 // Method implements [interceptors.Observer].
 func (m *meter) Method(e interceptors.Endpoint) interceptors.Recorder {
 	set := attribute.NewSet(
-		keyGRPCMethod.String(strings.TrimPrefix(e.Method(), "/")),
-		keyTarget.String(e.CanonicalTarget()),
+		keyGRPCMethod.String(strings.TrimPrefix(text.Name(e.Method()), "/")),
+		keyTarget.String(text.Name(e.CanonicalTarget())),
 	)
 	return &methodMeter{m, []metric.RecordOption{metric.WithAttributeSet(set)}}
 }

@@ -14,6 +14,7 @@ import (
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // spans is an observer that makes a span of each call and of each attempt.
@@ -48,7 +49,8 @@ func (s *spans) Inline() {}
 
 // Method implements [interceptors.Observer].
 func (s *spans) Method(e interceptors.Endpoint) interceptors.Recorder {
-	service, method := split(e.Method())
+	name := text.Name(e.Method())
+	service, method := split(name)
 	rpc := []attribute.KeyValue{keySystem.String("grpc"), keyService.String(service), keyMethod.String(method)}
 	kind := trace.SpanKindInternal
 	if s.propagator != nil {
@@ -56,9 +58,9 @@ func (s *spans) Method(e interceptors.Endpoint) interceptors.Recorder {
 	}
 	m := &methodSpans{
 		spans:       s,
-		callName:    callPrefix + dotted(e.Method()),
-		attemptName: attemptPrefix + dotted(e.Method()),
-		call:        append(rpc[:len(rpc):len(rpc)], keyTarget.String(e.CanonicalTarget())),
+		callName:    callPrefix + dotted(name),
+		attemptName: attemptPrefix + dotted(name),
+		call:        append(rpc[:len(rpc):len(rpc)], keyTarget.String(text.Name(e.CanonicalTarget()))),
 		attempt:     []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(rpc...)},
 	}
 	m.first = m.attemptOptions(1, interceptors.FirstAttempt)
@@ -219,7 +221,7 @@ func (m *methodSpans) describe(c codes.Code, err error) string {
 	if !m.messages {
 		return name
 	}
-	return name + ", " + status.Convert(err).Message()
+	return name + ", " + text.Message(status.Convert(err).Message())
 }
 
 func (o *open) add(name string, attributes ...attribute.KeyValue) {

@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/hedge":   {module + "codes", "google.golang.org/grpc/codes"},
 	"internal/limit":   {},
 	"internal/verdict": {module + "codes", "google.golang.org/grpc/codes"},
+	"internal/text":    {},
 	"internal/retry":   {module + "codes", module + "jitter", "google.golang.org/grpc/codes"},
 	// observe is what happens to calls: words that need no transport.
 	"observe": {"google.golang.org/grpc/codes"},
@@ -42,20 +43,20 @@ var mayImport = map[string][]string{
 	// transport nor stream.
 	"internal/engine": {
 		module + "codes", module + "observe",
-		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
+		module + "internal/breaker", module + "internal/budget", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/text", module + "internal/verdict",
 		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
 	},
 	"interceptors": {
-		module + "codes", module + "jitter", module + "observe", module + "internal/engine",
+		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/text",
 		module + "internal/breaker", module + "internal/budget", module + "internal/field", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
-		module + "interceptors", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
+		module + "interceptors", module + "internal/text", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
 	},
 	"tracing": {
-		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
+		module + "codes", module + "interceptors", module + "internal/text", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		// The API alone, of OpenTelemetry: its SDK is the user's choice.
 		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/propagation",
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
@@ -68,10 +69,10 @@ var mayImport = map[string][]string{
 }
 
 // cores take time and chance as arguments and start nothing.
-var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/field", "internal/hedge", "internal/limit", "internal/retry", "internal/verdict"}
+var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/field", "internal/hedge", "internal/limit", "internal/retry", "internal/text", "internal/verdict"}
 
 var (
-	pure   = []string{"bytes", "cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits", "slices", "strconv", "strings", "time", "sync", "sync/atomic"}
+	pure   = []string{"bytes", "cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits", "slices", "strconv", "strings", "unicode/utf8", "time", "sync", "sync/atomic"}
 	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
 )
 

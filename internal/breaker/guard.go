@@ -11,9 +11,10 @@ import (
 // seldom share; everything else takes the lock. Successes matter only once a
 // failure is to be judged, so that is when they are booked.
 type Guard struct {
-	word  atomic.Uint64 // what the lock-free paths need: generation and state
-	width atomic.Int64  // of a bucket, in nanoseconds
-	lanes [lanes]lane   // successes not booked in m yet
+	word  atomic.Uint64               // what the lock-free paths need: generation and state
+	width atomic.Int64                // of a bucket, in nanoseconds
+	first lane                        // successes not booked in m yet, of a breaker that is not busy …
+	more  atomic.Pointer[[lanes]lane] // … and of one that is; nil: it never was
 
 	mu sync.Mutex
 	m  Machine
@@ -23,6 +24,9 @@ const (
 	stateBits = 2 // the word: generation << 2 | state
 	stateMask = 1<<stateBits - 1
 	lanes     = 8
+	// busy is how many successes a bucket has that is worth more lanes: most of
+	// the thousands of methods that a proxy may have are not worth that KiB.
+	busy = 64
 )
 
 // lane is the write buffer of some of the successes, a counter a bucket. Each
@@ -89,7 +93,13 @@ func (g *Guard) Refuses(now time.Duration) (wait time.Duration, refuses bool) {
 // different processors should give different ones.
 func (g *Guard) Succeed(now time.Duration, t Token, laneHint uint32) Transition {
 	if w := g.word.Load(); w == t.gen<<stateBits { // closed, and ours
-		g.lanes[laneHint%lanes].add(epoch(now, time.Duration(g.width.Load())))
+		l, more := &g.first, g.more.Load()
+		if more != nil {
+			l = &more[laneHint%lanes]
+		}
+		if l.add(epoch(now, time.Duration(g.width.Load()))) == busy && more == nil {
+			g.more.CompareAndSwap(nil, new([lanes]lane))
+		}
 		return Transition{}
 	}
 	return g.Settle(now, t, Success, 0)
@@ -144,25 +154,31 @@ type batch struct {
 func (g *Guard) collect(now time.Duration) (b batch) {
 	b.width = time.Duration(g.width.Load())
 	b.last = epoch(now, b.width)
-	for i := range g.lanes {
-		l := &g.lanes[i]
-		if l.outside.Load() > 0 {
-			b.all += l.outside.Swap(0)
-		}
-		for j := range l.slots {
-			e, n := take(&l.slots[j])
-			if n == 0 {
-				continue
-			}
-			b.all += uint64(n)
-			// The 32 bits kept name the epoch nearest to now.
-			// One far off was counted by another width, before Reconfigure.
-			if off := int64(int32(e - uint32(b.last))); -buckets < off && off < buckets {
-				b.near[off+buckets-1] += uint64(n)
-			}
+	b.collect(&g.first)
+	if more := g.more.Load(); more != nil {
+		for i := range more {
+			b.collect(&more[i])
 		}
 	}
 	return b
+}
+
+func (b *batch) collect(l *lane) {
+	if l.outside.Load() > 0 {
+		b.all += l.outside.Swap(0)
+	}
+	for i := range l.slots {
+		e, n := take(&l.slots[i])
+		if n == 0 {
+			continue
+		}
+		b.all += uint64(n)
+		// The 32 bits kept name the epoch nearest to now.
+		// One far off was counted by another width, before Reconfigure.
+		if off := int64(int32(e - uint32(b.last))); -buckets < off && off < buckets {
+			b.near[off+buckets-1] += uint64(n)
+		}
+	}
 }
 
 // book makes the machine judge by all calls.
@@ -191,26 +207,26 @@ func take(c *atomic.Uint64) (epoch, n uint32) {
 	}
 }
 
-func (l *lane) add(epoch int64) {
+// add returns what the bucket then holds, if that is more than 1.
+func (l *lane) add(epoch int64) (n uint32) {
 	c := &l.slots[slotOf(epoch)]
 	for {
 		w := c.Load()
 		if uint32(w>>32) == uint32(epoch) {
 			// Should the bucket turn between the two, the success is counted
 			// in the next one: a window's edge is not that sharp.
-			c.Add(1)
-			return
+			return uint32(c.Add(1))
 		}
 		old := uint32(w)
 		if old > 0 && int32(uint32(epoch)-uint32(w>>32)) < 0 {
 			l.outside.Add(1) // the clock was read a whole window ago: what is newer stays
-			return
+			return 0
 		}
 		if c.CompareAndSwap(w, uint64(uint32(epoch))<<32|1) {
 			if old > 0 {
 				l.outside.Add(uint64(old))
 			}
-			return
+			return 0
 		}
 	}
 }

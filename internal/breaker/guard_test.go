@@ -110,7 +110,7 @@ func TestFailuresThatQueue(t *testing.T) {
 				t.Errorf("it opened: %v", got.Reason)
 			}
 		})
-		for deadline := time.Now().Add(10 * time.Second); uint32(g.lanes[0].slots[0].Load()) > 0; {
+		for deadline := time.Now().Add(10 * time.Second); uint32(g.first.slots[0].Load()) > 0; {
 			if runtime.Gosched(); time.Now().After(deadline) {
 				g.mu.Unlock()
 				t.Fatal("the failure waits without having looked what came before it")
@@ -173,7 +173,8 @@ func TestLateClocks(t *testing.T) {
 
 	g = NewGuard(cfg)
 	token, _ = g.AdmitClosed()
-	g.lanes[0].add(1_000_015) // as if the width had been a thousandth
+	g.more.Store(new([lanes]lane))
+	g.more.Load()[0].add(1_000_015) // as if the width had been a thousandth
 	for range 10 {
 		g.Succeed(15*time.Second, token, 1)
 	}
@@ -233,5 +234,23 @@ func BenchmarkGuardFailure(b *testing.B) {
 	token, _ := g.AdmitClosed()
 	for b.Loop() {
 		g.Settle(time.Second, token, Failure, 0)
+	}
+}
+
+// TestGuardBooksAllLanes: what was counted before a busy breaker got its lanes
+// counts as well.
+func TestGuardBooksAllLanes(t *testing.T) {
+	cfg := testConfig()
+	g := NewGuard(cfg)
+	token, _ := g.AdmitClosed()
+	for i := range uint32(busy + 10*lanes) {
+		if got := g.more.Load() != nil; got != (i >= busy) {
+			t.Fatalf("lanes %v after %d successes", got, i)
+		}
+		g.Succeed(0, token, i)
+	}
+	b := g.collect(0)
+	if b.all != busy+10*lanes || b.near[buckets-1] != b.all {
+		t.Errorf("%d successes booked, %d of them now, want %d", b.all, b.near[buckets-1], busy+10*lanes)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astra-grpc/astra/internal/limit"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // ErrBreakerOpen is what errors.Is finds in the error of a call that a breaker
@@ -63,12 +64,12 @@ func limited(p *Plan, a limit.Answer) error {
 // refused is the error of a call that was not made. after tells when another
 // may be.
 func refused(p *Plan, cause error, code codes.Code, reason, what string, after time.Duration) error {
-	st := status.Newf(code, "astra: %s for %s", what, p.Method)
+	st := status.Newf(code, "astra: %s for %s", what, text.Name(p.Method))
 	detailed, err := st.WithDetails(
 		&errdetails.ErrorInfo{
 			Domain:   "astra",
 			Reason:   reason,
-			Metadata: map[string]string{"method": p.Method, "target": p.Target},
+			Metadata: map[string]string{"method": text.Name(p.Method), "target": text.Name(p.Target)},
 		},
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(after)},
 	)

@@ -9,10 +9,11 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
 
-// awaited is what a store has told of a breaker that no call has asked for yet.
+// awaited is what a store has reported of a breaker that no call has asked for yet.
 type awaited struct {
 	until    time.Duration // end of the open time
 	openings int
@@ -55,11 +56,11 @@ func (b BudgetRecord) key() budgetKey {
 }
 
 // state is [Live.State].
-func (s *Suite) state() (st State) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.Now()
-	for k, p := range s.plans {
+func (r *registry) state() (st State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.Now()
+	for k, p := range r.plans {
 		if p.kept == nil {
 			continue
 		}
@@ -67,21 +68,21 @@ func (s *Suite) state() (st State) {
 			st.Breakers = append(st.Breakers, BreakerRecord{Target: k.target, Method: k.method, Left: m.Left, Openings: m.Openings})
 		}
 	}
-	for k, a := range s.awaited {
+	for k, a := range r.awaited {
 		if a.from == fromBefore && !a.dead(now) {
 			st.Breakers = append(st.Breakers, BreakerRecord{
 				Target: k.target, Method: k.method, Left: max(0, a.until-now), Openings: a.openings, Age: now - a.born})
 		}
 	}
-	st.Budgets = s.budgetRecords(now)
+	st.Budgets = r.budgetRecordsLocked(now)
 	return st
 }
 
-// budgetRecords returns the budgets of targets of which one is not full: of
+// budgetRecordsLocked returns the budgets of targets of which one is not full: of
 // the others no record says that they are.
-func (s *Suite) budgetRecords(now time.Duration) (all []BudgetRecord) {
+func (r *registry) budgetRecordsLocked(now time.Duration) (all []BudgetRecord) {
 	short := map[string]bool{}
-	for k, g := range s.budgets {
+	for k, g := range r.budgets {
 		b := k.record()
 		b.Tokens = g.Level(now)
 		all = append(all, b)
@@ -89,15 +90,17 @@ func (s *Suite) budgetRecords(now time.Duration) (all []BudgetRecord) {
 			short[k.target] = true
 		}
 	}
-	for k, a := range s.awaitedBudgets {
-		if s.budgets[k] != nil || a.dead(now) {
-			continue
-		}
-		b := a.BudgetRecord
-		b.Age += now - a.told
-		all = append(all, b)
-		if a.level(now) < b.Burst {
-			short[k.target] = true
+	for target, of := range r.awaitedBudgets {
+		for config, a := range of {
+			if r.budgets[budgetKey{target, config}] != nil || a.dead(now) {
+				continue
+			}
+			b := a.BudgetRecord
+			b.Age += now - a.told
+			all = append(all, b)
+			if a.level(now) < b.Burst {
+				short[target] = true
+			}
 		}
 	}
 	kept := all[:0]
@@ -110,20 +113,35 @@ func (s *Suite) budgetRecords(now time.Duration) (all []BudgetRecord) {
 }
 
 // restore is [Live.Restore].
-func (s *Suite) restore(st State) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.Now()
-	for _, r := range st.Breakers {
-		if r.Age >= 0 && r.Age <= MaxStateAge {
-			s.await(now, key{r.Target, r.Method}, awaited{now + bounded(r.Left), r.Openings, now - r.Age, fromBefore})
+func (r *registry) restore(st State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.Now()
+	for _, b := range st.Breakers {
+		if b.Age >= 0 && b.Age <= MaxStateAge {
+			r.awaitLocked(now, key{b.Target, b.Method}, awaited{now + bounded(b.Left), b.Openings, now - b.Age, fromBefore})
 		}
 	}
+	n := 0
+	for _, of := range r.awaitedBudgets {
+		n += len(of)
+	}
 	for _, b := range st.Budgets {
-		if _, known := s.awaitedBudgets[b.key()]; !b.valid() || !known && len(s.awaitedBudgets) >= maxPlans {
+		if !b.valid() || len(b.Target) > text.MaxName {
 			continue
 		}
-		s.awaitedBudgets[b.key()] = awaitedBudget{b, now}
+		k := b.key()
+		of := r.awaitedBudgets[k.target]
+		if _, known := of[k.config]; !known {
+			if n++; n > maxPlans {
+				return
+			}
+		}
+		if of == nil {
+			of = make(map[budget.Config]awaitedBudget)
+			r.awaitedBudgets[k.target] = of
+		}
+		of[k.config] = awaitedBudget{b, now}
 	}
 }
 
@@ -138,26 +156,37 @@ func (b BudgetRecord) valid() bool {
 	return b.Age >= 0 && b.Age <= MaxStateAge
 }
 
-// await keeps what is told of a breaker until a call asks for it. One in use
+// awaitLocked keeps what is reported of a breaker until a call asks for it. One in use
 // knows better.
-func (s *Suite) await(now time.Duration, k key, a awaited) {
-	if s.plans[k] != nil {
+func (r *registry) awaitLocked(now time.Duration, k key, a awaited) {
+	if r.plans[k] != nil {
 		return
 	}
-	old, known := s.awaited[k]
+	if len(k.target) > text.MaxName || len(k.method) > text.MaxName && !r.namedLocked(k.method) {
+		return // no call has such a name
+	}
+	most := maxPlans
+	if r.namedLocked(k.method) { // other instances hear strange names, too
+		most = 2 * maxPlans
+	}
+	old, known := r.awaited[k]
 	if known && !old.dead(now) {
 		a = a.and(old)
 	}
-	if !known && len(s.awaited) >= maxPlans {
-		maps.DeleteFunc(s.awaited, func(_ key, old awaited) bool { return old.dead(now) })
-		if len(s.awaited) >= maxPlans {
+	if !known && len(r.awaited) >= most {
+		if now-r.purged < time.Second { // it looks at all of them
+			return
+		}
+		r.purged = now
+		maps.DeleteFunc(r.awaited, func(_ key, old awaited) bool { return old.dead(now) })
+		if len(r.awaited) >= most {
 			return
 		}
 	}
-	s.awaited[k] = a
+	r.awaited[k] = a
 }
 
-// and joins what is told twice.
+// and joins what is reported twice.
 func (a awaited) and(b awaited) awaited {
 	switch {
 	case a.from == advice:
@@ -168,14 +197,14 @@ func (a awaited) and(b awaited) awaited {
 	return awaited{max(a.until, b.until), max(a.openings, b.openings), max(a.born, b.born), min(a.from, b.from)}
 }
 
-// recall gives an endpoint's new breaker what has been told of it.
-func (s *Suite) recall(now time.Duration, e *endpoint) {
+// recallLocked gives an endpoint's new breaker what has been reported of it.
+func (r *registry) recallLocked(now time.Duration, e *endpoint) {
 	k := key{e.target, e.method}
-	a, ok := s.awaited[k]
+	a, ok := r.awaited[k]
 	if !ok {
 		return
 	}
-	delete(s.awaited, k)
+	delete(r.awaited, k)
 	snapshot := breaker.Snapshot{Left: a.until - now, Openings: a.openings}
 	switch {
 	case a.dead(now):
@@ -188,19 +217,22 @@ func (s *Suite) recall(now time.Duration, e *endpoint) {
 	}
 }
 
-// newBudget returns a full budget, or one that begins with what an earlier
+// newBudgetLocked returns a full budget, or one that begins with what an earlier
 // suite's held.
-func (s *Suite) newBudget(now time.Duration, k budgetKey) *budget.Guard {
+func (r *registry) newBudgetLocked(now time.Duration, k budgetKey) *budget.Guard {
 	g := budget.NewGuard(now, k.config)
-	if a, ok := s.awaitedBudgets[k]; ok {
-		delete(s.awaitedBudgets, k)
+	of := r.awaitedBudgets[k.target]
+	if a, ok := of[k.config]; ok {
+		if delete(of, k.config); len(of) == 0 {
+			delete(r.awaitedBudgets, k.target)
+		}
 		if !a.dead(now) {
 			g.AtMost(now, a.level(now))
 		}
 		return g
 	}
-	for other, a := range s.awaitedBudgets {
-		if level := a.level(now); other.target == k.target && level < a.Burst && !a.dead(now) {
+	for _, a := range of {
+		if level := a.level(now); level < a.Burst && !a.dead(now) {
 			g.AtMost(now, level)
 		}
 	}
@@ -208,41 +240,41 @@ func (s *Suite) newBudget(now time.Duration, k budgetKey) *budget.Guard {
 }
 
 // hear opens or warns a breaker on the word of other instances.
-func (s *Suite) hear(r BreakerRecord, from origin) {
-	s.mu.Lock()
-	now, k := s.Now(), key{r.Target, r.Method}
-	p := s.plans[k]
+func (r *registry) hear(b BreakerRecord, from origin) {
+	r.mu.Lock()
+	now, k := r.Now(), key{b.Target, b.Method}
+	p := r.plans[k]
 	if p == nil {
-		s.await(now, k, awaited{now + bounded(r.Left), r.Openings, now, from})
+		r.awaitLocked(now, k, awaited{now + bounded(b.Left), b.Openings, now, from})
 	}
-	s.mu.Unlock()
+	r.mu.Unlock()
 	switch {
 	case p == nil || p.Breaker == nil: // turned off, or the suite is closed
 	case from == advice:
 		p.Breaker.Advise(now)
 	default:
-		t := p.Breaker.Restore(now, breaker.Snapshot{Left: r.Left, Openings: r.Openings}, breaker.Fleet)
+		t := p.Breaker.Restore(now, breaker.Snapshot{Left: b.Left, Openings: b.Openings}, breaker.Fleet)
 		p.tell(t)
-		s.changed(p.endpoint, p.Breaker, t, true)
+		r.changed(p.endpoint, p.Breaker, t, true)
 	}
 }
 
-// changed tells the stores of a transition.
-func (s *Suite) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, told bool) {
-	if len(s.stores) == 0 || !t.Happened() {
+// changed reports a transition to the stores.
+func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, told bool) {
+	if len(r.stores) == 0 || !t.Happened() {
 		return
 	}
 	c := Change{Target: e.target, Method: e.method, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Told: told}
 	if t.To == breaker.Open {
-		m, _ := g.Snapshot(s.Now())
+		m, _ := g.Snapshot(r.Now())
 		c.Left, c.Openings = m.Left, m.Openings
 	}
-	for _, st := range s.stores {
+	for _, st := range r.stores {
 		st.Changed(c)
 	}
 }
 
-// tell tells the endpoint's observers of a transition that no call brought
+// tell reports a transition to the endpoint's observers that no call brought
 // about.
 func (e *endpoint) tell(t breaker.Transition) {
 	if !t.Happened() {
@@ -252,16 +284,4 @@ func (e *endpoint) tell(t breaker.Transition) {
 		event := engine.BreakerChange(t)
 		r.Tell(context.Background(), &event)
 	}
-}
-
-// attach hands the stores the suite. If one refuses, it and those after it are
-// left alone.
-func (s *Suite) attach(stores []Store) error {
-	for _, st := range stores {
-		if err := st.Attach(Live{s}); err != nil {
-			return err
-		}
-		s.stores = append(s.stores, st)
-	}
-	return nil
 }

@@ -1,0 +1,263 @@
+package interceptors
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/text"
+	"github.com/astra-grpc/astra/observe"
+	"google.golang.org/grpc"
+)
+
+const (
+	// maxPlans bounds the pairs of target and method that state is kept for:
+	// those whose method the program knows, and, apart, all others. A pair takes
+	// 2 KiB at most, and 1 KiB more once it is busy, beside what observers keep
+	// for it; see TestMemoryOfAPair.
+	maxPlans = 16384
+	// idleAfter is how long a pair must have been without a call to be
+	// forgotten; hurriedAfter, where there are too many.
+	idleAfter    = 10 * time.Minute
+	hurriedAfter = time.Minute
+	// overflow is the target and method of all pairs past maxPlans.
+	overflow = "other"
+)
+
+// nobody hears what happens after Close.
+var nobody engine.Recorders
+
+// registry holds what calls share, beneath the drivers that make them: policies,
+// the plans made of them, and the state of these: breakers, limits, budgets.
+type registry struct {
+	engine.Host
+	watchers []*engine.Watcher
+	stores   []Store
+	naming   *naming // nil: targets are their own names
+
+	unhedged atomic.Int64          // methods that were warned of
+	full     atomic.Bool           // there are too many plans, and that has been logged
+	table    atomic.Pointer[table] // what calls read
+
+	mu        sync.Mutex // guards what follows, and writing to table
+	closed    bool
+	revision  Revision
+	policies  patternTable[*compiled]
+	fallbacks patternTable[Fallback]
+	resumes   patternTable[Resume]
+	plans     map[key]*plan // by names
+	strange   int           // of them, those whose method the program does not know
+	budgets   map[budgetKey]*budget.Guard
+	swept     time.Duration // last look for idle plans
+	others    *endpoint     // of what there are too many of; nil: there are not
+
+	awaited        map[key]awaited // what stores have reported, until a call asks for it
+	awaitedBudgets map[string]map[budget.Config]awaitedBudget
+	purged         time.Duration // last look for what is awaited in vain
+}
+
+// key is a pair, by names: a target's is its own unless [WithTargetName] says
+// otherwise, and long names are shortened.
+type key struct{ target, method string }
+
+// budgetKey: methods of a target share a budget as long as their policies
+// agree on it.
+type budgetKey struct {
+	target string
+	config budget.Config
+}
+
+// planOf returns the plan of a call, and whether it is to be looked at when the
+// call is over.
+func (r *registry) planOf(cc *grpc.ClientConn, method string, l *layers) (p *plan, fresh bool) {
+	var target string
+	if cc != nil {
+		target = cc.Target()
+	}
+	p = r.plan(cc, target, method)
+	want := uint32(markUsed)
+	if l != nil {
+		want = markAll
+	}
+	if fresh = p.marks.Load()&want != want; fresh {
+		p.marks.Or(markUsed)
+	}
+	return p, fresh
+}
+
+// plan returns what a call needs. The first call of a method on a target makes
+// it; later ones read it without a lock.
+func (r *registry) plan(cc *grpc.ClientConn, target, method string) *plan {
+	if p := r.table.Load().find(target, method); p != nil {
+		return p
+	}
+	return r.firstPlan(cc, target, method)
+}
+
+func (r *registry) firstPlan(cc *grpc.ClientConn, target, method string) *plan {
+	name := r.naming.name(target, r.Log)
+	p, made := r.makePlan(cc, target, name, method)
+	switch {
+	case p.fleeting && r.full.CompareAndSwap(false, true):
+		r.Log().Warn("astra: too many methods and targets: further ones share a budget, go without breaker and limit, and are observed as one",
+			"kept", maxPlans, "method", text.Name(method), "target", text.Name(name))
+	case made && p.unhedged:
+		r.warnUnhedged(p)
+	}
+	return p
+}
+
+// makePlan makes a plan and keeps it, unless there are too many.
+func (r *registry) makePlan(cc *grpc.ClientConn, target, name, method string) (p *plan, made bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.table.Load()
+	if p = t.find(target, method); p != nil {
+		return p, false
+	}
+	k := key{name, method}
+	if !r.namedLocked(method) {
+		k.method = shortMethod(method)
+	}
+	if p = r.plans[k]; p == nil {
+		known, idempotent := describe(method)
+		strange := !known && !r.namedLocked(method)
+		now := r.Now()
+		full := r.fullLocked(strange)
+		if idle := now - r.swept; idle >= idleAfter || full && idle >= hurriedAfter {
+			r.sweepLocked(now)
+			t, full = r.table.Load(), r.fullLocked(strange)
+		}
+		if full {
+			return r.overflowPlanLocked(now, k.target, method, idempotent), false
+		}
+		e := &endpoint{target: k.target, canonical: k.target, method: k.method, known: known, idempotent: idempotent}
+		if cc != nil && name == target {
+			e.canonical = short(cc.CanonicalTarget())
+		}
+		r.watchLocked(e)
+		p, made = r.newPlanLocked(now, e, nil), true
+		r.plans[k] = p
+		if strange {
+			r.strange++
+		}
+	}
+	p.marks.Or(markUsed)
+	if len(target) <= maxKey && len(method) <= text.MaxName && t.n < 2*maxNames { // of one name there may be many targets
+		t.add(target, method, p)
+	}
+	return p, made
+}
+
+// namedLocked reports whether an option names the method, and not a wildcard
+// alone. Those are as few as the options.
+func (r *registry) namedLocked(method string) bool {
+	if _, ok := r.policies[method]; ok {
+		return true
+	}
+	if _, ok := r.fallbacks[method]; ok {
+		return true
+	}
+	_, ok := r.resumes[method]
+	return ok
+}
+
+// fullLocked reports whether there is no room for another plan. Names that
+// nobody knows, which a proxy's clients may make up without end, take none from
+// those that the program knows.
+func (r *registry) fullLocked(strange bool) bool {
+	if strange {
+		return r.strange >= maxPlans
+	}
+	return len(r.plans)-r.strange >= maxPlans
+}
+
+func (r *registry) watchLocked(e *endpoint) {
+	if r.closed {
+		return
+	}
+	for _, w := range r.watchers {
+		e.watchedBy.Add(w.Recorder(observe.NewEndpoint(live{e, &r.Host})))
+	}
+}
+
+// overflowPlanLocked is the plan of a pair that nothing is kept for: its
+// method's policy and fallback, and one budget and one endpoint for all of
+// these.
+func (r *registry) overflowPlanLocked(now time.Duration, target, method string, idempotent bool) *plan {
+	if r.others == nil {
+		r.others = &endpoint{target: overflow, canonical: overflow, method: overflow}
+		r.watchLocked(r.others)
+	}
+	e := &endpoint{target: target, method: method, idempotent: idempotent, fleeting: true}
+	c, _ := r.policyLocked(method, idempotent)
+	p := &plan{endpoint: e, policy: c, Plan: r.callPlan(e, c)}
+	p.Plan.Budget = r.budgetLocked(now, &endpoint{target: overflow}, c, nil)
+	if !r.closed {
+		p.Recorders = &r.others.watchedBy
+		p.fallback, _ = r.fallbacks.lookup(method)
+		p.resume, _ = r.resumes.lookup(method)
+	}
+	return p
+}
+
+// sweepLocked forgets the plans that no call has used since the last sweep,
+// except those that are busy.
+func (r *registry) sweepLocked(now time.Duration) {
+	r.swept = now
+	idle := false
+	inUse := make(map[budgetKey]*budget.Guard)
+	for k, g := range r.budgets {
+		if k.target == overflow {
+			inUse[k] = g
+		}
+	}
+	for k, p := range r.plans {
+		used := p.marks.And(^uint32(markUsed))&markUsed != 0
+		if used || p.busy(now) {
+			if p.Budget != nil {
+				inUse[budgetKey{k.target, p.policy.Budget}] = p.Budget
+			}
+			continue
+		}
+		idle = true
+		delete(r.plans, k)
+		if r.strangeLocked(p.endpoint) {
+			r.strange--
+		}
+		p.evict()
+	}
+	if idle {
+		r.budgets = inUse
+	}
+	switch {
+	case r.naming != nil: // calls ask for the names of their targets once more
+		r.naming.sweep()
+		r.table.Store(newTable(len(r.plans)))
+	case idle:
+		r.refillLocked()
+	}
+}
+
+// refillLocked replaces the table by one of today's plans.
+func (r *registry) refillLocked() {
+	r.table.Store(r.table.Load().with(func(p *plan) *plan { return r.plans[key{p.endpoint.target, p.endpoint.method}] }))
+}
+
+// strangeLocked is for a plan that is kept. See [registry.fullLocked].
+func (r *registry) strangeLocked(e *endpoint) bool { return !e.known && !r.namedLocked(e.method) }
+
+// busy reports whether an endpoint must not be forgotten, though no call came
+// lately: a stream may hold a slot for days, and an open time is a promise.
+func (e *endpoint) busy(now time.Duration) bool {
+	if e.keptLimit != nil && !e.keptLimit.Idle(now) {
+		return true
+	}
+	if e.kept == nil {
+		return false
+	}
+	m, ok := e.kept.Snapshot(now)
+	return ok && m.Left > 0
+}

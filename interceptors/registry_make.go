@@ -1,0 +1,157 @@
+package interceptors
+
+import (
+	"time"
+
+	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/limit"
+)
+
+// rebuildLocked makes the plans anew, around the state they have. It returns
+// those that are not hedged, though their policy hedges and those before were
+// not known to be left out.
+func (r *registry) rebuildLocked() (unhedged []*plan) {
+	now := r.Now()
+	old := r.budgets
+	r.budgets = make(map[budgetKey]*budget.Guard)
+	r.keepOverflowLocked(now, old)
+	r.strange = 0
+	r.unhedged.Store(0)
+	for k, p := range r.plans {
+		if r.strangeLocked(p.endpoint) {
+			r.strange++
+		}
+		next := r.newPlanLocked(now, p.endpoint, old)
+		next.marks.Store(p.marks.Load())
+		r.plans[k] = next
+		if next.unhedged && !p.unhedged {
+			unhedged = append(unhedged, next)
+		}
+	}
+	r.refillLocked()
+	return unhedged
+}
+
+// keepOverflowLocked keeps the budgets of the pairs past the bound that today's
+// policies can ask for. What is new among them begins with what the emptiest of
+// those dropped held: a change of policy must not pay for retries.
+func (r *registry) keepOverflowLocked(now time.Duration, old map[budgetKey]*budget.Guard) {
+	asked := make(map[budget.Config]bool)
+	for _, c := range r.policies {
+		if !c.BudgetOff {
+			asked[c.Budget] = true
+		}
+	}
+	var spent *budget.Guard
+	for k, g := range old {
+		switch {
+		case k.target != overflow:
+		case asked[k.config]:
+			r.budgets[k] = g
+		case spent == nil || g.Level(now) < spent.Level(now):
+			spent = g
+		}
+	}
+	for config := range asked {
+		if k := (budgetKey{overflow, config}); spent != nil && r.budgets[k] == nil {
+			r.budgets[k] = spent.Successor(now, config)
+		}
+	}
+}
+
+// policyLocked returns what the policies say of a method. Unhedged is true if they
+// would hedge it, were it declared idempotent or named exactly.
+func (r *registry) policyLocked(method string, declared bool) (c *compiled, unhedged bool) {
+	c, _ = r.policies.lookup(method)
+	if declared {
+		return c.idempotent, false
+	}
+	if _, exact := r.policies[method]; exact {
+		return c, false
+	}
+	return c.undeclared, c.Hedges()
+}
+
+// newPlanLocked joins an endpoint's living state and today's policy. Budgets that
+// are not in r.budgets yet start from what the endpoint's had, or from one of
+// old.
+func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
+	c, unhedged := r.policyLocked(e.method, e.idempotent)
+	p := &plan{endpoint: e, policy: c, unhedged: unhedged, Plan: r.callPlan(e, c)}
+	p.Budget = r.budgetLocked(now, e, c, old)
+	e.liveBudget.Store(p.Budget)
+	p.Limit = r.limitLocked(now, e, c)
+	if r.closed {
+		e.liveBreaker.Store(nil)
+		return p
+	}
+	p.fallback, _ = r.fallbacks.lookup(e.method)
+	p.resume, _ = r.resumes.lookup(e.method)
+	p.Recorders = &e.watchedBy
+	if c.BreakerOff {
+		e.liveBreaker.Store(nil)
+		return p
+	}
+	if e.kept == nil {
+		e.kept = breaker.NewGuard(c.Breaker)
+		r.recallLocked(now, e)
+	} else {
+		e.kept.Reconfigure(now, c.Breaker)
+	}
+	p.Breaker = e.kept
+	e.liveBreaker.Store(p.Breaker)
+	return p
+}
+
+// callPlan returns what the engine needs, without state.
+func (r *registry) callPlan(e *endpoint, c *compiled) engine.Plan {
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &nobody, Losses: &e.losses,
+		Changed: func(g *breaker.Guard, t breaker.Transition) { r.changed(e, g, t, false) }}
+}
+
+// budgetLocked returns the budget of an endpoint under a policy. One that the policy
+// turns off is kept for the day it is turned on again. Where budgets become one,
+// it holds the least of them; where one becomes several, each what it held.
+func (r *registry) budgetLocked(now time.Duration, e *endpoint, c *compiled, old map[budgetKey]*budget.Guard) *budget.Guard {
+	if c.BudgetOff {
+		return nil
+	}
+	k := budgetKey{e.target, c.Budget}
+	had := e.keptBudget
+	g := r.budgets[k]
+	if g == nil {
+		g = old[k]
+	}
+	switch {
+	case g == nil && had == nil:
+		g = r.newBudgetLocked(now, k)
+	case g == nil:
+		g = had.Successor(now, c.Budget)
+	case had != nil && had != g:
+		g.AtMost(now, had.Level(now))
+	}
+	r.budgets[k] = g
+	e.keptBudget = g
+	return g
+}
+
+// limitLocked returns the limit of an endpoint under a policy. One that the policy
+// turns off lets go all that wait for it, and is kept: calls hold its slots.
+func (r *registry) limitLocked(now time.Duration, e *endpoint, c *compiled) *limit.Guard {
+	switch on := c.Limits() && !r.closed; {
+	case on && e.keptLimit == nil:
+		e.keptLimit = limit.NewGuard(now, c.Limit)
+	case on:
+		e.keptLimit.Reconfigure(now, c.Limit)
+	default:
+		if e.keptLimit != nil {
+			e.keptLimit.Reconfigure(now, limit.Config{})
+		}
+		e.liveLimit.Store(nil)
+		return nil
+	}
+	e.liveLimit.Store(e.keptLimit)
+	return e.keptLimit
+}

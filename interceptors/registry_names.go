@@ -1,0 +1,143 @@
+package interceptors
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/astra-grpc/astra/internal/text"
+)
+
+const (
+	// maxKey bounds, in bytes, the targets that are kept as connections were
+	// given them. A longer one has its name made anew at each call.
+	maxKey = 4096
+	// maxHead bounds, in bytes, what is kept of a longer name's beginning.
+	maxHead = 192
+)
+
+// short returns what stands for a name longer than [text.MaxName]: its
+// beginning and its hash, the same in each process.
+func short(name string) string {
+	if len(name) <= text.MaxName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return text.Fit(name, maxHead) + hex.EncodeToString(sum[:16])
+}
+
+// shortMethod is short of a method, which stays one of its service.
+func shortMethod(method string) string {
+	if len(method) <= text.MaxName {
+		return method
+	}
+	if i := strings.LastIndexByte(method, '/'); 0 < i && i <= maxHead {
+		sum := sha256.Sum256([]byte(method))
+		return method[:i+1] + text.Fit(method[i+1:], maxHead) + hex.EncodeToString(sum[:16])
+	}
+	return short(method)
+}
+
+// WithTargetName sets the names of targets: what stands for a target, as the
+// connection was given it, in metric labels, span attributes and logs, as the
+// key of the state in a [Store], and for its retry budget. Targets of one name
+// are one to the suite: they share breakers, limits and budgets. It is for
+// targets that are others at each start, or for each connection:
+//
+//	interceptors.WithTargetName(func(target string) string {
+//		if u, err := url.Parse(target); err == nil && u.Scheme == "etcd-endpoints" { // etcd-endpoints://0xc000123456/host
+//			return "etcd" + u.Path
+//		}
+//		return target
+//	})
+//
+// Default, also where name returns "": the target is its own name. Names longer
+// than 512 bytes are kept as their beginning and a hash.
+//
+// name is called at the first call on a target, before it: it must be quick, and
+// make no call through the suite. It is called once for a target, and again
+// after ten minutes or more without a call; for targets longer than 4096 bytes,
+// or past 32768 of them, at each call. It may be called for several targets at
+// once. A panic in it is recovered, and logged once; that target is its own
+// name. Not for [Suite.Reload], which keeps the names.
+func WithTargetName(name func(target string) string) Option {
+	return func(s *settings) {
+		if name == nil {
+			s.fault(fmt.Errorf("target name: nil is not one: want a function"))
+			return
+		}
+		s.targetName = name
+	}
+}
+
+// naming finds the names of targets, and remembers them.
+type naming struct {
+	of       func(target string) string
+	panicked atomic.Bool // and logged. No sync.Once: a logger may come back here
+
+	mu    sync.Mutex
+	known map[string]*targetName
+}
+
+type targetName struct {
+	once sync.Once
+	name string
+	used bool // since the last look for idle ones
+}
+
+// maxNames bounds the names that are remembered.
+const maxNames = 2 * maxPlans
+
+// name returns a target's name. No lock is held while the function runs.
+func (n *naming) name(target string, log func() *slog.Logger) string {
+	if n == nil {
+		return short(target)
+	}
+	n.mu.Lock()
+	t := n.known[target]
+	if t == nil {
+		t = &targetName{}
+		if len(target) <= maxKey && len(n.known) < maxNames {
+			n.known[target] = t
+		}
+	}
+	t.used = true
+	n.mu.Unlock()
+	t.once.Do(func() {
+		t.name = short(target) // should the function end its goroutine
+		t.name = short(n.ask(target, log))
+	})
+	return t.name
+}
+
+func (n *naming) ask(target string, log func() *slog.Logger) (name string) {
+	defer func() {
+		if p := recover(); p != nil {
+			name = target
+			if n.panicked.CompareAndSwap(false, true) {
+				log().Error("astra: the function of WithTargetName panicked: the target is its own name",
+					"target", text.Name(target), "panic", p)
+			}
+		}
+	}()
+	if name = n.of(target); name == "" {
+		return target
+	}
+	return strings.Clone(name) // it may be a piece of something large
+}
+
+// sweep forgets the names that no first call has asked for since the last sweep.
+func (n *naming) sweep() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for target, t := range n.known {
+		if !t.used {
+			delete(n.known, target)
+		}
+		t.used = false
+	}
+}
