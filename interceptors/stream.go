@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
-	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -34,7 +34,7 @@ type clientStream struct {
 	theirs   []grpc.CallOption
 	of       *endpoint
 	late     *logFailure
-	ledger   *atomic.Int64 // bytes that all streams keep
+	ledger   *message.Ledger // of what all streams keep
 
 	// Set once, at commit; sendTo when the log has been sent again too. The
 	// message path after commit looks at nothing else.
@@ -44,7 +44,7 @@ type clientStream struct {
 	changed   sync.Cond
 	call      engine.Call
 	current   *streamAttempt
-	log       sendLog
+	log       message.Log
 	receiving bool  // someone is inside the inner RecvMsg
 	heard     bool  // that has returned a message, which committed the stream
 	driving   bool  // someone decides, backs off, opens
@@ -52,6 +52,8 @@ type clientStream struct {
 	done      bool  // the outcome is settled
 	final     error // what RecvMsg says then
 	cut       error // not nil: the inner stream did not end by itself
+	refused   error // not nil: a message could not be sent, which ended the stream
+	filled    bool  // the caller's options have been
 
 	race    *racing     // attempts side by side, of which one will be the stream; nil: none are
 	resume  *resumption // nil: a cut stream is not continued
@@ -156,11 +158,17 @@ func (s *clientStream) open(a *streamAttempt) error {
 		a.ours = a.opts[:0]
 		opts := a.wrap(s.theirs, false)
 		if c.Policy.Retry.MaxAttempts > 1 {
-			opts = a.remember(opts, s.resume != nil)
+			opts = a.remember(opts)
+		}
+		if a != &s.first && a.cancel == nil { // a replay that fails ends it
+			ctx, a.cancel = context.WithCancel(ctx)
 		}
 		var inner grpc.ClientStream
 		if inner, err = s.streamer(ctx, s.desc, s.cc, s.method, opts...); err == nil {
 			a.ClientStream = inner
+		}
+		if s.resume != nil {
+			a.opened = c.Host.Now()
 		}
 	})
 	return a.told(err)
@@ -189,14 +197,14 @@ func (s *clientStream) drives(do func()) {
 func (s *clientStream) drive(dead *streamAttempt, err error) bool {
 	for {
 		var again bool
-		if again, err = s.retry(dead, err, dead.headers() != nil); !again {
+		if again, err = s.retry(dead, err, dead.headers() != nil && s.resume == nil); !again {
 			s.finish(err)
 			return false
 		}
 		next := new(streamAttempt)
 		s.call.Kind = observe.RetryAttempt
 		if err = s.open(next); err == nil {
-			s.replaying = len(s.log.messages) > 0 || s.log.closed
+			s.replaying = len(s.log.Messages) > 0 || s.log.Closed
 			return true
 		}
 		dead = next
@@ -218,6 +226,9 @@ func (s *clientStream) retry(dead *streamAttempt, err error, committed bool) (bo
 		c.End(code, err)
 		f := engine.FailureOf(c.Ctx, err, code, dead.trailers())
 		f.Committed = committed
+		if s.livedLong(dead) {
+			c.Loop.Delivered()
+		}
 		var delay time.Duration
 		if delay, again = c.Next(f); !again {
 			return
@@ -257,28 +268,30 @@ func (s *clientStream) send(m any) error {
 			return io.EOF
 		}
 		var err error
-		s.outside(func() { err = a.SendMsg(m) })
-		encoded, has := a.codec.take()
+		var encoded mem.BufferSlice
+		var own bool
+		s.outside(func() { encoded, own, err = a.codec.Send(m, a.SendMsg) })
+		refused := err != nil && !errors.Is(err, io.EOF)
 		// Others may be finding out what became of the attempt. io.EOF alone does
 		// not say: grpc-go's transparent retry can bring a stream back to life
 		// that has returned it, with the message.
-		for s.current == a && !s.done && s.recvTo.Load() != a && (s.driving || s.receiving && err != nil) {
+		for !refused && s.current == a && !s.done && s.recvTo.Load() != a && (s.driving || s.receiving && err != nil) {
 			s.changed.Wait()
 		}
 		if err == nil && s.current == a && !s.done {
-			s.keep(a, m, encoded, has)
+			s.keep(a, m, encoded, own)
 			return nil
 		}
-		if has {
+		if own {
 			encoded.Free()
 		}
 		switch {
+		case refused: // whatever becomes of the attempt, it is the message's fault
+			s.refuseLocked(err)
+			return err
 		case s.done:
 			return io.EOF
 		case s.current != a: // the next has not got this message
-		case !errors.Is(err, io.EOF): // the caller's own fault; grpc-go has ended the stream
-			s.finish(err)
-			return err
 		case s.recvTo.Load() == a && s.heard:
 			// It lives: grpc-go's transparent retry has brought it back, and
 			// the message with it. If it has ended since, the next one is told.
@@ -287,7 +300,9 @@ func (s *clientStream) send(m any) error {
 			return io.EOF
 		default:
 			if next := s.foundDead(a); next != nil {
-				s.outside(func() { s.replay(next) })
+				if err = s.replayLocked(next); err != nil {
+					return err
+				}
 			}
 			if s.current == a {
 				return io.EOF
@@ -302,7 +317,7 @@ func (s *clientStream) sent(err error) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.finish(err)
+		s.refuseLocked(err)
 	}
 	return err
 }
@@ -326,7 +341,7 @@ func (s *clientStream) foundDead(a *streamAttempt) *streamAttempt {
 	var md metadata.MD
 	s.drives(func() {
 		if md = a.headers(); md == nil {
-			err = a.told(a.verdict())
+			err = a.told(a.verdict(s.method))
 		}
 	})
 	switch {
@@ -342,27 +357,6 @@ func (s *clientStream) foundDead(a *streamAttempt) *streamAttempt {
 	return nil
 }
 
-// keep remembers a message that the attempt has accepted, with mu held. If it
-// is one too many, the stream is committed.
-func (s *clientStream) keep(a *streamAttempt, m any, encoded mem.BufferSlice, has bool) {
-	c := &s.call
-	if s.resume != nil && has && s.resume.sent.like == nil && !s.done {
-		s.resume.keepSent(m, encoded)
-	}
-	switch {
-	case s.done || s.recvTo.Load() != nil || c.Policy.Retry.MaxAttempts == 1:
-	case has && s.log.fits(encoded.Len(), c.Policy.BufferBytes, s.ledger):
-		s.log.add(m, encoded)
-		return
-	default:
-		c.Stop(retry.Buffer)
-		s.commit(a)
-	}
-	if has {
-		encoded.Free()
-	}
-}
-
 // CloseSend implements grpc.ClientStream.
 func (s *clientStream) CloseSend() error {
 	if a := s.sendTo.Load(); a != nil {
@@ -370,7 +364,7 @@ func (s *clientStream) CloseSend() error {
 	}
 	s.mu.Lock()
 	a, ok := s.toSend()
-	s.log.closed = true
+	s.log.Closed = true
 	s.mu.Unlock()
 	if !ok {
 		return nil

@@ -24,10 +24,10 @@ func (s *clientStream) finish(err error) {
 		s.first.wrap(s.theirs, false)
 	}
 	if s.resume != nil {
-		s.resume.release()
+		s.resume.releaseLocked()
 	}
 	if !s.replaying {
-		s.log.release(s.ledger)
+		s.log.Release(s.ledger)
 	}
 	s.changed.Broadcast()
 	s.mu.Unlock()
@@ -65,9 +65,27 @@ func (s *clientStream) conclude(err error) {
 	a := s.current
 	a.release()
 	if s.cut == nil {
-		a.deliver()
+		s.fill(a)
 	}
 	a.onFinish(err)
+}
+
+// fillLocked fills the caller's options for a stream that was cut, once the
+// inner stream has ended too: its RecvMsg has returned an error, after which it
+// writes no more.
+func (s *clientStream) fillLocked(a *streamAttempt) {
+	if s.cut != nil && !s.filled && !errors.Is(s.cut, engine.ErrPanicked) {
+		s.filled = true
+		s.fill(a)
+	}
+}
+
+// fill fills the caller's options.
+func (s *clientStream) fill(a *streamAttempt) {
+	if r := s.resume; r != nil && r.header != nil {
+		a.header = r.header.Copy()
+	}
+	a.deliver()
 }
 
 // abandoned runs when the caller's context ends before the stream has.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 )
@@ -27,7 +28,7 @@ type Suite struct {
 
 	full   atomic.Bool           // there are too many plans, and that has been logged
 	table  atomic.Pointer[table] // what calls read
-	replay atomic.Int64          // bytes that streams keep to send again
+	replay message.Ledger        // of what streams keep to send again
 
 	mu        sync.Mutex // guards what follows, and the replacing of table
 	closed    bool
