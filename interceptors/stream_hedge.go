@@ -228,6 +228,9 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 	w := h.won.work.(*streamWork)
 	switch {
 	case h.done: // the context has ended
+		if h.won.err != nil && !w.cut {
+			h.fillLocked(&w.streamAttempt)
+		}
 		return h.final
 	case h.won.err == nil && !w.ended:
 		h.outside(func() { message.HandOver(m, w.reply) })
@@ -355,7 +358,11 @@ func (h *hedgedStream) decide() {
 	}
 	var a *side
 	var err error
-	h.drives(func() { a, err = h.race.run() })
+	h.drives(func() {
+		if a, err = h.race.run(); a == nil && err != nil {
+			a = h.lastWord()
+		}
+	})
 	switch {
 	case a != nil && a.fate.Load() == reported && !a.returned:
 		h.cut = engine.ErrPanicked // before anybody else goes on with the race
@@ -370,14 +377,4 @@ func (h *hedgedStream) decide() {
 		}
 		h.finish(err)
 	}
-}
-
-// win makes an attempt the stream, with mu held, which it lets go of meanwhile.
-func (h *hedgedStream) win(a *side) {
-	h.won = a
-	h.current = &a.work.(*streamWork).streamAttempt
-	r := h.race
-	h.race = nil
-	h.drives(r.leave)
-	h.commit(h.current)
 }
