@@ -25,6 +25,7 @@ type beneath struct {
 	mu      sync.Mutex
 	seen    [][]any // of each attempt
 	send    func(n int, m any, send func(any) error) error
+	enter   func() // RecvMsg; nil: nobody asks
 	receive func(m any)
 }
 
@@ -62,6 +63,9 @@ func (s *beneathStream) SendMsg(m any) error {
 }
 
 func (s *beneathStream) RecvMsg(m any) error {
+	if s.of.enter != nil {
+		s.of.enter()
+	}
 	err := s.ClientStream.RecvMsg(m)
 	if err == nil && s.of.receive != nil {
 		s.of.receive(m)
@@ -216,6 +220,8 @@ func TestReplayOfDynamicMessages(t *testing.T) {
 // TestSendRefusedBesideAReceiver: the error is the sender's at once.
 func TestSendRefusedBesideAReceiver(t *testing.T) {
 	refuse := &beneath{send: func(int, any, func(any) error) error { return status.Error(codes.ResourceExhausted, "") }}
+	entered := make(chan struct{})
+	refuse.enter = func() { close(entered) }
 	ctx, cancel := context.WithCancel(t.Context())
 	stream, err := dialBeneath(t, refuse).SayHelloBidi(ctx)
 	if err != nil {
@@ -230,6 +236,7 @@ func TestSendRefusedBesideAReceiver(t *testing.T) {
 		cancel()
 		<-received
 	}()
+	<-entered
 	sent := make(chan error, 1)
 	go func() { sent <- stream.Send(&greeterpb.HelloRequest{}) }()
 	select {
