@@ -23,6 +23,7 @@ type capture struct {
 	theirs  []grpc.CallOption // as the caller gave them
 	ours    []grpc.CallOption // as attempts get them; kept for its memory
 	effects bool              // some of theirs are to be honoured in the end
+	told    bool              // onFinish has been called
 }
 
 // wrap returns the options for attempts. A unary call always wants the trailer,
@@ -100,8 +101,8 @@ func (c *capture) deliver() {
 // onFinish tells the caller that the call has ended, once; after deliver, as
 // grpc-go has it.
 func (c *capture) onFinish(err error) {
-	if c.effects {
-		c.effects = false
+	if c.effects && !c.told {
+		c.told = true
 		onFinish(c.theirs, err)
 	}
 }
@@ -118,6 +119,6 @@ func onFinish(opts []grpc.CallOption, err error) {
 func (c *capture) release() {
 	clear(c.ours)
 	c.theirs = nil
-	c.effects = false
+	c.effects, c.told = false, false
 	c.reset()
 }

@@ -200,7 +200,7 @@ var rules = []rule{
 	{name: "buffer just holds it", kinds: each, script: steps(fail.AfterReceived(1)), client: "big close all", limit: bigCost, attempts: 2},
 	{name: "buffer overflows", kinds: each, script: steps(fail.AfterReceived(1)), client: "big close all", limit: bigCost - 1, attempts: 1, final: codes.Unavailable},
 	{name: "buffer overflows, served", kinds: each, script: steps(ok), client: "big close all", limit: 10, attempts: 1},
-	{name: "buffer holds two", kinds: kinds(onClient, onBidi), script: steps(fail.AfterReceived(2)), client: "big*2 close all", limit: 2 * bigCost, attempts: 2},
+	{name: "buffer holds two", kinds: kinds(onClient, onBidi), script: steps(fail.AfterReceived(2)), client: "big*2 close all", limit: 2*bigCost + 123, attempts: 2},
 	{name: "buffer overflows with the second", kinds: kinds(onClient, onBidi), script: steps(fail.AfterReceived(2)),
 		client: "big*2 close all", limit: 2*bigCost - 1, attempts: 1, final: codes.Unavailable},
 	{name: "buffer overflows on a retry", kinds: kinds(onClient, onBidi), script: steps(fail.AfterReceived(1), late),

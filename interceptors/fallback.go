@@ -10,7 +10,8 @@ import "context"
 // surfaces unchanged. It is not asked when the caller has cancelled.
 //
 // ctx is the caller's: its deadline may have passed, since an answer from a
-// cache is welcome then too. A reply that is a proto.Message is reset first, as
-// a failed attempt may have left something in it. Fallbacks run on their
+// cache is welcome then too. The reply is emptied first, as a failed attempt may
+// have left something in it: a proto.Message is reset, another is made what it
+// was before the call. Fallbacks run on their
 // callers' goroutines, so many at a time.
 type Fallback func(ctx context.Context, method string, req, reply any, err error) error

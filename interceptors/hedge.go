@@ -7,6 +7,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/message"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 )
@@ -71,14 +72,29 @@ func (w *firstWork) Limit(ctx context.Context, timeout time.Duration) (context.C
 
 // work makes another attempt's.
 func (u *unaryCall) work() (work, error) {
-	req, err := copyRequest(u.original.request, u.theirs)
+	req, err := message.Copy(u.original.request, u.theirs)
 	if err != nil {
 		return nil, err
 	}
 	w := unaryWorks.Get().(*unaryWork)
-	w.method, w.req, w.reply, w.cc, w.invoker = u.method, req, u.original.reply.fresh(), u.cc, u.invoker
+	w.method, w.req, w.reply, w.cc, w.invoker = u.method, req, u.original.reply.New(), u.cc, u.invoker
 	w.opts = w.wrap(u.theirs, true)
 	return w, nil
+}
+
+// original is what a call was given, as it was: a request that nobody changes,
+// to be copied.
+type original struct {
+	request any
+	reply   message.Type
+}
+
+func originalOf(req, reply any, opts []grpc.CallOption) (o original, err error) {
+	if o.reply, err = message.TypeOf(reply); err != nil {
+		return o, err
+	}
+	o.request, err = message.Copy(req, opts)
+	return o, err
 }
 
 // admitAndRace is admitAndTry with attempts side by side.
@@ -102,7 +118,7 @@ func (u *unaryCall) admitAndRace() (err error) {
 	if w, ok := a.work.(*unaryWork); ok {
 		u.header, u.trailer, u.peer = w.header, w.trailer, w.peer
 		if err == nil {
-			handOver(u.reply, w.reply)
+			message.HandOver(u.reply, w.reply)
 		} else {
 			u.resetReply() // the first attempt may have left something
 		}

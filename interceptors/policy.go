@@ -67,8 +67,9 @@ type Retry struct {
 	// deserve more patience than UNAVAILABLE.
 	PerCode map[codes.Code]jitter.Backoff
 	// BufferBytes bounds what a stream keeps of what it sent, to send it again:
-	// 5 bytes and the encoding of each message. A stream that sends more is
-	// committed. 0: 256 KiB. All streams of a suite keep 64 MiB at most. It has
+	// the encoding of each message, 5 bytes for the first, and 128 bytes for each
+	// after that, which is what keeping it costs. A stream that sends more, or
+	// what cannot be kept as it was, is committed. 0: 256 KiB. All streams of a suite keep 64 MiB at most. It has
 	// no effect on unary calls.
 	BufferBytes int
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
-	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -34,26 +34,28 @@ type clientStream struct {
 	theirs   []grpc.CallOption
 	of       *endpoint
 	late     *logFailure
-	ledger   *atomic.Int64 // bytes that all streams keep
+	ledger   *message.Ledger // of what all streams keep
 
 	// Set once, at commit; sendTo when the log has been sent again too. The
 	// message path after commit looks at nothing else.
 	recvTo, sendTo atomic.Pointer[streamAttempt]
 
-	mu        sync.Mutex // guards what follows, and the call, which one goroutine at a time works on
-	changed   sync.Cond
-	call      engine.Call
-	current   *streamAttempt
-	log       sendLog
-	receiving bool        // someone is inside the inner RecvMsg
-	heard     bool        // that has returned a message, which committed the stream
-	driving   bool        // someone decides, backs off, opens
-	replaying bool        // someone sends the log again
-	done      bool        // the outcome is settled
-	final     error       // what RecvMsg says then
-	cut       error       // not nil: the inner stream did not end by itself
-	refused   atomic.Bool // its SendMsg refused a message
-	lived     *time.Timer // for a stream that is a probe; nil: it is none
+	mu         sync.Mutex // guards what follows, and the call, which one goroutine at a time works on
+	changed    sync.Cond
+	call       engine.Call
+	current    *streamAttempt
+	log        message.Log
+	receiving  bool        // someone is inside the inner RecvMsg
+	heard      bool        // that has returned a message, which committed the stream
+	driving    bool        // someone decides, backs off, opens
+	replaying  bool        // someone sends the log again
+	done       bool        // the outcome is settled
+	final      error       // what RecvMsg says then
+	cut        error       // not nil: the inner stream did not end by itself
+	refused    error       // not nil: a message could not be sent, which ended the stream
+	filled     bool        // the caller's options have been
+	unsendable atomic.Bool // likewise, known before who settles the stream can know
+	lived      *time.Timer // for a stream that is a probe; nil: it is none
 
 	race    *racing     // attempts side by side, of which one will be the stream; nil: none are
 	resume  *resumption // nil: a cut stream is not continued
@@ -161,11 +163,17 @@ func (s *clientStream) open(a *streamAttempt) error {
 		a.ours = a.opts[:0]
 		opts := a.wrap(s.theirs, false)
 		if c.Policy.Retry.MaxAttempts > 1 {
-			opts = a.remember(opts, s.resume != nil)
+			opts = a.remember(opts)
+		}
+		if a != &s.first && a.cancel == nil { // a replay that fails ends it
+			ctx, a.cancel = context.WithCancel(ctx)
 		}
 		var inner grpc.ClientStream
 		if inner, err = s.streamer(ctx, s.desc, s.cc, s.method, opts...); err == nil {
 			a.ClientStream = inner
+		}
+		if s.resume != nil {
+			a.opened = c.Host.Now()
 		}
 	})
 	if err == nil && (a.deadline != nil || c.Probing()) {
@@ -197,14 +205,14 @@ func (s *clientStream) drives(do func()) {
 func (s *clientStream) drive(dead *streamAttempt, err error) bool {
 	for {
 		var again bool
-		if again, err = s.retry(dead, err, dead.headers() != nil); !again {
+		if again, err = s.retry(dead, err, dead.headers() != nil && s.resume == nil); !again {
 			s.finish(err)
 			return false
 		}
 		next := new(streamAttempt)
 		s.call.Kind = observe.RetryAttempt
 		if err = s.open(next); err == nil {
-			s.replaying = len(s.log.messages) > 0 || s.log.closed
+			s.replaying = len(s.log.Messages) > 0 || s.log.Closed
 			return true
 		}
 		dead = next
@@ -228,6 +236,9 @@ func (s *clientStream) retry(dead *streamAttempt, err error, committed bool) (bo
 		f := c.FailureOf(err, ev.Trailer)
 		f.Committed = committed
 		f.Ambiguous = f.Ambiguous && s.resume == nil // who gives a Resume has said how to go on
+		if s.livedLong(dead) {
+			c.Loop.Delivered()
+		}
 		var delay time.Duration
 		if delay, again = c.Next(f); !again {
 			return
@@ -267,31 +278,33 @@ func (s *clientStream) send(m any) error {
 			return io.EOF
 		}
 		var err error
-		s.outside(func() { err = a.SendMsg(m) })
-		if err != nil && !errors.Is(err, io.EOF) {
-			s.refused.Store(true) // whoever settles the stream has to know
+		var encoded mem.BufferSlice
+		var own bool
+		s.outside(func() { encoded, own, err = a.codec.Send(m, a.SendMsg) })
+		refused := err != nil && !errors.Is(err, io.EOF)
+		if refused {
+			s.unsendable.Store(true)
 		}
-		encoded, has := a.codec.take()
 		// Others may be finding out what became of the attempt. io.EOF alone does
 		// not say: grpc-go's transparent retry can bring a stream back to life
 		// that has returned it, with the message.
-		for s.current == a && !s.done && s.recvTo.Load() != a && (s.driving || s.receiving && err != nil) {
+		for !refused && s.current == a && !s.done && s.recvTo.Load() != a && (s.driving || s.receiving && err != nil) {
 			s.changed.Wait()
 		}
 		if err == nil && s.current == a && !s.done {
-			s.keep(a, m, encoded, has)
+			s.keep(a, m, encoded, own)
 			return nil
 		}
-		if has {
+		if own {
 			encoded.Free()
 		}
 		switch {
+		case refused: // whatever becomes of the attempt, it is the message's fault
+			s.refuseLocked(err)
+			return err
 		case s.done:
 			return io.EOF
 		case s.current != a: // the next has not got this message
-		case !errors.Is(err, io.EOF): // the caller's own fault; grpc-go has ended the stream
-			s.finish(err)
-			return err
 		case s.recvTo.Load() == a && s.heard:
 			// It lives: grpc-go's transparent retry has brought it back, and
 			// the message with it. If it has ended since, the next one is told.
@@ -300,7 +313,9 @@ func (s *clientStream) send(m any) error {
 			return io.EOF
 		default:
 			if next := s.foundDead(a); next != nil {
-				s.outside(func() { s.replay(next) })
+				if err = s.replayLocked(next); err != nil {
+					return err
+				}
 			}
 			if s.current == a {
 				return io.EOF
@@ -315,8 +330,8 @@ func (s *clientStream) sent(err error) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.refused.Store(true)
-		s.finish(err)
+		s.unsendable.Store(true)
+		s.refuseLocked(err)
 	}
 	return err
 }
@@ -340,7 +355,7 @@ func (s *clientStream) foundDead(a *streamAttempt) *streamAttempt {
 	var md metadata.MD
 	s.drives(func() {
 		if md = a.headers(); md == nil {
-			err = a.told(a.verdict())
+			err = a.told(a.verdict(s.method))
 		}
 	})
 	switch {
@@ -356,27 +371,6 @@ func (s *clientStream) foundDead(a *streamAttempt) *streamAttempt {
 	return nil
 }
 
-// keep remembers a message that the attempt has accepted, with mu held. If it
-// is one too many, the stream is committed.
-func (s *clientStream) keep(a *streamAttempt, m any, encoded mem.BufferSlice, has bool) {
-	c := &s.call
-	if s.resume != nil && has && s.resume.sent.like == nil && !s.done {
-		s.resume.keepSent(m, encoded)
-	}
-	switch {
-	case s.done || s.recvTo.Load() != nil || c.Policy.Retry.MaxAttempts == 1:
-	case has && s.log.fits(encoded.Len(), c.Policy.BufferBytes, s.ledger):
-		s.log.add(m, encoded)
-		return
-	default:
-		c.Stop(retry.Buffer)
-		s.commit(a)
-	}
-	if has {
-		encoded.Free()
-	}
-}
-
 // CloseSend implements grpc.ClientStream.
 func (s *clientStream) CloseSend() error {
 	if a := s.sendTo.Load(); a != nil {
@@ -384,7 +378,7 @@ func (s *clientStream) CloseSend() error {
 	}
 	s.mu.Lock()
 	a, ok := s.toSend()
-	s.log.closed = true
+	s.log.Closed = true
 	s.mu.Unlock()
 	if !ok {
 		return nil

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/message"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // streamAttempt is one inner stream.
@@ -22,12 +22,13 @@ type streamAttempt struct {
 	capture
 
 	number   int // among the stream's attempts
-	codec    teeCodec
+	codec    message.Tee
 	force    grpc.ForceCodecV2CallOption // that it be used
 	opts     [4]grpc.CallOption          // room for most
 	cancel   context.CancelFunc          // nil: nothing to release
 	deadline *time.Timer                 // of AttemptTimeout; nil: none
 	late     atomic.Bool                 // it has fired
+	opened   time.Duration               // when, if the stream can be resumed
 }
 
 // limit ends the attempt after d unless it is committed before. The context
@@ -41,39 +42,35 @@ func (a *streamAttempt) Limit(ctx context.Context, d time.Duration) (context.Con
 	return ctx, a.cancel
 }
 
-// remember adds the codec that keeps what is sent, and received, to the
+// remember adds the codec that sees how what is sent is encoded to the
 // attempt's options.
-func (a *streamAttempt) remember(opts []grpc.CallOption, received bool) []grpc.CallOption {
-	if a.codec.base, a.codec.name = codecOf(opts); a.codec.base == nil {
+func (a *streamAttempt) remember(opts []grpc.CallOption) []grpc.CallOption {
+	if !a.codec.Use(opts) {
 		return opts // grpc-go will say so
 	}
-	a.codec.listens = received
 	a.force.CodecV2 = &a.codec
 	a.ours = append(a.ours, &a.force)
 	return slices.Clip(a.ours)
 }
 
-// resend sends messages that an earlier attempt was sent, as they were then.
-// whole is false if the attempt died meanwhile.
-func (a *streamAttempt) resend(messages []sentMessage) (sent int, whole bool) {
-	defer func() { a.codec.known, a.codec.encoded = nil, nil }()
-	for _, m := range messages {
-		like, err := a.codec.copyOf(m.like, m.encoded)
-		if err == nil {
-			a.codec.known, a.codec.encoded = like, m.encoded
-			err = a.SendMsg(like)
+// resend sends messages that an earlier attempt was sent, as they were then. An
+// error is that of a message, and not the attempt's death: then a message more
+// does no harm, and if grpc-go's transparent retry brings the stream back to
+// life, with the message that found it dead, the others must be there too.
+func (a *streamAttempt) resend(messages []message.Kept) (sent int, err error) {
+	for i := range messages {
+		switch err := messages[i].Send(&a.codec, a.SendMsg); {
+		case err == nil:
+			sent++
+		case !errors.Is(err, io.EOF):
+			return sent, err
 		}
-		if err != nil {
-			return sent, false
-		}
-		sent++
 	}
-	return sent, true
+	return sent, nil
 }
 
 // commit lets the attempt live on.
 func (a *streamAttempt) commit() {
-	a.codec.off.Store(true)
 	if a.deadline != nil {
 		a.deadline.Stop()
 	}
@@ -120,8 +117,9 @@ func (a *streamAttempt) trailers() metadata.MD {
 
 // verdict returns how an attempt ended that SendMsg or Header found dead and
 // that has no headers, hence no message to be eaten: nil if it ended well.
-func (a *streamAttempt) verdict() error {
-	err := a.RecvMsg(new(emptypb.Empty)) // interceptors beneath may not bear a nil
+// Interceptors beneath may not bear a nil, nor another type than the method's.
+func (a *streamAttempt) verdict(method string) error {
+	err := a.RecvMsg(message.ReplyOf(method))
 	if errors.Is(err, io.EOF) {
 		return nil
 	}

@@ -26,10 +26,10 @@ func (s *clientStream) finish(err error) {
 		s.first.wrap(s.theirs, false)
 	}
 	if s.resume != nil {
-		s.resume.release()
+		s.resume.releaseLocked()
 	}
 	if !s.replaying {
-		s.log.release(s.ledger)
+		s.log.Release(s.ledger)
 	}
 	s.changed.Broadcast()
 	s.mu.Unlock()
@@ -71,14 +71,14 @@ func (s *clientStream) conclude(err error) {
 	a := s.current
 	a.release()
 	if s.cut == nil {
-		a.deliver()
+		s.fill(a)
 	}
 	a.onFinish(err)
 }
 
 // evidence is what an attempt left that has ended by itself.
 func (s *clientStream) evidence(a *streamAttempt) engine.Evidence {
-	return engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.refused.Load()}
+	return engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.unsendable.Load()}
 }
 
 // lastEvidence is what the last attempt left. Of one that was cut short nothing
@@ -127,6 +127,24 @@ func (s *clientStream) noted(do func()) {
 	if !s.done {
 		do()
 	}
+}
+
+// fillLocked fills the caller's options for a stream that was cut, once the
+// inner stream has ended too: its RecvMsg has returned an error, after which it
+// writes no more.
+func (s *clientStream) fillLocked(a *streamAttempt) {
+	if s.cut != nil && !s.filled && !errors.Is(s.cut, engine.ErrPanicked) {
+		s.filled = true
+		s.fill(a)
+	}
+}
+
+// fill fills the caller's options.
+func (s *clientStream) fill(a *streamAttempt) {
+	if r := s.resume; r != nil && r.header != nil {
+		a.header = r.header.Copy()
+	}
+	a.deliver()
 }
 
 // abandoned runs when the caller's context ends before the stream has.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/message"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -46,7 +47,7 @@ func newHedgedStream(s *clientStream, look func()) *hedgedStream {
 
 // wanted tells attempts what to receive into, once the caller has said so.
 type wanted struct {
-	reply replyType
+	reply message.Type
 	told  chan struct{}
 }
 
@@ -91,7 +92,7 @@ func (w *streamWork) untilMessage(a *side) error {
 		return err
 	}
 	if md, _ := w.Header(); md == nil {
-		err := w.verdict()
+		err := w.verdict(w.s.method)
 		w.ended = err == nil
 		return err
 	}
@@ -107,7 +108,7 @@ func (w *streamWork) untilMessage(a *side) error {
 		w.cut = true
 		return status.FromContextError(a.Ctx.Err()).Err()
 	}
-	w.reply = w.wanted.reply.fresh()
+	w.reply = w.wanted.reply.New()
 	if err = w.RecvMsg(w.reply); errors.Is(err, io.EOF) {
 		w.ended = true
 		return nil
@@ -142,7 +143,7 @@ func (w *streamWork) recycle() {}
 
 // work makes another attempt's.
 func (h *hedgedStream) work() (work, error) {
-	request, err := copyRequest(h.request, h.theirs)
+	request, err := message.Copy(h.request, h.theirs)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +185,7 @@ func (h *hedgedStream) send(m any) (err error) {
 		return status.Error(codes.Internal, "astra: SendMsg called after CloseSend")
 	}
 	h.sent = true
-	if h.request, err = copyRequest(m, h.theirs); err != nil {
+	if h.request, err = message.Copy(m, h.theirs); err != nil {
 		return err
 	}
 	first, err := h.work()
@@ -219,7 +220,7 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 	h.rest()
 	if !h.asked && !h.done {
 		h.asked = true
-		if h.wanted.reply, err = replyTypeOf(m); err != nil {
+		if h.wanted.reply, err = message.TypeOf(m); err != nil {
 			h.finish(err)
 			return err
 		}
@@ -237,9 +238,12 @@ func (h *hedgedStream) recvFirst(m any) (err error) {
 	w := h.won.work.(*streamWork)
 	switch {
 	case h.done: // the context has ended
+		if h.won.err != nil && !w.cut {
+			h.fillLocked(&w.streamAttempt)
+		}
 		return h.final
 	case h.won.err == nil && !w.ended:
-		h.outside(func() { handOver(m, w.reply) })
+		h.outside(func() { message.HandOver(m, w.reply) })
 		w.reply = nil
 		h.answered()
 		if h.look != nil {
@@ -364,7 +368,11 @@ func (h *hedgedStream) decide() {
 	}
 	var a *side
 	var err error
-	h.drives(func() { a, err = h.race.run() })
+	h.drives(func() {
+		if a, err = h.race.run(); a == nil && err != nil {
+			a = h.lastWord()
+		}
+	})
 	switch {
 	case a != nil && a.fate.Load() == reported && !a.returned:
 		h.cut = engine.ErrPanicked // before anybody else goes on with the race
@@ -379,14 +387,4 @@ func (h *hedgedStream) decide() {
 		}
 		h.finish(err)
 	}
-}
-
-// win makes an attempt the stream, with mu held, which it lets go of meanwhile.
-func (h *hedgedStream) win(a *side) {
-	h.won = a
-	h.current = &a.work.(*streamWork).streamAttempt
-	r := h.race
-	h.race = nil
-	h.drives(r.leave)
-	h.commit(h.current)
 }

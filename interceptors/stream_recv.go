@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 
-	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -42,12 +41,22 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 			s.changed.Wait()
 		}
 		if a := s.recvTo.Load(); s.done && a == nil {
+			if s.cut != nil && !s.filled && s.current.ClientStream != nil && s.current.effects {
+				_ = s.receive(s.current, m) // once that has returned, they are there
+				s.fillLocked(s.current)
+			}
 			return nil, s.final
 		}
 		a := s.current
 		err := s.receive(a, m)
 		switch {
-		case s.done && s.recvTo.Load() == nil: // abandoned meanwhile
+		case s.done && s.recvTo.Load() == nil: // abandoned meanwhile, or refused
+			if err != nil {
+				s.fillLocked(a)
+			}
+			if s.refused != nil {
+				return nil, s.refused
+			}
 			return nil, a.told(err)
 		case err == nil || errors.Is(err, io.EOF) || s.recvTo.Load() == a:
 			s.heard = err == nil && s.desc.ServerStreams // else it was the end
@@ -61,7 +70,7 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 			return nil, s.final
 		}
 		if s.replaying {
-			go s.replay(s.current)
+			go s.replayAside(s.current)
 		}
 	}
 }
@@ -108,6 +117,12 @@ func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAtte
 		}
 		outcome = last
 	}
+	if s.done {
+		s.fillLocked(a)
+		if s.refused != nil {
+			return nil, s.refused
+		}
+	}
 	s.finish(outcome)
 	if outcome != nil {
 		return nil, outcome
@@ -118,11 +133,20 @@ func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAtte
 // Header implements grpc.ClientStream. It blocks until the stream is committed
 // or has failed for good; then it returns nil, and RecvMsg tells why.
 func (s *clientStream) Header() (metadata.MD, error) {
-	if a := s.recvTo.Load(); a != nil {
+	if a := s.recvTo.Load(); a != nil && s.resume == nil {
 		return a.Header()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.resume != nil && s.resume.header != nil {
+		return s.resume.header.Copy(), nil
+	}
+	if a := s.recvTo.Load(); a != nil {
+		var md metadata.MD
+		var err error
+		s.outside(func() { md, err = a.Header() })
+		return md, err
+	}
 	for {
 		for s.driving && !s.done {
 			s.changed.Wait()
@@ -145,7 +169,7 @@ func (s *clientStream) Header() (metadata.MD, error) {
 			s.changed.Wait()
 		default: // who waits for a header receives next, and must be able to
 			if next := s.foundDead(a); next != nil {
-				go s.replay(next)
+				go s.replayAside(next)
 			}
 		}
 	}
@@ -157,10 +181,16 @@ func (s *clientStream) Trailer() metadata.MD { return s.settled().trailers() }
 // Context implements grpc.ClientStream. It commits the stream: what the
 // context holds is the attempt's.
 func (s *clientStream) Context() context.Context {
-	if a := s.settled(); a.ClientStream != nil {
+	a := s.settled()
+	switch {
+	case a.ClientStream == nil:
+		return s.call.Ctx
+	case s.resume == nil:
 		return a.Context()
 	}
-	return s.call.Ctx
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resume.contextLocked(s.call.Ctx, a.Context(), s.done)
 }
 
 // settled returns the attempt that is the stream from now on.
@@ -188,32 +218,7 @@ func (s *clientStream) commit(a *streamAttempt) {
 	s.recvTo.Store(a)
 	if !s.replaying {
 		s.sendTo.Store(a)
-		s.log.release(s.ledger)
-	}
-	s.changed.Broadcast()
-}
-
-// replay sends the log to the attempt, without mu. If that dies under it,
-// whoever comes next finds it dead.
-func (s *clientStream) replay(a *streamAttempt) {
-	s.mu.Lock()
-	log := s.log
-	s.mu.Unlock()
-	resent, whole := a.resend(log.messages)
-	if whole && log.closed {
-		_ = a.CloseSend()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.replaying = false
-	if s.recvTo.Load() == a { // committed meanwhile
-		s.sendTo.Store(a)
-	}
-	if s.done || s.recvTo.Load() == a {
-		s.log.release(s.ledger)
-	}
-	if resent > 0 { // told even if the stream has ended meanwhile
-		s.call.TellAll(observe.Event{Kind: observe.Replayed, Attempt: a.number, Messages: resent})
+		s.log.Release(s.ledger)
 	}
 	s.changed.Broadcast()
 }

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 )
@@ -22,7 +22,7 @@ type Suite struct {
 	layers layers
 
 	lateFailure logFailure      // says that an attempt panicked that nobody waited for
-	replay      atomic.Int64    // bytes that streams keep to send again
+	replay      message.Ledger  // bytes that streams keep to send again
 	misspelt    map[string]bool // patterns of policies, that have been logged; guarded by mu
 }
 

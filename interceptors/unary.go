@@ -6,9 +6,9 @@ import (
 	"sync"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 )
 
 // unaryCall drives the engine through attempts one after another, on the
@@ -28,6 +28,8 @@ type unaryCall struct {
 	// Of a call that is hedged:
 	first    side
 	original original
+
+	before message.Before // of its reply
 }
 
 // unaryCalls keeps calls for reuse. Pools are per processor, and so, mostly,
@@ -70,6 +72,7 @@ func (u *unaryCall) run(caller context.Context) error {
 		defer cancel()
 	}
 	u.Ctx = u.Start(u.Ctx, observe.CallStart)
+	u.before = message.BeforeOf(u.reply)
 	var err error
 	if u.Policy.Hedges() {
 		err = u.admitAndRace()
@@ -140,11 +143,7 @@ func (u *unaryCall) fallBack(ctx context.Context, err error) error {
 	return u.full.fallback(ctx, u.method, u.req, u.reply, err)
 }
 
-func (u *unaryCall) resetReply() {
-	if m, ok := u.reply.(proto.Message); ok {
-		proto.Reset(m)
-	}
-}
+func (u *unaryCall) resetReply() { u.before.Restore(u.reply) }
 
 // abort runs when run ends, and does something if it did not return.
 func (u *unaryCall) abort() {
@@ -157,6 +156,7 @@ func (u *unaryCall) abort() {
 func (u *unaryCall) release() {
 	u.capture.release()
 	u.Call = engine.Call{Lane: u.Lane}
+	u.before = message.Before{}
 	u.full, u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil, nil
 	if u.first.work != nil {
 		u.first, u.original = side{}, original{}

@@ -47,8 +47,13 @@ var mayImport = map[string][]string{
 		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
 	},
+	// message is what calls carry: it knows codecs, and nothing of calls.
+	"internal/message": {
+		"google.golang.org/grpc", "google.golang.org/grpc/codes", "google.golang.org/grpc/encoding", "google.golang.org/grpc/encoding/proto",
+		"google.golang.org/grpc/mem", "google.golang.org/grpc/status", "google.golang.org/protobuf/",
+	},
 	"interceptors": {
-		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/text",
+		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/message", module + "internal/text",
 		module + "internal/breaker", module + "internal/budget", module + "internal/field", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},

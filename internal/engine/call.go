@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"math/rand/v2"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -12,12 +11,7 @@ import (
 	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 )
-
-// attemptsKey is the header that tells a server how many attempts came before
-// (gRFC A6).
-const attemptsKey = "grpc-previous-rpc-attempts"
 
 // call is the engine: one call's way from admission through its attempts to
 // its settlement. It decides and keeps the books; attempts, timers and
@@ -155,7 +149,7 @@ func (c *Call) Launch(l Limiter) (a Attempt, cancel context.CancelFunc) {
 		a.Began = c.Host.Now()
 	}
 	if a.Number > 1 {
-		a.Ctx = metadata.AppendToOutgoingContext(a.Ctx, attemptsKey, strconv.Itoa(a.Number-1))
+		a.Ctx = numbered(a.Ctx, a.Number)
 	}
 	if l != nil {
 		a.Ctx, cancel = l.Limit(a.Ctx, c.Policy.AttemptTimeout)

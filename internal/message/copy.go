@@ -1,15 +1,20 @@
-package interceptors
+package message
 
 import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // Attempts that run side by side share no message, and those that may outlive
@@ -17,48 +22,56 @@ import (
 // of their own, of the caller's types, since interceptors beneath look at them
 // and may change them.
 
-// copyRequest returns an equal request that is nobody else's. Any message can
-// be copied by the call's codec; a proto.Message is copied faster.
-func copyRequest(req any, opts []grpc.CallOption) (any, error) {
-	switch m := req.(type) {
+// Copy returns an equal message that is nobody else's. Any message can be
+// copied by the call's codec, if that decodes what it encodes; a proto.Message
+// is copied faster. The error is FAILED_PRECONDITION.
+func Copy(m any, opts []grpc.CallOption) (any, error) {
+	switch m := m.(type) {
 	case nil, string, *grpc.PreparedMsg: // never changed
-		return req, nil
+		return m, nil
 	case []byte:
 		return bytes.Clone(m), nil
 	case proto.Message:
 		like := proto.Clone(m)
-		if reflect.TypeOf(like) != reflect.TypeOf(req) {
-			return nil, notCopied(req, "it embeds one that can")
+		if reflect.TypeOf(like) != reflect.TypeOf(m) {
+			return nil, notCopied(m, "it embeds one that can")
 		}
 		return like, nil
 	}
-	if reflect.TypeOf(req).Kind() != reflect.Pointer {
-		return nil, notCopied(req, "it is no pointer")
+	if reflect.TypeOf(m).Kind() != reflect.Pointer {
+		return nil, notCopied(m, "it is no pointer")
 	}
-	base, _ := codecOf(opts)
+	base, _ := CodecOf(opts)
 	if base == nil {
-		return nil, notCopied(req, "the call has no codec")
+		return nil, notCopied(m, "the call has no codec")
 	}
-	data, err := base.Marshal(req)
+	data, err := encoded(m, base)
 	if err != nil {
-		return nil, notCopied(req, err)
+		return nil, notCopied(m, err)
 	}
 	defer data.Free()
-	like := reflect.New(reflect.TypeOf(req).Elem()).Interface()
-	if err := base.Unmarshal(data, like); err != nil {
-		return nil, notCopied(req, err)
+	like, err := decoded(m, data, base)
+	if err != nil {
+		return nil, notCopied(m, err)
 	}
 	return like, nil
 }
 
-// replyType makes replies of the caller's type, without looking at the caller's
-// own again.
-type replyType struct {
+func encoded(m any, base encoding.CodecV2) (data mem.BufferSlice, err error) {
+	defer recovered(&err)
+	return base.Marshal(m)
+}
+
+// Type makes replies of the caller's type, without looking at the caller's own
+// again.
+type Type struct {
 	message protoreflect.MessageType // nil: no proto.Message
 	other   reflect.Type             // nil: no reply
 }
 
-func replyTypeOf(reply any) (t replyType, err error) {
+// TypeOf returns the type of a reply. The error is FAILED_PRECONDITION: there
+// can be no other reply of its type.
+func TypeOf(reply any) (t Type, err error) {
 	switch m := reply.(type) {
 	case nil:
 		return t, nil
@@ -75,8 +88,8 @@ func replyTypeOf(reply any) (t replyType, err error) {
 	return t, nil
 }
 
-// fresh returns an empty reply.
-func (t replyType) fresh() any {
+// New returns an empty reply.
+func (t Type) New() any {
 	switch {
 	case t.message != nil:
 		return t.message.New().Interface()
@@ -86,24 +99,23 @@ func (t replyType) fresh() any {
 	return nil
 }
 
-// original is what a call was given, as it was: a request that nobody changes,
-// to be copied.
-type original struct {
-	request any
-	reply   replyType
-}
-
-func originalOf(req, reply any, opts []grpc.CallOption) (o original, err error) {
-	if o.reply, err = replyTypeOf(reply); err != nil {
-		return o, err
+// ReplyOf returns an empty message of the type that the method is declared to
+// answer with; an Empty if the program has no such declaration.
+func ReplyOf(method string) any {
+	if service, name, ok := strings.Cut(strings.TrimPrefix(method, "/"), "/"); ok {
+		d, _ := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service + "." + name))
+		if m, ok := d.(protoreflect.MethodDescriptor); ok {
+			if t, err := protoregistry.GlobalTypes.FindMessageByName(m.Output().FullName()); err == nil {
+				return t.New().Interface()
+			}
+		}
 	}
-	o.request, err = copyRequest(req, opts)
-	return o, err
+	return new(emptypb.Empty)
 }
 
-// handOver moves what an attempt was answered into the caller's reply. The
+// HandOver moves what an attempt was answered into the caller's reply. The
 // attempt's is not used again, so what it refers to need not be copied.
-func handOver(to, from any) {
+func HandOver(to, from any) {
 	switch m := to.(type) {
 	case nil:
 	case proto.Message:

@@ -1,0 +1,202 @@
+package message
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// plain is a message of a codec that is not grpc-go's.
+type plain struct {
+	A, B string
+	M    map[string]int
+}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Marshal(v any) ([]byte, error)   { return json.Marshal(v) }
+func (jsonCodec) Unmarshal(b []byte, v any) error { return json.Unmarshal(b, v) }
+func (jsonCodec) Name() string                    { return "json" }
+
+// oneWay encodes, and panics if it is asked to decode.
+type oneWay struct{ jsonCodec }
+
+func (oneWay) Unmarshal([]byte, any) error { panic("oneWay cannot decode") }
+
+// sendThrough sends m through a tee beneath which send is called.
+func sendThrough(t *testing.T, c encoding.Codec, m any, beneath func(tee *Tee, m any) error) (*Tee, Kept, bool) {
+	t.Helper()
+	tee := &Tee{}
+	opts := []grpc.CallOption{}
+	if c != nil {
+		opts = append(opts, grpc.ForceCodec(c))
+	}
+	if !tee.Use(opts) {
+		t.Fatal("no codec")
+	}
+	encoded, own, err := tee.Send(m, func(m any) error { return beneath(tee, m) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, ok := Keep(m, tee.Base, encoded, own)
+	return tee, k, ok
+}
+
+func marshals(tee *Tee, m any) error {
+	data, err := tee.Marshal(m)
+	if err == nil {
+		data.Free()
+	}
+	return err
+}
+
+// TestKeptIsSentAsItWas: whatever the caller and interceptors beneath do to it.
+func TestKeptIsSentAsItWas(t *testing.T) {
+	m := &plain{A: "a"}
+	s := wrapperspb.String("a")
+	for name, tc := range map[string]struct {
+		codec   encoding.Codec
+		m       any
+		change  func()
+		beneath func(tee *Tee, m any) error
+		want    string
+	}{
+		"a struct":                   {jsonCodec{}, m, func() { m.A = "b" }, marshals, `{"A":"a","B":"","M":null}`},
+		"what cannot be decoded":     {oneWay{}, m, func() { m.A = "b" }, marshals, `{"A":"a","B":"","M":null}`},
+		"a proto.Message":            {nil, s, func() { s.Value = "b" }, marshals, "\n\x01a"},
+		"bytes":                      {jsonCodec{}, []byte("a"), func() {}, marshals, `"YQ=="`},
+		"one withheld":               {nil, s, func() { s.Value = "b" }, func(*Tee, any) error { return nil }, "\n\x01a"},
+		"one replaced":               {nil, s, func() { s.Value = "b" }, func(tee *Tee, _ any) error { return marshals(tee, wrapperspb.String("x")) }, "\n\x01a"},
+		"one with another before it": {nil, s, func() { s.Value = "b" }, func(tee *Tee, m any) error { return marshals2(tee, wrapperspb.String("x"), m) }, "\n\x01a"},
+	} {
+		m.A, s.Value = "a", "a"
+		tee, k, ok := sendThrough(t, tc.codec, tc.m, tc.beneath)
+		if !ok {
+			t.Errorf("%s is not kept", name)
+			continue
+		}
+		tc.change()
+		var got []byte
+		err := k.Send(tee, func(m any) error {
+			if fmt.Sprintf("%T", m) != fmt.Sprintf("%T", tc.m) {
+				t.Errorf("%s: a %T is sent", name, m)
+			}
+			data, err := tee.Marshal(m)
+			got = data.Materialize()
+			return err
+		})
+		if err != nil || string(got) != tc.want {
+			t.Errorf("%s: sent again as %q, %v, want %q", name, got, err, tc.want)
+		}
+		k.Free()
+	}
+}
+
+func marshals2(tee *Tee, a, b any) error {
+	if err := marshals(tee, a); err != nil {
+		return err
+	}
+	return marshals(tee, b)
+}
+
+// TestNotKept: a message of which there is neither an encoding nor a copy.
+func TestNotKept(t *testing.T) {
+	if _, _, ok := sendThrough(t, jsonCodec{}, &plain{}, func(*Tee, any) error { return nil }); ok {
+		t.Error("kept, as what?")
+	}
+}
+
+// pool counts buffers that are out.
+type pool struct{ out int }
+
+func (p *pool) Get(n int) *[]byte { p.out++; b := make([]byte, n, n+4096); return &b }
+func (p *pool) Put(*[]byte)       { p.out-- }
+
+type pooled struct{ pool *pool }
+
+func (c pooled) Marshal(any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.NewBuffer(c.pool.Get(2000), c.pool)}, nil
+}
+func (c pooled) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (c pooled) Name() string                         { return "pooled" }
+
+// TestBuffersAreGivenBack: in an error and a panic too.
+func TestBuffersAreGivenBack(t *testing.T) {
+	p := &pool{}
+	tee := &Tee{}
+	tee.Use([]grpc.CallOption{grpc.ForceCodecV2(pooled{p})})
+	m := new(plain)
+	encoded, own, err := tee.Send(m, func(m any) error { _ = marshals(tee, m); return io.EOF })
+	if !own || err != io.EOF {
+		t.Fatal(own, err)
+	}
+	encoded.Free()
+	func() {
+		defer func() { _ = recover() }()
+		_, _, _ = tee.Send(m, func(m any) error { _ = marshals(tee, m); panic("beneath") })
+	}()
+	if encoded, own, _ = tee.Send(m, func(m any) error { return marshals2(tee, m, m) }); own {
+		encoded.Free()
+		t.Error("two messages are one")
+	}
+	if p.out != 0 {
+		t.Errorf("%d buffers are out", p.out)
+	}
+}
+
+// TestLogCountsWhatItKeeps: small messages cost more than their encoding.
+func TestLogCountsWhatItKeeps(t *testing.T) {
+	var l Log
+	var all Ledger
+	n := 0
+	for l.Add(Kept{form: callers}, 256<<10, &all) {
+		n++
+	}
+	if n > 256<<10/100 || all.Load() != int64(l.bytes) {
+		t.Errorf("%d empty messages are kept; the ledger says %d", n, all.Load())
+	}
+	l.Release(&all)
+	if all.Load() != 0 {
+		t.Error(all.Load())
+	}
+}
+
+func TestCopyWithACodecThatPanics(t *testing.T) {
+	if _, err := Copy(&plain{}, []grpc.CallOption{grpc.ForceCodec(oneWay{})}); status.Code(err) != codes.FailedPrecondition {
+		t.Error(err)
+	}
+}
+
+// TestRestore: a reply is what it was before the first attempt.
+func TestRestore(t *testing.T) {
+	empty, set := &plain{}, &plain{B: "set up"}
+	for _, r := range []*plain{empty, set} {
+		was := *r
+		before := BeforeOf(r)
+		r.A, r.M = "left", map[string]int{"left": 1}
+		before.Restore(r)
+		if fmt.Sprint(*r) != fmt.Sprint(was) {
+			t.Errorf("%v, want %v", *r, was)
+		}
+	}
+	s := wrapperspb.String("left")
+	BeforeOf(s).Restore(s)
+	if s.GetValue() != "" {
+		t.Error(s)
+	}
+	for _, r := range []any{nil, plain{}, (*plain)(nil)} {
+		BeforeOf(r).Restore(r)
+	}
+}
