@@ -163,7 +163,9 @@ func (s *clientStream) Header() (metadata.MD, error) {
 		case s.done || s.driving || s.current != a:
 		case md != nil || s.recvTo.Load() == a:
 			s.commit(a)
-			s.answered()
+			if md != nil {
+				s.answered()
+			}
 			return md, err
 		case s.receiving: // it will find out, and drive
 			s.changed.Wait()
