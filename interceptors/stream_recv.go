@@ -41,7 +41,8 @@ func (s *clientStream) recv(m any) (*streamAttempt, error) {
 			s.changed.Wait()
 		}
 		if a := s.recvTo.Load(); s.done && a == nil {
-			if s.cut != nil && !s.filled && s.current.ClientStream != nil && s.current.effects {
+			if s.cut != nil && !s.filled && s.current.ClientStream != nil && s.current.effects &&
+				(s.refused == nil || s.current.cancel != nil) { // else it may live on
 				_ = s.receive(s.current, m) // once that has returned, they are there
 				s.fillLocked(s.current)
 			}

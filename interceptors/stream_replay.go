@@ -104,8 +104,7 @@ func (s *clientStream) refuseLocked(err error) {
 		s.refused = err
 		go s.refuse()
 	default:
-		s.refused, s.cut = err, err
-		s.finish(err)
+		s.endRefusedLocked(err)
 	}
 }
 
@@ -117,7 +116,19 @@ func (s *clientStream) refuse() {
 		s.changed.Wait()
 	}
 	if !s.done {
-		s.cut = s.refused
-		s.finish(s.refused)
+		s.endRefusedLocked(s.refused)
 	}
+}
+
+// endRefusedLocked ends the stream. If grpc-go found the fault, the inner stream
+// has ended too, and its context, last of all, while ours goes on. If an
+// interceptor did, it has not.
+func (s *clientStream) endRefusedLocked(err error) {
+	s.refused = err
+	a := s.current
+	ended := a != nil && a.ClientStream != nil && !a.late.Load() && a.Context().Err() != nil
+	if !ended || s.call.Ctx.Err() != nil {
+		s.cut = err
+	}
+	s.finish(err)
 }
