@@ -330,7 +330,6 @@ func (s *clientStream) sent(err error) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.unsendable.Store(true)
 		s.refuseLocked(err)
 	}
 	return err

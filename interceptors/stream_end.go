@@ -86,6 +86,8 @@ func (s *clientStream) evidence(a *streamAttempt) engine.Evidence {
 // would count against the server otherwise.
 func (s *clientStream) lastEvidence() engine.Evidence {
 	switch {
+	case s.unsendable.Load():
+		return engine.Evidence{Local: true}
 	case s.cut == nil:
 		return s.evidence(s.current)
 	case s.cc != nil && engine.CodeOf(s.cut) == codes.DeadlineExceeded:

@@ -98,6 +98,7 @@ func (s *clientStream) replayAside(a *streamAttempt) {
 // refuseLocked ends the stream with the error of a message that could not be
 // sent, at once, or when whoever drives has come to the end of that.
 func (s *clientStream) refuseLocked(err error) {
+	s.unsendable.Store(true)
 	switch {
 	case s.done || s.refused != nil:
 	case s.driving:
