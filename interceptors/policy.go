@@ -130,8 +130,9 @@ func (r Retry) on() bool {
 // [ErrBreakerOpen].
 //
 // It is kept for each pair of target and method. Failures are the codes in
-// Failures, once per call; successes are OK. Anything else, the caller's own
-// cancellation above all, says nothing about the server and moves nothing.
+// Failures, once per call. Successes are OK and every other code that the server
+// itself answers with, CANCELLED and RESOURCE_EXHAUSTED excepted. The caller's
+// cancellation, and what this client could not send, count as nothing.
 type Breaker struct {
 	// Disabled lets every call pass and counts nothing.
 	Disabled bool
