@@ -21,8 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
-	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // streamKind is a kind of stream: its method and what a plain client of it does.
@@ -357,12 +357,12 @@ func (w *wireWatch) count(n *int) {
 	}
 }
 
-// Method implements interceptors.Observer.
-func (w *wireWatch) Method(interceptors.Endpoint) interceptors.Recorder { return w }
+// Method implements observe.Observer.
+func (w *wireWatch) Method(observe.Endpoint) observe.Recorder { return w }
 
-// Record implements interceptors.Recorder.
-func (w *wireWatch) Record(_ context.Context, e interceptors.Event) {
-	if e.Kind == interceptors.BackoffStart {
+// Record implements observe.Recorder.
+func (w *wireWatch) Record(_ context.Context, e observe.Event) {
+	if e.Kind == observe.BackoffStart {
 		w.count(&w.paused)
 	}
 }

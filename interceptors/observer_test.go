@@ -20,20 +20,21 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // events is an observer that remembers.
 type events struct {
 	mu    sync.Mutex
-	all   []interceptors.Event
+	all   []observe.Event
 	ctxs  []context.Context
 	slow  time.Duration
 	panic bool
 }
 
-func (o *events) Method(interceptors.Endpoint) interceptors.Recorder { return o }
+func (o *events) Method(observe.Endpoint) observe.Recorder { return o }
 
-func (o *events) Record(ctx context.Context, e interceptors.Event) {
+func (o *events) Record(ctx context.Context, e observe.Event) {
 	if o.slow > 0 {
 		time.Sleep(o.slow)
 	}
@@ -46,7 +47,7 @@ func (o *events) Record(ctx context.Context, e interceptors.Event) {
 	}
 }
 
-func (o *events) count(kinds ...interceptors.Kind) (n int) {
+func (o *events) count(kinds ...observe.Kind) (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, e := range o.all {
@@ -64,23 +65,23 @@ func (o *events) story() string {
 	var b strings.Builder
 	for _, e := range o.all {
 		switch e.Kind {
-		case interceptors.AttemptEnd:
+		case observe.AttemptEnd:
 			fmt.Fprintf(&b, "attempt %d %v\n", e.Attempt, e.Code)
-		case interceptors.BackoffStart:
+		case observe.BackoffStart:
 			fmt.Fprintf(&b, "backoff %d %v\n", e.Attempt, e.Delay)
-		case interceptors.BackoffEnd:
+		case observe.BackoffEnd:
 			fmt.Fprintf(&b, "resume %d\n", e.Attempt)
-		case interceptors.Suppressed:
+		case observe.Suppressed:
 			fmt.Fprintf(&b, "suppressed %s\n", e.Reason)
-		case interceptors.BreakerChange:
+		case observe.BreakerChange:
 			fmt.Fprintf(&b, "%v to %v: %s\n", e.From, e.To, e.Reason)
-		case interceptors.Queued:
+		case observe.Queued:
 			fmt.Fprintf(&b, "queued\n")
-		case interceptors.Dequeued:
+		case observe.Dequeued:
 			fmt.Fprintf(&b, "dequeued %v\n", e.Delay)
-		case interceptors.Limited:
+		case observe.Limited:
 			fmt.Fprintf(&b, "limited %s\n", e.Reason)
-		case interceptors.CallEnd:
+		case observe.CallEnd:
 			fmt.Fprintf(&b, "call %v %d %v exhausted %v\n", e.Outcome, e.Attempt, e.Code, e.Exhausted)
 		}
 	}
@@ -219,9 +220,9 @@ func TestStuckObserver(t *testing.T) {
 
 func TestPanickingObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for name, in := range map[string]func(*events) interceptors.Observer{
-			"in line": func(o *events) interceptors.Observer { return inline{o} },
-			"queued":  func(o *events) interceptors.Observer { return o },
+		for name, in := range map[string]func(*events) observe.Observer{
+			"in line": func(o *events) observe.Observer { return inline{o} },
+			"queued":  func(o *events) observe.Observer { return o },
 		} {
 			var log bytes.Buffer
 			bad, good := &events{panic: true}, &events{}
@@ -268,10 +269,10 @@ type spanKey struct{}
 
 type spans struct{ inline }
 
-func (s spans) Method(interceptors.Endpoint) interceptors.Recorder { return s }
+func (s spans) Method(observe.Endpoint) observe.Recorder { return s }
 
-func (s spans) Start(ctx context.Context, e interceptors.Event) (context.Context, bool) {
-	if e.Kind == interceptors.CallStart {
+func (s spans) Start(ctx context.Context, e observe.Event) (context.Context, bool) {
+	if e.Kind == observe.CallStart {
 		return context.WithValue(ctx, spanKey{}, "call"), true
 	}
 	return context.WithValue(ctx, spanKey{}, fmt.Sprint(ctx.Value(spanKey{}), "/", e.Attempt)), true
@@ -290,7 +291,7 @@ type inlineTerse struct {
 	*counts
 }
 
-func (o inlineTerse) Method(interceptors.Endpoint) interceptors.Recorder { return o.counts }
+func (o inlineTerse) Method(observe.Endpoint) observe.Recorder { return o.counts }
 
 // TestToldExactlyOnce: whatever mix of outcomes, panics, cancellations,
 // fallbacks and refusals, each attempt ends once, each call ends once, and
@@ -367,25 +368,25 @@ func TestToldExactlyOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if got := seen.count(interceptors.CallEnd); got != calls {
+			if got := seen.count(observe.CallEnd); got != calls {
 				t.Errorf("%d ends of %d calls", got, calls)
 			}
-			if got := seen.count(interceptors.AttemptEnd); got != attempts {
+			if got := seen.count(observe.AttemptEnd); got != attempts {
 				t.Errorf("%d ends of %d attempts", got, attempts)
 			}
 			first := int(terse.succeeded.Load())
-			if got := first + terse.count(interceptors.CallEnd); got != calls {
+			if got := first + terse.count(observe.CallEnd); got != calls {
 				t.Errorf("told in one word: %d ends of %d calls", got, calls)
 			}
-			if got := first + terse.count(interceptors.AttemptEnd); got != attempts {
+			if got := first + terse.count(observe.AttemptEnd); got != attempts {
 				t.Errorf("told in one word: %d ends of %d attempts", got, attempts)
 			}
 			for _, e := range terse.all {
-				if e.Kind == interceptors.CallEnd && e.Outcome == interceptors.SuccessFirst {
+				if e.Kind == observe.CallEnd && e.Outcome == observe.SuccessFirst {
 					t.Error("a first success was told at length")
 				}
 			}
-			if b, e := seen.count(interceptors.BackoffStart), seen.count(interceptors.BackoffEnd); b != e {
+			if b, e := seen.count(observe.BackoffStart), seen.count(observe.BackoffEnd); b != e {
 				t.Errorf("%d backoffs began, %d ended", b, e)
 			}
 		})
@@ -394,18 +395,18 @@ func TestToldExactlyOnce(t *testing.T) {
 
 func TestEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var e interceptors.Endpoint
-		s := newSuite(t, interceptors.WithObserver(ask(func(got interceptors.Endpoint) { e = got })),
+		var e observe.Endpoint
+		s := newSuite(t, interceptors.WithObserver(ask(func(got observe.Endpoint) { e = got })),
 			interceptors.WithPolicy(interceptors.Policy{Breaker: interceptors.Breaker{Consecutive: 1}, Budget: interceptors.Budget{Burst: 10, MinPerSecond: 0.1}}))
 		_ = call(s, play(fails(codes.Unavailable)))
 		if e.Method() != method || e.Target() != "" {
 			t.Errorf("endpoint %s of %s", e.Method(), e.Target())
 		}
-		if b, ok := e.BreakerState(); b != interceptors.BreakerOpen || !ok {
+		if b, ok := e.BreakerState(); b != observe.BreakerOpen || !ok {
 			t.Errorf("breaker %v, %v", b, ok)
 		}
 		time.Sleep(1200 * ms)
-		if b, _ := e.BreakerState(); b != interceptors.BreakerHalfOpen {
+		if b, _ := e.BreakerState(); b != observe.BreakerHalfOpen {
 			t.Errorf("breaker %v although its time is over", b)
 		}
 		if n, ok := e.BudgetTokens(); n < 8 || n == 10 || !ok {
@@ -424,10 +425,10 @@ func TestEndpoint(t *testing.T) {
 }
 
 // ask is an observer that only wants to know which endpoints there are.
-type ask func(interceptors.Endpoint)
+type ask func(observe.Endpoint)
 
 func (a ask) Inline() {}
-func (a ask) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (a ask) Method(e observe.Endpoint) observe.Recorder {
 	a(e)
 	return nil
 }
@@ -468,10 +469,10 @@ func TestIdleMethodsAreForgotten(t *testing.T) {
 
 type evictions struct{ n int }
 
-func (o *evictions) Inline()                                            {}
-func (o *evictions) Method(interceptors.Endpoint) interceptors.Recorder { return o }
-func (o *evictions) Record(context.Context, interceptors.Event)         {}
-func (o *evictions) Evicted()                                           { o.n++ }
+func (o *evictions) Inline()                                  {}
+func (o *evictions) Method(observe.Endpoint) observe.Recorder { return o }
+func (o *evictions) Record(context.Context, observe.Event)    {}
+func (o *evictions) Evicted()                                 { o.n++ }
 
 // brokenContext panics in the backoff, when it is asked for its end.
 type brokenContext struct {
@@ -494,7 +495,7 @@ func TestBackoffsEndInAPanicToo(t *testing.T) {
 		defer func() { _ = recover() }()
 		_ = callWith(ctx, s, play(step{err: fails(codes.Unavailable).err, do: func(context.Context, any) { ctx.armed = true }}))
 	}()
-	if b, e := seen.count(interceptors.BackoffStart), seen.count(interceptors.BackoffEnd); b != 1 || e != 1 {
+	if b, e := seen.count(observe.BackoffStart), seen.count(observe.BackoffEnd); b != 1 || e != 1 {
 		t.Errorf("%d backoffs began, %d ended", b, e)
 	}
 }

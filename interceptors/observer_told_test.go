@@ -17,6 +17,7 @@ import (
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // few is an observer with a queue that wants the ends of failed calls alone,
@@ -28,11 +29,11 @@ type few struct {
 
 func (few) Timed() {}
 
-func (o few) Select(e interceptors.Event) bool {
+func (o few) Select(e observe.Event) bool {
 	if o.panics {
 		panic("in Select")
 	}
-	return e.Kind == interceptors.CallEnd && e.Err != nil
+	return e.Kind == observe.CallEnd && e.Err != nil
 }
 
 // timed is an observer in line that wants the same.
@@ -41,7 +42,7 @@ type timed struct{ inline }
 func (timed) Timed() {}
 
 // last returns the last event.
-func (o *events) last(t *testing.T) interceptors.Event {
+func (o *events) last(t *testing.T) observe.Event {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -75,7 +76,7 @@ func TestCallEndTellsHowItWent(t *testing.T) {
 				interceptors.WithPolicy(interceptors.Policy{Retry: interceptors.Retry{Backoff: noJitter}}))...)
 			_ = call(s, tc.sc)
 			e := seen.last(t)
-			if e.Kind != interceptors.CallEnd || e.Reason != tc.reason || e.Waited != tc.waited || e.Elapsed != tc.elapsed {
+			if e.Kind != observe.CallEnd || e.Reason != tc.reason || e.Waited != tc.waited || e.Elapsed != tc.elapsed {
 				t.Errorf("%s: reason %q, waited %v, took %v; want %q, %v, %v",
 					tc.name, e.Reason, e.Waited, e.Elapsed, tc.reason, tc.waited, tc.elapsed)
 			}
@@ -120,10 +121,10 @@ func TestBufferIsNoReason(t *testing.T) {
 	}
 	_, err = stream.Recv()
 	wantCode(t, err, codes.NotFound)
-	if seen.count(interceptors.Suppressed) != 1 {
+	if seen.count(observe.Suppressed) != 1 {
 		t.Errorf("told\n%swant one suppression", seen.story())
 	}
-	if e := seen.last(t); e.Kind != interceptors.CallEnd || e.Reason != "" {
+	if e := seen.last(t); e.Kind != observe.CallEnd || e.Reason != "" {
 		t.Errorf("the end gives the reason %q, want none", e.Reason)
 	}
 }
@@ -157,7 +158,7 @@ func TestSelectiveObserver(t *testing.T) {
 
 func TestCanonicalTarget(t *testing.T) {
 	var got []string
-	s := newSuite(t, interceptors.WithObserver(ask(func(e interceptors.Endpoint) {
+	s := newSuite(t, interceptors.WithObserver(ask(func(e observe.Endpoint) {
 		got = append(got, e.Target()+" "+e.CanonicalTarget())
 	})))
 	for _, target := range []string{"localhost:1", "passthrough:///x"} {
@@ -188,7 +189,7 @@ func TestHedgesAreCounted(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			if e := seen.last(t); e.Kind != interceptors.CallEnd || e.Hedges != want || e.Attempt != want+1 {
+			if e := seen.last(t); e.Kind != observe.CallEnd || e.Hedges != want || e.Attempt != want+1 {
 				t.Errorf("%d hedges of %d attempts, want %d", e.Hedges, e.Attempt, want)
 			}
 		}
@@ -201,10 +202,10 @@ type sampler struct {
 	calls, attempts int
 }
 
-func (s *sampler) Method(interceptors.Endpoint) interceptors.Recorder { return s }
+func (s *sampler) Method(observe.Endpoint) observe.Recorder { return s }
 
-func (s *sampler) Start(ctx context.Context, e interceptors.Event) (context.Context, bool) {
-	if e.Kind == interceptors.AttemptStart {
+func (s *sampler) Start(ctx context.Context, e observe.Event) (context.Context, bool) {
+	if e.Kind == observe.AttemptStart {
 		s.attempts++
 		return nil, false // means nothing here
 	}
@@ -241,7 +242,7 @@ call failed 1 NotFound exhausted false
 		if o.attempts != 3 {
 			t.Errorf("asked for the contexts of %d attempts, want 3", o.attempts)
 		}
-		if got := all.count(interceptors.CallEnd); got != 6 {
+		if got := all.count(observe.CallEnd); got != 6 {
 			t.Errorf("the other was told of %d calls, want 6", got)
 		}
 		if got := terse.succeeded.Load(); got != 4 {
@@ -261,8 +262,8 @@ func TestStartersWantDifferentCalls(t *testing.T) {
 	for range 3 {
 		_ = call(s, play(step{}))
 	}
-	if even.count(interceptors.CallEnd) != 1 || odd.count(interceptors.CallEnd) != 2 {
-		t.Errorf("told of %d and %d calls, want 1 and 2", even.count(interceptors.CallEnd), odd.count(interceptors.CallEnd))
+	if even.count(observe.CallEnd) != 1 || odd.count(observe.CallEnd) != 2 {
+		t.Errorf("told of %d and %d calls, want 1 and 2", even.count(observe.CallEnd), odd.count(observe.CallEnd))
 	}
 }
 
@@ -284,17 +285,17 @@ type terseSampler struct {
 	calls int
 }
 
-func (o *terseSampler) Inline()                                            {}
-func (o *terseSampler) Method(interceptors.Endpoint) interceptors.Recorder { return o }
-func (o *terseSampler) Start(_ context.Context, e interceptors.Event) (context.Context, bool) {
-	if e.Kind == interceptors.CallStart {
+func (o *terseSampler) Inline()                                  {}
+func (o *terseSampler) Method(observe.Endpoint) observe.Recorder { return o }
+func (o *terseSampler) Start(_ context.Context, e observe.Event) (context.Context, bool) {
+	if e.Kind == observe.CallStart {
 		o.calls++
 	}
 	return nil, o.calls%2 == 0
 }
 
 func TestObserversAreBounded(t *testing.T) {
-	many := make([]interceptors.Observer, 64)
+	many := make([]observe.Observer, 64)
 	for i := range many {
 		many[i] = inline{&events{}}
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 func attemptsOf(n int) interceptors.Policy {
@@ -157,9 +158,9 @@ func TestClose(t *testing.T) {
 		if err := call(s, play(fails(codes.Unavailable))); err != nil {
 			t.Fatal(err)
 		}
-		var e interceptors.Endpoint
+		var e observe.Endpoint
 		gone := &evictions{}
-		watched := newSuite(t, interceptors.WithObserver(ask(func(got interceptors.Endpoint) { e = got }), gone))
+		watched := newSuite(t, interceptors.WithObserver(ask(func(got observe.Endpoint) { e = got }), gone))
 		_ = call(watched, play(step{}))
 		_ = watched.Close()
 		if _, ok := e.BreakerState(); ok || gone.n != 1 {
@@ -190,10 +191,10 @@ func TestClose(t *testing.T) {
 }
 
 // notices keeps what a suite tells of itself.
-type notices struct{ got []interceptors.Notice }
+type notices struct{ got []observe.Notice }
 
-func (n *notices) Method(interceptors.Endpoint) interceptors.Recorder { return nil }
-func (n *notices) Notice(got interceptors.Notice)                     { n.got = append(n.got, got) }
+func (n *notices) Method(observe.Endpoint) observe.Recorder { return nil }
+func (n *notices) Notice(got observe.Notice)                { n.got = append(n.got, got) }
 
 func TestRevision(t *testing.T) {
 	var told notices
@@ -216,7 +217,7 @@ func TestRevision(t *testing.T) {
 	var results []string
 	for _, n := range told.got {
 		results = append(results, n.Result)
-		if n.Kind != interceptors.Reloaded || (n.Err == nil) != (n.Result == "success") {
+		if n.Kind != observe.Reloaded || (n.Err == nil) != (n.Result == "success") {
 			t.Errorf("told %+v", n)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -42,7 +43,7 @@ type client struct {
 	intercept grpc.UnaryClientInterceptor
 }
 
-func newClient(t testing.TB, o interceptors.Observer, opts ...interceptors.Option) *client {
+func newClient(t testing.TB, o observe.Observer, opts ...interceptors.Option) *client {
 	t.Helper()
 	s, err := interceptors.New(append(opts, interceptors.WithObserver(o))...)
 	if err != nil {
@@ -154,10 +155,10 @@ func sum(m map[string]float64) (s float64) {
 // tap shows the recorders that a Metrics gives its suite.
 type tap struct {
 	*metrics.Metrics
-	recorder interceptors.Recorder
+	recorder observe.Recorder
 }
 
-func (o *tap) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (o *tap) Method(e observe.Endpoint) observe.Recorder {
 	o.recorder = o.Metrics.Method(e)
 	return o.recorder
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // refusals are the reasons of a Limited event.
@@ -35,11 +35,11 @@ func (l *limits) describe(ch chan<- *prometheus.Desc) {
 	ch <- l.most
 }
 
-func (l *limits) record(ctx context.Context, function string, e interceptors.Event) {
+func (l *limits) record(ctx context.Context, function string, e observe.Event) {
 	switch e.Kind {
-	case interceptors.Dequeued:
+	case observe.Dequeued:
 		l.waits.WithLabelValues(function).(prometheus.ExemplarObserver).ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
-	case interceptors.Limited:
+	case observe.Limited:
 		add(ctx, l.refused.WithLabelValues(function, e.Reason))
 	}
 }
@@ -48,7 +48,7 @@ func (l *limits) record(ctx context.Context, function string, e interceptors.Eve
 // limited methods exist. Where endpoints share their label values, they add up.
 func (l *limits) collect(ch chan<- prometheus.Metric, recorders []*recorder) {
 	type endpoint struct{ function, target string }
-	states := make(map[endpoint]interceptors.LimitState)
+	states := make(map[endpoint]observe.LimitState)
 	for _, r := range recorders {
 		s, ok := r.endpoint.LimitState()
 		if !ok {

@@ -9,7 +9,7 @@
 //
 //	astra_retry_attempts_total       function, outcome (success, failed), grpc_code
 //	astra_retry_attempt_kinds_total  function, kind (first, retry, resume, hedge)
-//	astra_retry_calls_total          function, outcome (see [interceptors.Outcome])
+//	astra_retry_calls_total          function, outcome (see [observe.Outcome])
 //	astra_retry_delays_seconds       function
 //	astra_retry_exhaustions_total    function
 //	astra_retry_suppressed_total     function, reason
@@ -57,7 +57,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // Metrics is a [prometheus.Collector] and an observer of suites: register it,
@@ -84,7 +84,7 @@ type Metrics struct {
 	exhaustions *prometheus.CounterVec
 	suppressed  *prometheus.CounterVec
 	transitions *prometheus.CounterVec
-	notices     map[interceptors.NoticeKind]*prometheus.CounterVec
+	notices     map[observe.NoticeKind]*prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 	limits      limits
 
@@ -98,9 +98,9 @@ type Metrics struct {
 }
 
 var (
-	_ prometheus.Collector        = (*Metrics)(nil)
-	_ interceptors.InlineObserver = (*Metrics)(nil)
-	_ interceptors.SuiteObserver  = (*Metrics)(nil)
+	_ prometheus.Collector   = (*Metrics)(nil)
+	_ observe.InlineObserver = (*Metrics)(nil)
+	_ observe.SuiteObserver  = (*Metrics)(nil)
 )
 
 // New returns a Metrics, to be registered and to be given to suites.
@@ -120,11 +120,11 @@ func New(opts ...Option) *Metrics {
 		suppressed:  suppressedTotal.counters(l),
 		transitions: breakerTransitionsTotal.counters(l),
 		delays:      delaysSeconds.histograms(l, delayBuckets),
-		notices: map[interceptors.NoticeKind]*prometheus.CounterVec{
-			interceptors.Reloaded:      configReloadsTotal.counters(l),
-			interceptors.StateRestored: stateRestoresTotal.counters(l),
-			interceptors.StateSaved:    stateSavesTotal.counters(l),
-			interceptors.StateShared:   stateReportsTotal.counters(l),
+		notices: map[observe.NoticeKind]*prometheus.CounterVec{
+			observe.Reloaded:      configReloadsTotal.counters(l),
+			observe.StateRestored: stateRestoresTotal.counters(l),
+			observe.StateSaved:    stateSavesTotal.counters(l),
+			observe.StateShared:   stateReportsTotal.counters(l),
 		},
 
 		limits: newLimits(l),
@@ -142,11 +142,11 @@ func New(opts ...Option) *Metrics {
 	}
 }
 
-// Inline implements [interceptors.InlineObserver].
+// Inline implements [observe.InlineObserver].
 func (m *Metrics) Inline() {}
 
-// Notice implements [interceptors.SuiteObserver].
-func (m *Metrics) Notice(n interceptors.Notice) {
+// Notice implements [observe.SuiteObserver].
+func (m *Metrics) Notice(n observe.Notice) {
 	if v := m.notices[n.Kind]; v != nil {
 		v.WithLabelValues(resultLabel(n.Result)).Inc()
 	}
@@ -160,9 +160,9 @@ func resultLabel(result string) string {
 	return other
 }
 
-// Method implements [interceptors.Observer]. It resolves what can be resolved
+// Method implements [observe.Observer]. It resolves what can be resolved
 // once for all calls of the method.
-func (m *Metrics) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (m *Metrics) Method(e observe.Endpoint) observe.Recorder {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	name := label(m.functions, e.Method(), m.maxMethods)
@@ -229,9 +229,9 @@ func (m *Metrics) collectFunction(ch chan<- prometheus.Metric, f *function) {
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.attemptsDesc, prometheus.CounterValue,
 		float64(attempts), f.since, f.name, outcomeSuccess, codes.OK.String())
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.callsDesc, prometheus.CounterValue,
-		float64(calls), f.since, f.name, interceptors.SuccessFirst.String())
+		float64(calls), f.since, f.name, observe.SuccessFirst.String())
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.kindsDesc, prometheus.CounterValue,
-		float64(firsts+f.firsts.Load()), f.since, f.name, interceptors.FirstAttempt.String())
+		float64(firsts+f.firsts.Load()), f.since, f.name, observe.FirstAttempt.String())
 	ch <- prometheus.MustNewConstMetric(m.levelDesc, prometheus.GaugeValue,
 		float64(f.backoffs.highest()), f.name)
 }
@@ -240,7 +240,7 @@ func (m *Metrics) collectFunction(ch chan<- prometheus.Metric, f *function) {
 // their label values: the worst of them is shown.
 func (m *Metrics) collectEndpoints(ch chan<- prometheus.Metric, recorders []*recorder) {
 	type breaker struct{ function, target string }
-	states := make(map[breaker]interceptors.BreakerState)
+	states := make(map[breaker]observe.BreakerState)
 	tokens := make(map[string]float64)
 	for _, r := range recorders {
 		if s, ok := r.endpoint.BreakerState(); ok {

@@ -19,7 +19,7 @@ const (
 )
 
 // The values of outcome in astra_retry_attempts_total; calls have those of
-// interceptors.Outcome.
+// observe.Outcome.
 const (
 	outcomeSuccess = "success"
 	outcomeFailed  = "failed"

@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // function holds what one value of the function label is counted with. It is
@@ -28,12 +28,12 @@ type function struct {
 }
 
 func (m *Metrics) newFunction(name string) *function {
-	for _, o := range interceptors.Outcomes() {
-		if o != interceptors.SuccessFirst {
+	for _, o := range observe.Outcomes() {
+		if o != observe.SuccessFirst {
 			m.calls.WithLabelValues(name, o.String())
 		}
 	}
-	m.kinds.WithLabelValues(name, interceptors.RetryAttempt.String())
+	m.kinds.WithLabelValues(name, observe.RetryAttempt.String())
 	m.replayed.WithLabelValues(name)
 	return &function{
 		name:      name,
@@ -50,19 +50,19 @@ func (m *Metrics) newFunction(name string) *function {
 type recorder struct {
 	metrics  *Metrics
 	function *function
-	endpoint interceptors.Endpoint
+	endpoint observe.Endpoint
 	target   string // the label
 }
 
-// Succeeded implements [interceptors.SuccessRecorder]: one addition stands for
+// Succeeded implements [observe.SuccessRecorder]: one addition stands for
 // the attempt and the call.
 func (r *recorder) Succeeded(lane uint32) { r.function.hot.of(lane).firsts.Add(1) }
 
-// Record implements [interceptors.Recorder].
-func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
+// Record implements [observe.Recorder].
+func (r *recorder) Record(ctx context.Context, e observe.Event) {
 	switch e.Kind {
-	case interceptors.AttemptEnd:
-		if e.AttemptKind == interceptors.FirstAttempt {
+	case observe.AttemptEnd:
+		if e.AttemptKind == observe.FirstAttempt {
 			r.function.firsts.Add(1)
 		} else {
 			r.metrics.kinds.WithLabelValues(r.function.name, e.AttemptKind.String()).Inc()
@@ -72,8 +72,8 @@ func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
 			return
 		}
 		add(ctx, r.metrics.attempts.WithLabelValues(r.function.name, outcomeFailed, grpcCode(e.Code)))
-	case interceptors.CallEnd:
-		if e.Outcome == interceptors.SuccessFirst { // told at length, through another's recorder
+	case observe.CallEnd:
+		if e.Outcome == observe.SuccessFirst { // told at length, through another's recorder
 			r.function.hot.of(e.Lane).alone.Add(1)
 			return
 		}
@@ -81,20 +81,20 @@ func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
 		if e.Exhausted {
 			r.function.exhausted.AddWithExemplar(1, exemplar(ctx))
 		}
-	case interceptors.BackoffStart:
+	case observe.BackoffStart:
 		r.function.backoffs.add(e.Attempt, 1)
 		r.function.delays.ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
-	case interceptors.BackoffEnd:
+	case observe.BackoffEnd:
 		r.function.backoffs.add(e.Attempt, -1)
-	case interceptors.Replayed:
+	case observe.Replayed:
 		r.metrics.replayed.WithLabelValues(r.function.name).Add(float64(e.Messages))
-	case interceptors.Dequeued, interceptors.Limited:
+	case observe.Dequeued, observe.Limited:
 		r.metrics.limits.record(ctx, r.function.name, e)
-	case interceptors.Hedged:
+	case observe.Hedged:
 		r.metrics.hedges.WithLabelValues(r.function.name, e.Hedge.String()).Inc()
-	case interceptors.Suppressed:
+	case observe.Suppressed:
 		r.metrics.suppressed.WithLabelValues(r.function.name, e.Reason).Inc()
-	case interceptors.BreakerChange:
+	case observe.BreakerChange:
 		r.metrics.transitions.WithLabelValues(r.function.name, r.target, e.From.String(), e.To.String(), e.Reason).Inc()
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 )
 
 var exemplarLine = regexp.MustCompile(`(?m)^(\w+)\{(.*?)\} \S+ # \{trace_id="([0-9a-f]+)"\}`)
@@ -209,10 +210,10 @@ func TestExactlyOnce(t *testing.T) {
 	})
 }
 
-func newRecorder(t testing.TB) (interceptors.SuccessRecorder, *metrics.Metrics) {
+func newRecorder(t testing.TB) (observe.SuccessRecorder, *metrics.Metrics) {
 	o := &tap{Metrics: metrics.New()}
 	_ = newClient(t, o).call(context.Background(), nil, hello)
-	return o.recorder.(interceptors.SuccessRecorder), o.Metrics
+	return o.recorder.(observe.SuccessRecorder), o.Metrics
 }
 
 func TestSuccessAllocs(t *testing.T) {
@@ -246,8 +247,8 @@ func TestLanes(t *testing.T) {
 // plain hides what a recorder can do beside Record, as a decorator does.
 type plain struct{ *metrics.Metrics }
 
-func (o plain) Method(e interceptors.Endpoint) interceptors.Recorder {
-	return struct{ interceptors.Recorder }{o.Metrics.Method(e)}
+func (o plain) Method(e observe.Endpoint) observe.Recorder {
+	return struct{ observe.Recorder }{o.Metrics.Method(e)}
 }
 
 // Behind a decorator everything is told at length, and counts the same.
@@ -326,16 +327,16 @@ func TestHedgesAreCounted(t *testing.T) {
 func TestStateIsCounted(t *testing.T) {
 	m := metrics.New()
 	reg := register(t, m)
-	for kind, family := range map[interceptors.NoticeKind]string{
-		interceptors.StateRestored: "astra_state_restores_total",
-		interceptors.StateSaved:    "astra_state_saves_total",
-		interceptors.StateShared:   "astra_state_reports_total",
-		99:                         "",
+	for kind, family := range map[observe.NoticeKind]string{
+		observe.StateRestored: "astra_state_restores_total",
+		observe.StateSaved:    "astra_state_saves_total",
+		observe.StateShared:   "astra_state_reports_total",
+		99:                    "",
 	} {
-		m.Notice(interceptors.Notice{Kind: kind, Result: "success"})
-		m.Notice(interceptors.Notice{Kind: kind, Result: "rejected"})
-		m.Notice(interceptors.Notice{Kind: kind, Result: "one of a store's own"})
-		m.Notice(interceptors.Notice{Kind: kind, Result: "and one more"})
+		m.Notice(observe.Notice{Kind: kind, Result: "success"})
+		m.Notice(observe.Notice{Kind: kind, Result: "rejected"})
+		m.Notice(observe.Notice{Kind: kind, Result: "one of a store's own"})
+		m.Notice(observe.Notice{Kind: kind, Result: "and one more"})
 		if got := values(t, reg, family); family != "" && (len(got) != 3 || got["success"] != 1 || got["rejected"] != 1 || got["other"] != 2) {
 			t.Errorf("%s counted %v", family, got)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 const (
@@ -27,7 +28,7 @@ func (s *store) restore() {
 		s.live.Logger().Warn("astra: the state file cannot be used: breakers and budgets begin anew",
 			"path", s.path, "err", err, "moved_to", name, "not_moved", missed)
 	}
-	s.live.Notify(interceptors.Notice{Kind: interceptors.StateRestored, Result: result, Err: err})
+	s.live.Notify(observe.Notice{Kind: observe.StateRestored, Result: result, Err: err})
 }
 
 // read returns an error if the file is to be set aside.
@@ -106,7 +107,7 @@ func (s *store) save() {
 	st := s.live.State()
 	err := s.write(st)
 	s.tried = time.Now()
-	n := interceptors.Notice{Kind: interceptors.StateSaved, Result: "success", Err: err}
+	n := observe.Notice{Kind: observe.StateSaved, Result: "success", Err: err}
 	switch log := s.live.Logger(); {
 	case err == nil:
 		s.saved = st

@@ -29,7 +29,7 @@
 // of its context. Both spans have rpc.system, rpc.service, rpc.method and, at
 // their end, rpc.grpc.status_code, the number. Also:
 //
-//	call     grpc.target, astra.outcome (see [interceptors.Outcome]), astra.attempts
+//	call     grpc.target, astra.outcome (see [observe.Outcome]), astra.attempts
 //	attempt  previous-rpc-attempts, transparent-retry, astra.attempt_kind (first, retry, resume, hedge)
 //
 // transparent-retry is false always: grpc-go's transparent retries happen

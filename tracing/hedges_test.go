@@ -11,6 +11,7 @@ import (
 
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/tracing"
 )
 
@@ -68,22 +69,22 @@ Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=2 code=0
 }
 
 // recorderOf returns what an observer gives a suite for a method.
-func recorderOf(t *testing.T, o interceptors.Observer) interceptors.Starter {
+func recorderOf(t *testing.T, o observe.Observer) observe.Starter {
 	t.Helper()
 	tap := &tap{Observer: o}
 	_ = intercept(t, tap)(t.Context(), hello, nil, nil, nil, invoke)
-	return tap.recorder.(interceptors.Starter)
+	return tap.recorder.(observe.Starter)
 }
 
 // tap shows the recorder that an observer gives its suite, which gets none.
 type tap struct {
-	interceptors.Observer
-	recorder interceptors.Recorder
+	observe.Observer
+	recorder observe.Recorder
 }
 
 func (o *tap) Inline() {}
 
-func (o *tap) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (o *tap) Method(e observe.Endpoint) observe.Recorder {
 	o.recorder = o.Observer.Method(e)
 	return nil
 }
@@ -96,21 +97,21 @@ func TestAttemptsThatEndLate(t *testing.T) {
 	cancelled := errors.New("cancelled")
 	for name, late := range map[string]bool{"losers end first": false, "losers end last": true} {
 		t.Run(name, func(t *testing.T) {
-			call, _ := r.Start(t.Context(), interceptors.Event{Kind: interceptors.CallStart})
+			call, _ := r.Start(t.Context(), observe.Event{Kind: observe.CallStart})
 			var attempts [4]context.Context
 			for i := 1; i <= 3; i++ {
-				kind := interceptors.HedgeAttempt
+				kind := observe.HedgeAttempt
 				if i == 1 {
-					kind = interceptors.FirstAttempt
+					kind = observe.FirstAttempt
 				}
-				attempts[i], _ = r.Start(call, interceptors.Event{Kind: interceptors.AttemptStart, Attempt: i, AttemptKind: kind})
+				attempts[i], _ = r.Start(call, observe.Event{Kind: observe.AttemptStart, Attempt: i, AttemptKind: kind})
 			}
-			r.Record(call, interceptors.Event{Kind: interceptors.Hedged, Attempt: 4, Hedge: interceptors.HedgeSuppressed, Reason: "budget"})
+			r.Record(call, observe.Event{Kind: observe.Hedged, Attempt: 4, Hedge: observe.HedgeSuppressed, Reason: "budget"})
 			losers := func() {
 				var wg sync.WaitGroup
 				for _, i := range []int{3, 1} {
 					wg.Go(func() {
-						r.Record(attempts[i], interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: i, Code: codes.Canceled, Err: cancelled})
+						r.Record(attempts[i], observe.Event{Kind: observe.AttemptEnd, Attempt: i, Code: codes.Canceled, Err: cancelled})
 					})
 				}
 				wg.Wait()
@@ -118,11 +119,11 @@ func TestAttemptsThatEndLate(t *testing.T) {
 			if !late {
 				losers()
 			}
-			r.Record(attempts[2], interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: 2})
-			r.Record(call, interceptors.Event{Kind: interceptors.Hedged, Attempt: 2, Hedge: interceptors.HedgeWon})
-			r.Record(attempts[3], interceptors.Event{Kind: interceptors.Hedged, Attempt: 3, Hedge: interceptors.HedgeLost})
-			r.Record(call, interceptors.Event{Kind: interceptors.Kind(250)}) // of a day to come
-			r.Record(call, interceptors.Event{Kind: interceptors.CallEnd, Outcome: interceptors.SuccessHedge, Attempt: 3})
+			r.Record(attempts[2], observe.Event{Kind: observe.AttemptEnd, Attempt: 2})
+			r.Record(call, observe.Event{Kind: observe.Hedged, Attempt: 2, Hedge: observe.HedgeWon})
+			r.Record(attempts[3], observe.Event{Kind: observe.Hedged, Attempt: 3, Hedge: observe.HedgeLost})
+			r.Record(call, observe.Event{Kind: observe.Kind(250)}) // of a day to come
+			r.Record(call, observe.Event{Kind: observe.CallEnd, Outcome: observe.SuccessHedge, Attempt: 3})
 			if late {
 				losers()
 			}
@@ -145,11 +146,11 @@ func TestStrayEvents(t *testing.T) {
 	spans := record()
 	r := recorderOf(t, tracing.New(spans))
 	ctx, caller := spans.Tracer("caller").Start(t.Context(), "caller")
-	r.Record(ctx, interceptors.Event{Kind: interceptors.BackoffStart})
-	r.Record(ctx, interceptors.Event{Kind: interceptors.CallEnd})
-	call, _ := r.Start(ctx, interceptors.Event{Kind: interceptors.CallStart})
-	r.Record(call, interceptors.Event{Kind: interceptors.AttemptEnd})
-	r.Record(call, interceptors.Event{Kind: interceptors.CallEnd})
+	r.Record(ctx, observe.Event{Kind: observe.BackoffStart})
+	r.Record(ctx, observe.Event{Kind: observe.CallEnd})
+	call, _ := r.Start(ctx, observe.Event{Kind: observe.CallStart})
+	r.Record(call, observe.Event{Kind: observe.AttemptEnd})
+	r.Record(call, observe.Event{Kind: observe.CallEnd})
 	caller.End()
 	spans.wantTrees(t, `
 caller unset

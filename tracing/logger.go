@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	astracodes "github.com/astra-grpc/astra/codes"
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // logger is an observer that logs the calls that did not succeed at once.
@@ -77,7 +77,7 @@ func LogExcept(cs ...codes.Code) LogOption {
 // The handler runs on a goroutine of the suite's, so that a slow one delays no
 // call, and gets the call's context, which may have ended. Suite.Close waits
 // for records that are queued.
-func NewLogger(to *slog.Logger, opts ...LogOption) interceptors.Observer {
+func NewLogger(to *slog.Logger, opts ...LogOption) observe.Observer {
 	l := &logger{to: to, bucket: newBucket(defaultLogRate, defaultLogBurst), epoch: time.Now()}
 	for _, o := range opts {
 		if o != nil {
@@ -94,17 +94,17 @@ func (l *logger) log() *slog.Logger {
 	return slog.Default()
 }
 
-// Timed implements [interceptors.TimedObserver].
+// Timed implements [observe.TimedObserver].
 func (l *logger) Timed() {}
 
-// Select implements [interceptors.SelectiveObserver]. What is not logged is
+// Select implements [observe.SelectiveObserver]. What is not logged is
 // sorted out here, on the caller's goroutine, and not after it was queued: an
 // outage would fill the queue.
-func (l *logger) Select(e interceptors.Event) bool {
-	if e.Kind != interceptors.CallEnd || e.Outcome == interceptors.SuccessFirst {
+func (l *logger) Select(e observe.Event) bool {
+	if e.Kind != observe.CallEnd || e.Outcome == observe.SuccessFirst {
 		return false
 	}
-	if e.Outcome == interceptors.Failed && l.silent.Contains(e.Code) {
+	if e.Outcome == observe.Failed && l.silent.Contains(e.Code) {
 		return false
 	}
 	if !l.log().Enabled(context.Background(), level(e.Outcome)) {
@@ -118,16 +118,16 @@ func (l *logger) Select(e interceptors.Event) bool {
 }
 
 // level is Info for calls that ended well in the end.
-func level(o interceptors.Outcome) slog.Level {
+func level(o observe.Outcome) slog.Level {
 	switch o {
-	case interceptors.SuccessAfterRetry, interceptors.SuccessHedge, interceptors.Rescued:
+	case observe.SuccessAfterRetry, observe.SuccessHedge, observe.Rescued:
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn
 }
 
-// Method implements [interceptors.Observer].
-func (l *logger) Method(e interceptors.Endpoint) interceptors.Recorder {
+// Method implements [observe.Observer].
+func (l *logger) Method(e observe.Endpoint) observe.Recorder {
 	return &methodLog{l, slog.String("method", e.Method()), slog.String("target", e.Target())}
 }
 
@@ -137,8 +137,8 @@ type methodLog struct {
 	method, target slog.Attr
 }
 
-// Record implements [interceptors.Recorder].
-func (m *methodLog) Record(ctx context.Context, e interceptors.Event) {
+// Record implements [observe.Recorder].
+func (m *methodLog) Record(ctx context.Context, e observe.Event) {
 	attrs := make([]slog.Attr, 0, 13)
 	attrs = append(attrs, m.method, m.target,
 		slog.String("outcome", e.Outcome.String()),

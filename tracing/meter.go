@@ -9,7 +9,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // countBounds are gRFC A96's, for retries and hedges.
@@ -51,7 +51,7 @@ type meter struct {
 // It may observe several suites. A nil provider records nothing. The error
 // joins what the provider has against the instruments; they are what views make
 // of them.
-func NewMeter(mp metric.MeterProvider) (interceptors.Observer, error) {
+func NewMeter(mp metric.MeterProvider) (observe.Observer, error) {
 	if mp == nil {
 		mp = noop.NewMeterProvider()
 	}
@@ -68,11 +68,11 @@ func NewMeter(mp metric.MeterProvider) (interceptors.Observer, error) {
 	return &meter{retries, hedges, delay}, nil
 }
 
-// Inline implements [interceptors.InlineObserver].
+// Inline implements [observe.InlineObserver].
 func (m *meter) Inline() {}
 
-// Method implements [interceptors.Observer].
-func (m *meter) Method(e interceptors.Endpoint) interceptors.Recorder {
+// Method implements [observe.Observer].
+func (m *meter) Method(e observe.Endpoint) observe.Recorder {
 	set := attribute.NewSet(
 		keyGRPCMethod.String(strings.TrimPrefix(e.Method(), "/")),
 		keyTarget.String(e.CanonicalTarget()),
@@ -86,12 +86,12 @@ type methodMeter struct {
 	labels []metric.RecordOption
 }
 
-// Succeeded implements [interceptors.SuccessRecorder]: there is nothing to record.
+// Succeeded implements [observe.SuccessRecorder]: there is nothing to record.
 func (m *methodMeter) Succeeded(uint32) {}
 
-// Record implements [interceptors.Recorder].
-func (m *methodMeter) Record(ctx context.Context, e interceptors.Event) {
-	if e.Kind != interceptors.CallEnd {
+// Record implements [observe.Recorder].
+func (m *methodMeter) Record(ctx context.Context, e observe.Event) {
+	if e.Kind != observe.CallEnd {
 		return
 	}
 	if n := e.Attempt - 1 - e.Hedges; n > 0 {

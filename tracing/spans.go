@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	astracodes "github.com/astra-grpc/astra/codes"
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // spans is an observer that makes a span of each call and of each attempt.
@@ -30,7 +30,7 @@ type spans struct {
 //
 // A call whose span does not record costs what the provider's Start does, and
 // allocates nothing beyond that.
-func New(tp trace.TracerProvider, opts ...Option) interceptors.Observer {
+func New(tp trace.TracerProvider, opts ...Option) observe.Observer {
 	if tp == nil {
 		tp = noop.NewTracerProvider()
 	}
@@ -43,11 +43,11 @@ func New(tp trace.TracerProvider, opts ...Option) interceptors.Observer {
 	return s
 }
 
-// Inline implements [interceptors.InlineObserver].
+// Inline implements [observe.InlineObserver].
 func (s *spans) Inline() {}
 
-// Method implements [interceptors.Observer].
-func (s *spans) Method(e interceptors.Endpoint) interceptors.Recorder {
+// Method implements [observe.Observer].
+func (s *spans) Method(e observe.Endpoint) observe.Recorder {
 	service, method := split(e.Method())
 	rpc := []attribute.KeyValue{keySystem.String("grpc"), keyService.String(service), keyMethod.String(method)}
 	kind := trace.SpanKindInternal
@@ -61,7 +61,7 @@ func (s *spans) Method(e interceptors.Endpoint) interceptors.Recorder {
 		call:        append(rpc[:len(rpc):len(rpc)], keyTarget.String(e.CanonicalTarget())),
 		attempt:     []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(rpc...)},
 	}
-	m.first = m.attemptOptions(1, interceptors.FirstAttempt)
+	m.first = m.attemptOptions(1, observe.FirstAttempt)
 	return m
 }
 
@@ -81,12 +81,12 @@ type open struct {
 	call *open // nil: it is a call's
 }
 
-// Start implements [interceptors.Starter].
-func (m *methodSpans) Start(ctx context.Context, e interceptors.Event) (own context.Context, more bool) {
+// Start implements [observe.Starter].
+func (m *methodSpans) Start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
 	switch e.Kind {
-	case interceptors.CallStart:
+	case observe.CallStart:
 		return m.startCall(ctx)
-	case interceptors.AttemptStart:
+	case observe.AttemptStart:
 		ctx = m.startAttempt(ctx, e)
 		if m.propagator != nil {
 			ctx = inject(ctx, m.propagator)
@@ -111,7 +111,7 @@ func (m *methodSpans) startCall(outer context.Context) (ctx context.Context, mor
 	return ctx, true
 }
 
-func (m *methodSpans) startAttempt(ctx context.Context, e interceptors.Event) context.Context {
+func (m *methodSpans) startAttempt(ctx context.Context, e observe.Event) context.Context {
 	call := m.of(ctx)
 	if call == nil {
 		return ctx
@@ -127,7 +127,7 @@ func (m *methodSpans) startAttempt(ctx context.Context, e interceptors.Event) co
 	return context.WithValue(ctx, m.spans, &open{Span: span, call: call})
 }
 
-func (m *methodSpans) attemptOptions(n int, kind interceptors.AttemptKind) []trace.SpanStartOption {
+func (m *methodSpans) attemptOptions(n int, kind observe.AttemptKind) []trace.SpanStartOption {
 	return append(m.attempt[:len(m.attempt):len(m.attempt)], trace.WithAttributes(
 		keyPrevious.Int(n-1), keyTransparent.Bool(false), keyKind.String(kind.String()),
 	))
@@ -140,13 +140,13 @@ func (s *spans) of(ctx context.Context) *open {
 	return o
 }
 
-// Record implements [interceptors.Recorder].
-func (m *methodSpans) Record(ctx context.Context, e interceptors.Event) {
+// Record implements [observe.Recorder].
+func (m *methodSpans) Record(ctx context.Context, e observe.Event) {
 	span := m.of(ctx)
 	if span == nil {
 		return
 	}
-	if e.Kind == interceptors.AttemptEnd {
+	if e.Kind == observe.AttemptEnd {
 		if span.call != nil {
 			m.end(span, e.Code, e.Err)
 		}
@@ -155,7 +155,7 @@ func (m *methodSpans) Record(ctx context.Context, e interceptors.Event) {
 	if span.call != nil {
 		span = span.call
 	}
-	if e.Kind == interceptors.CallEnd {
+	if e.Kind == observe.CallEnd {
 		m.endCall(span, e)
 		return
 	}
@@ -164,37 +164,37 @@ func (m *methodSpans) Record(ctx context.Context, e interceptors.Event) {
 
 // event adds to a call's span what happens between its beginning and its end.
 // Kinds that it does not know are other observers' concern.
-func (m *methodSpans) event(call *open, e interceptors.Event) {
+func (m *methodSpans) event(call *open, e observe.Event) {
 	switch attempt := keyAttempt.Int(e.Attempt); e.Kind {
-	case interceptors.BackoffStart:
+	case observe.BackoffStart:
 		call.add(eventBackoff, attempt, keyBackoff.Int64(milliseconds(e.Delay)), code(e.Code))
-	case interceptors.Suppressed:
+	case observe.Suppressed:
 		call.add(eventSuppressed, attempt, keySuppress.String(e.Reason), code(e.Code))
-	case interceptors.Replayed:
+	case observe.Replayed:
 		call.add(eventReplay, attempt, keyReplayed.Int(e.Messages))
-	case interceptors.BreakerChange:
+	case observe.BreakerChange:
 		call.add(eventBreakerChanged, keyFrom.String(e.From.String()), keyTo.String(e.To.String()), keyReason.String(e.Reason))
-	case interceptors.Queued:
+	case observe.Queued:
 		call.add(eventQueued)
-	case interceptors.Dequeued:
+	case observe.Dequeued:
 		call.add(eventDequeued, keyQueued.Int64(milliseconds(e.Delay)))
-	case interceptors.Limited:
+	case observe.Limited:
 		call.add(eventLimitRejected, keyLimit.String(e.Reason))
-	case interceptors.Hedged:
+	case observe.Hedged:
 		attributes := []attribute.KeyValue{attempt}
-		if e.Hedge == interceptors.HedgeSuppressed {
+		if e.Hedge == observe.HedgeSuppressed {
 			attributes = append(attributes, keySuppress.String(e.Reason))
 		}
 		call.add(eventHedge+e.Hedge.String(), attributes...)
 	}
 }
 
-func (m *methodSpans) endCall(call *open, e interceptors.Event) {
+func (m *methodSpans) endCall(call *open, e observe.Event) {
 	seen, err := e.Code, e.Err
 	switch e.Outcome {
-	case interceptors.RejectedBreaker:
+	case observe.RejectedBreaker:
 		call.add(eventBreakerRejected)
-	case interceptors.Rescued:
+	case observe.Rescued:
 		call.add(eventFallback, code(e.Code))
 		seen, err = codes.OK, nil // by the caller
 	}

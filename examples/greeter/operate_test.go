@@ -16,8 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/config"
-	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // down starts a server that answers nothing.
@@ -225,7 +225,7 @@ func TestStateOfTheWholeShow(t *testing.T) {
 func TestEventsOfNoCall(t *testing.T) {
 	books := newLedger(1)
 	books.openUntil = time.Now().Add(1450 * time.Millisecond)
-	restored := interceptors.Event{Kind: interceptors.BreakerChange, To: interceptors.BreakerOpen, Reason: "restored"}
+	restored := observe.Event{Kind: observe.BreakerChange, To: observe.BreakerOpen, Reason: "restored"}
 	books.Record(t.Context(), restored)
 	streamBook{books, sayHelloServerStream}.Record(t.Context(), restored)
 	books.openUntil = time.Time{}
@@ -244,8 +244,8 @@ func TestEventsOfNoCall(t *testing.T) {
 func TestSuitesWarningsAreTold(t *testing.T) {
 	books := newLedger(1)
 	err := errors.New("one\ntwo")
-	books.Notice(interceptors.Notice{Kind: interceptors.Reloaded, Result: "failed", Err: err})
-	books.Notice(interceptors.Notice{Kind: interceptors.StateSaved, Result: "failed", Err: err})
+	books.Notice(observe.Notice{Kind: observe.Reloaded, Result: "failed", Err: err})
+	books.Notice(observe.Notice{Kind: observe.StateSaved, Result: "failed", Err: err})
 	log := books.logger()
 	log.Error("astra: faults", "err", err)
 	log.Info("astra: unimportant")

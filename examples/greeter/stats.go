@@ -11,12 +11,13 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // counts are of calls that ended and attempts that ended.
 type counts struct {
 	calls, attempts int
-	outcomes        [interceptors.Rescued + 1]int
+	outcomes        [observe.Rescued + 1]int
 	refused         int // by the breaker; if the cache had an answer, these are rescued too
 }
 
@@ -31,14 +32,14 @@ func (c *counts) add(o counts) {
 
 // goodput is the number of calls that the server itself answered.
 func (c *counts) goodput() int {
-	return c.outcomes[interceptors.SuccessFirst] + c.outcomes[interceptors.SuccessAfterRetry] + c.outcomes[interceptors.SuccessHedge]
+	return c.outcomes[observe.SuccessFirst] + c.outcomes[observe.SuccessAfterRetry] + c.outcomes[observe.SuccessHedge]
 }
 
-func (c *counts) cached() int { return c.outcomes[interceptors.Rescued] }
+func (c *counts) cached() int { return c.outcomes[observe.Rescued] }
 
 // failed is the number of calls whose callers saw an error.
 func (c *counts) failed() int {
-	return c.outcomes[interceptors.Failed] + c.outcomes[interceptors.RejectedBreaker] + c.outcomes[interceptors.RejectedLimit]
+	return c.outcomes[observe.Failed] + c.outcomes[observe.RejectedBreaker] + c.outcomes[observe.RejectedLimit]
 }
 
 // tally is what happened in an act.
@@ -60,7 +61,7 @@ type ledger struct {
 	slot  time.Duration
 
 	mu       sync.Mutex // guards what follows
-	endpoint *interceptors.Endpoint
+	endpoint *observe.Endpoint
 	acts     []*tally
 	act      *tally // nil: not known
 	entered  time.Time
@@ -74,8 +75,8 @@ type ledger struct {
 }
 
 var (
-	_ interceptors.InlineObserver = (*ledger)(nil)
-	_ interceptors.Starter        = (*ledger)(nil)
+	_ observe.InlineObserver = (*ledger)(nil)
+	_ observe.Starter        = (*ledger)(nil)
 )
 
 func newLedger(pace float64) *ledger {
@@ -83,12 +84,12 @@ func newLedger(pace float64) *ledger {
 	return &ledger{began: time.Now(), slot: slot, journal: newJournal(slot), generation: 1}
 }
 
-// Inline implements [interceptors.InlineObserver].
+// Inline implements [observe.InlineObserver].
 func (l *ledger) Inline() {}
 
-// Method implements [interceptors.Observer]. There is one target; of its
+// Method implements [observe.Observer]. There is one target; of its
 // methods the view shows the breaker of sayHello.
-func (l *ledger) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (l *ledger) Method(e observe.Endpoint) observe.Recorder {
 	if e.Method() != sayHello {
 		return streamBook{l, e.Method()}
 	}
@@ -112,9 +113,9 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-// Start implements [interceptors.Starter].
-func (l *ledger) Start(ctx context.Context, e interceptors.Event) (own context.Context, more bool) {
-	if e.Kind != interceptors.CallStart {
+// Start implements [observe.Starter].
+func (l *ledger) Start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
+	if e.Kind != observe.CallStart {
 		return ctx, true
 	}
 	l.mu.Lock()
@@ -126,13 +127,13 @@ func (l *ledger) Start(ctx context.Context, e interceptors.Event) (own context.C
 	return context.WithValue(ctx, callKey{}, c), true
 }
 
-// Record implements [interceptors.Recorder].
-func (l *ledger) Record(ctx context.Context, e interceptors.Event) {
+// Record implements [observe.Recorder].
+func (l *ledger) Record(ctx context.Context, e observe.Event) {
 	c, now := callOf(ctx), time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c == nil {
-		if e.Kind == interceptors.BreakerChange && e.To == interceptors.BreakerOpen {
+		if e.Kind == observe.BreakerChange && e.To == observe.BreakerOpen {
 			l.restored(now)
 		}
 		return
@@ -140,18 +141,18 @@ func (l *ledger) Record(ctx context.Context, e interceptors.Event) {
 	took := now.Sub(c.began)
 	l.journal.event(now.Sub(l.began), e, took)
 	l.count(c, now, e)
-	if e.Kind == interceptors.CallEnd {
+	if e.Kind == observe.CallEnd {
 		c.act.took = append(c.act.took, took)
 	}
 }
 
 // count counts what ended, with mu held.
-func (l *ledger) count(c *call, now time.Time, e interceptors.Event) {
+func (l *ledger) count(c *call, now time.Time, e observe.Event) {
 	var n counts
 	switch e.Kind {
-	case interceptors.AttemptEnd:
+	case observe.AttemptEnd:
 		n.attempts = 1
-	case interceptors.CallEnd:
+	case observe.CallEnd:
 		n.calls = 1
 		n.outcomes[e.Outcome] = 1
 		if errors.Is(e.Err, interceptors.ErrBreakerOpen) {

@@ -10,14 +10,15 @@ import (
 
 	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
-var _ interceptors.SuiteObserver = (*ledger)(nil)
+var _ observe.SuiteObserver = (*ledger)(nil)
 
-// Notice implements [interceptors.SuiteObserver]: it takes down that policies
+// Notice implements [observe.SuiteObserver]: it takes down that policies
 // were replaced, or why not. What concerns stores is in the log.
-func (l *ledger) Notice(n interceptors.Notice) {
-	if n.Kind != interceptors.Reloaded {
+func (l *ledger) Notice(n observe.Notice) {
+	if n.Kind != observe.Reloaded {
 		return
 	}
 	l.mu.Lock()

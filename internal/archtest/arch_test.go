@@ -50,10 +50,10 @@ var mayImport = map[string][]string{
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
-		module + "interceptors", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
+		module + "interceptors", module + "observe", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
 	},
 	"tracing": {
-		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
+		module + "codes", module + "interceptors", module + "observe", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		// The API alone, of OpenTelemetry: its SDK is the user's choice.
 		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/propagation",
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
@@ -61,7 +61,7 @@ var mayImport = map[string][]string{
 	"config": {
 		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
 	},
-	"state":                {module + "interceptors"},
+	"state":                {module + "interceptors", module + "observe"},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
 }
 

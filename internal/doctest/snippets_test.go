@@ -17,6 +17,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/state"
 	"github.com/astra-grpc/astra/tracing"
 )
@@ -103,12 +104,12 @@ func fromCache(cache map[string]string) interceptors.Option {
 // retryLog logs every backoff.
 type retryLog struct{ *slog.Logger }
 
-func (l retryLog) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (l retryLog) Method(e observe.Endpoint) observe.Recorder {
 	return retryLog{l.With("method", e.Method(), "target", e.Target())}
 }
 
-func (l retryLog) Record(ctx context.Context, e interceptors.Event) {
-	if e.Kind == interceptors.BackoffStart {
+func (l retryLog) Record(ctx context.Context, e observe.Event) {
+	if e.Kind == observe.BackoffStart {
 		l.WarnContext(ctx, "retrying", "attempt", e.Attempt, "code", e.Code, "delay", e.Delay)
 	}
 }

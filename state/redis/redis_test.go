@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // TestAdvisory: the word of one leaves the others one failure short.
@@ -457,7 +458,7 @@ func TestOneSuiteAStore(t *testing.T) {
 	if err := unused.Close(); err != nil {
 		t.Error(err)
 	}
-	unused.Changed(interceptors.Change{To: interceptors.BreakerOpen, Left: time.Minute})
+	unused.Changed(interceptors.Change{To: observe.BreakerOpen, Left: time.Minute})
 }
 
 func TestFaults(t *testing.T) {
