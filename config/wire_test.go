@@ -29,7 +29,7 @@ func TestOverTheWire(t *testing.T) {
 
 	path := inFolder(t)
 	write(t, path, attempts(30))
-	told := &watched{t: t, told: make(chan observe.Notice, 1000), log: &journal{}}
+	told := &watched{t: t, told: make(chan observe.SuiteEvent, 1000), log: &journal{}}
 	counted := metrics.New()
 	suite, err := interceptors.New(interceptors.WithObserver(counted, told))
 	must(t, err)

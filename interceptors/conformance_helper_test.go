@@ -357,11 +357,12 @@ func (w *wireWatch) count(n *int) {
 	}
 }
 
-// Method implements observe.Observer.
-func (w *wireWatch) Method(observe.Endpoint) observe.Recorder { return w }
+// Observe implements observe.Observer.
+func (w *wireWatch) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Event: w.event}
+}
 
-// Record implements observe.Recorder.
-func (w *wireWatch) Record(_ context.Context, e observe.Event) {
+func (w *wireWatch) event(_ context.Context, e observe.Event) {
 	if e.Kind == observe.BackoffStart {
 		w.count(&w.paused)
 	}

@@ -325,7 +325,7 @@ func ourRetries(t *testing.T, limit int, w *wireWatch) []grpc.DialOption {
 	})).DialOptions()
 }
 
-// observe runs a row on a fresh server and connection.
+// observed runs a row on a fresh server and connection.
 func observed(t *testing.T, kind *streamKind, r rule, retries func(*testing.T, int, *wireWatch) []grpc.DialOption) sight {
 	t.Helper()
 	srv, err := flakyserver.Start()

@@ -448,7 +448,7 @@ func TestWhyHedgedCallsFail(t *testing.T) {
 				for _, e := range told.got {
 					switch e.Kind {
 					case observe.Suppressed:
-						got = append(got, e.Reason)
+						got = append(got, e.Reason.String())
 					case observe.Hedged:
 						got = append(got, fmt.Sprintf("%d %v", e.Attempt, e.Hedge))
 					}

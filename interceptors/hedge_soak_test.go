@@ -138,9 +138,11 @@ type hedgeCounts struct {
 	n  map[observe.HedgeResult]int
 }
 
-func (c *hedgeCounts) Inline()                                  {}
-func (c *hedgeCounts) Method(observe.Endpoint) observe.Recorder { return c }
-func (c *hedgeCounts) Record(_ context.Context, e observe.Event) {
+func (c *hedgeCounts) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: c.event}
+}
+
+func (c *hedgeCounts) event(_ context.Context, e observe.Event) {
 	if e.Kind == observe.Hedged {
 		c.mu.Lock()
 		defer c.mu.Unlock()

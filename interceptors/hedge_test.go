@@ -398,9 +398,11 @@ type hedgeEvents struct {
 	got []observe.Event
 }
 
-func (e *hedgeEvents) Inline()                                  {}
-func (e *hedgeEvents) Method(observe.Endpoint) observe.Recorder { return e }
-func (e *hedgeEvents) Record(_ context.Context, got observe.Event) {
+func (e *hedgeEvents) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: e.event}
+}
+
+func (e *hedgeEvents) event(_ context.Context, got observe.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.got = append(e.got, got)
@@ -418,7 +420,11 @@ func (e *hedgeEvents) count(k observe.Kind) (n int) {
 func (e *hedgeEvents) hedges() (all []string) {
 	for _, got := range e.got {
 		if got.Kind == observe.Hedged {
-			all = append(all, strings.TrimSpace(fmt.Sprintf("%d %v %s", got.Attempt, got.Hedge, got.Reason)))
+			fate := fmt.Sprintf("%d %v", got.Attempt, got.Hedge)
+			if got.Reason != observe.ReasonNone {
+				fate += " " + got.Reason.String()
+			}
+			all = append(all, fate)
 		}
 	}
 	return all

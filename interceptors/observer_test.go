@@ -32,9 +32,9 @@ type events struct {
 	panic bool
 }
 
-func (o *events) Method(observe.Endpoint) observe.Recorder { return o }
+func (o *events) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{Event: o.record} }
 
-func (o *events) Record(ctx context.Context, e observe.Event) {
+func (o *events) record(ctx context.Context, e observe.Event) {
 	if o.slow > 0 {
 		time.Sleep(o.slow)
 	}
@@ -88,10 +88,12 @@ func (o *events) story() string {
 	return b.String()
 }
 
-// inline makes an observer one that is told in line.
+// inline makes the hooks inline ones.
 type inline struct{ *events }
 
-func (inline) Inline() {}
+func (o inline) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: o.record}
+}
 
 func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -258,7 +260,7 @@ func TestStarter(t *testing.T) {
 		if want := []any{"call/1", "call/2"}; !slices.Equal(inAttempts, want) {
 			t.Errorf("attempts run in %v, want %v", inAttempts, want)
 		}
-		want := []any{"2 call/1", "3 call", "4 call", "2 call/2", "7 call"}
+		want := []any{"attempt_end call/1", "backoff_start call", "backoff_end call", "attempt_end call/2", "call_end call"}
 		if !slices.Equal(inEvents, want) {
 			t.Errorf("events come in %v, want %v", inEvents, want)
 		}
@@ -269,31 +271,30 @@ type spanKey struct{}
 
 type spans struct{ inline }
 
-func (s spans) Method(observe.Endpoint) observe.Recorder { return s }
+func (s spans) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: s.record, Start: s.start}
+}
 
-func (s spans) Start(ctx context.Context, e observe.Event) (context.Context, bool) {
+func (s spans) start(ctx context.Context, e observe.Event) (context.Context, bool) {
 	if e.Kind == observe.CallStart {
 		return context.WithValue(ctx, spanKey{}, "call"), true
 	}
 	return context.WithValue(ctx, spanKey{}, fmt.Sprint(ctx.Value(spanKey{}), "/", e.Attempt)), true
 }
 
-// counts is an observer that has first successes told in one word.
+// counts is an observer with a hook for first successes.
 type counts struct {
 	events
 	succeeded atomic.Int64
 }
 
-func (o *counts) Succeeded(uint32) { o.succeeded.Add(1) }
-
-type inlineTerse struct {
-	inline
-	*counts
+func (o *counts) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: o.record, FirstSuccess: o.firstSuccess}
 }
 
-func (o inlineTerse) Method(observe.Endpoint) observe.Recorder { return o.counts }
+func (o *counts) firstSuccess(uint32) { o.succeeded.Add(1) }
 
-// TestToldExactlyOnce: whatever mix of outcomes, panics, cancellations,
+// TestReportedExactlyOnce: whatever mix of outcomes, panics, cancellations,
 // fallbacks and refusals, each attempt ends once, each call ends once, and
 // backoffs that begin end.
 func TestToldExactlyOnce(t *testing.T) {
@@ -302,9 +303,9 @@ func TestToldExactlyOnce(t *testing.T) {
 		plans := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, 7), 1, 4), 1, 20).Draw(rt, "calls")
 		withFallback := rapid.Bool().Draw(rt, "fallback")
 		synctest.Test(t, func(t *testing.T) {
-			seen, terse := &events{}, &counts{}
+			seen, summary := &events{}, &counts{}
 			opts := []interceptors.Option{
-				interceptors.WithObserver(inline{seen}, inlineTerse{inline{&terse.events}, terse}),
+				interceptors.WithObserver(inline{seen}, summary),
 				interceptors.WithPolicy(interceptors.Policy{
 					AttemptTimeout: time.Second,
 					Breaker:        interceptors.Breaker{Consecutive: 4},
@@ -374,16 +375,16 @@ func TestToldExactlyOnce(t *testing.T) {
 			if got := seen.count(observe.AttemptEnd); got != attempts {
 				t.Errorf("%d ends of %d attempts", got, attempts)
 			}
-			first := int(terse.succeeded.Load())
-			if got := first + terse.count(observe.CallEnd); got != calls {
-				t.Errorf("told in one word: %d ends of %d calls", got, calls)
+			first := int(summary.succeeded.Load())
+			if got := first + summary.count(observe.CallEnd); got != calls {
+				t.Errorf("by FirstSuccess: %d ends of %d calls", got, calls)
 			}
-			if got := first + terse.count(observe.AttemptEnd); got != attempts {
-				t.Errorf("told in one word: %d ends of %d attempts", got, attempts)
+			if got := first + summary.count(observe.AttemptEnd); got != attempts {
+				t.Errorf("by FirstSuccess: %d ends of %d attempts", got, attempts)
 			}
-			for _, e := range terse.all {
+			for _, e := range summary.all {
 				if e.Kind == observe.CallEnd && e.Outcome == observe.SuccessFirst {
-					t.Error("a first success was told at length")
+					t.Error("a first success came as a CallEnd too")
 				}
 			}
 			if b, e := seen.count(observe.BackoffStart), seen.count(observe.BackoffEnd); b != e {
@@ -427,10 +428,9 @@ func TestEndpoint(t *testing.T) {
 // ask is an observer that only wants to know which endpoints there are.
 type ask func(observe.Endpoint)
 
-func (a ask) Inline() {}
-func (a ask) Method(e observe.Endpoint) observe.Recorder {
+func (a ask) Observe(e observe.Endpoint) observe.Hooks {
 	a(e)
-	return nil
+	return observe.Hooks{}
 }
 
 // TestIdleMethodsAreForgotten: state is bounded; what is in use stays.
@@ -469,10 +469,9 @@ func TestIdleMethodsAreForgotten(t *testing.T) {
 
 type evictions struct{ n int }
 
-func (o *evictions) Inline()                                  {}
-func (o *evictions) Method(observe.Endpoint) observe.Recorder { return o }
-func (o *evictions) Record(context.Context, observe.Event)    {}
-func (o *evictions) Evicted()                                 { o.n++ }
+func (o *evictions) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Evicted: func() { o.n++ }}
+}
 
 // brokenContext panics in the backoff, when it is asked for its end.
 type brokenContext struct {

@@ -20,8 +20,8 @@ const (
 	overflow = "other"
 )
 
-// nobody is told what happens after Close, or past maxPlans.
-var nobody engine.Recorders
+// noRecorders is for calls after Close.
+var noRecorders engine.Recorders
 
 // planOf returns the plan of a call, and whether it is to be looked at when the
 // call is over.
@@ -47,7 +47,15 @@ func (s *Suite) plan(cc *grpc.ClientConn, target, method string) *plan {
 	if p := s.table.Load().find(target, method); p != nil {
 		return p
 	}
-	p, full := s.makePlan(cc, key{target, method})
+	k := key{target, method}
+	p, observed, idle := s.makePlan(cc, k)
+	evict(idle)
+	s.ask(observed)
+	full := observed != p.endpoint
+	if !full {
+		s.reportRestored(p.endpoint)
+		s.publish(k, p)
+	}
 	if p.unhedged {
 		s.warnUnhedged(p)
 	}
@@ -58,24 +66,50 @@ func (s *Suite) plan(cc *grpc.ClientConn, target, method string) *plan {
 	return p
 }
 
-// makePlan makes a plan and keeps it, unless there are too many.
-func (s *Suite) makePlan(cc *grpc.ClientConn, k key) (p *plan, full bool) {
+// makePlan makes a plan and keeps it, unless there are too many. Observed is the
+// endpoint that its observers know, which is not the plan's own if there are. Idle
+// are endpoints to be evicted.
+func (s *Suite) makePlan(cc *grpc.ClientConn, k key) (p *plan, observed *endpoint, idle []*endpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.plans[k]; p != nil {
-		return p, false
+		return p, p.endpoint, nil
 	}
 	now := s.Now()
 	if now-s.swept >= idleAfter {
-		s.sweep(now)
+		idle = s.sweep(now)
 	}
 	if len(s.plans) >= maxPlans {
-		return s.overflowPlan(now, k), true
+		return s.overflowPlan(now, k), s.others, idle
 	}
-	p = s.newPlan(now, s.newEndpoint(cc, k), nil)
+	p = s.newPlan(now, newEndpoint(cc, k), nil)
 	p.marks.Store(markUsed)
 	s.plans[k] = p
+	return p, p.endpoint, idle
+}
 
+// ask asks the observers about an endpoint, once. It is called without the lock, as
+// observers and loggers may come back.
+func (s *Suite) ask(e *endpoint) {
+	e.asking.Do(func() {
+		for _, o := range s.observers {
+			e.recorders.Add(o, observe.NewEndpoint(live{e, &s.Host}))
+		}
+	})
+}
+
+// publish lets calls find a plan without a lock, once its observers have been
+// asked.
+func (s *Suite) publish(k key, p *plan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.asked {
+		return
+	}
+	p.asked = true
+	if p = s.withEndpoint(k, p.endpoint); p == nil {
+		return
+	}
 	t := s.table.Load()
 	next := &table{maps.Clone(t.methods)}
 	if m := next.methods[k.method]; m != nil {
@@ -83,18 +117,21 @@ func (s *Suite) makePlan(cc *grpc.ClientConn, k key) (p *plan, full bool) {
 	}
 	next.add(k, p)
 	s.table.Store(next)
-	return p, false
 }
 
-func (s *Suite) newEndpoint(cc *grpc.ClientConn, k key) *endpoint {
+// withEndpoint returns the plan that an endpoint has by now; nil if it has been
+// forgotten.
+func (s *Suite) withEndpoint(k key, e *endpoint) *plan {
+	if p := s.plans[k]; p != nil && p.endpoint == e {
+		return p
+	}
+	return nil
+}
+
+func newEndpoint(cc *grpc.ClientConn, k key) *endpoint {
 	e := &endpoint{target: k.target, canonical: k.target, method: k.method, idempotent: declaredIdempotent(k.method)}
 	if cc != nil {
 		e.canonical = cc.CanonicalTarget()
-	}
-	if !s.closed {
-		for _, w := range s.watchers {
-			e.watchedBy.Add(w.Recorder(observe.NewEndpoint(live{e, &s.Host})))
-		}
 	}
 	return e
 }
@@ -103,24 +140,24 @@ func (s *Suite) newEndpoint(cc *grpc.ClientConn, k key) *endpoint {
 // policy and fallback, and one budget and one endpoint for all of these.
 func (s *Suite) overflowPlan(now time.Duration, k key) *plan {
 	if s.others == nil {
-		s.others = s.newEndpoint(nil, key{overflow, overflow})
+		s.others = newEndpoint(nil, key{overflow, overflow})
 	}
 	e := &endpoint{target: k.target, method: k.method, idempotent: declaredIdempotent(k.method), fleeting: true}
 	c, _ := s.policy(k.method, e.idempotent)
 	p := &plan{endpoint: e, policy: c, Plan: s.callPlan(e, c)}
 	p.Plan.Budget = s.budget(now, &endpoint{target: overflow}, c, nil)
 	if !s.closed {
-		p.Recorders = &s.others.watchedBy
+		p.Recorders = &s.others.recorders
 		p.fallback, _ = s.fallbacks.lookup(k.method)
 		p.resume, _ = s.resumes.lookup(k.method)
 	}
 	return p
 }
 
-// sweep forgets the plans that no call has used since the last sweep.
-func (s *Suite) sweep(now time.Duration) {
+// sweep forgets the plans that no call has used since the last sweep, and returns
+// their endpoints.
+func (s *Suite) sweep(now time.Duration) (idle []*endpoint) {
 	s.swept = now
-	idle := false
 	inUse := make(map[budgetKey]*budget.Guard)
 	for k, g := range s.budgets {
 		if k.target == overflow {
@@ -135,12 +172,12 @@ func (s *Suite) sweep(now time.Duration) {
 			}
 			continue
 		}
-		idle = true
+		idle = append(idle, p.endpoint)
 		delete(s.plans, k)
-		p.evict()
 	}
-	if idle {
+	if len(idle) > 0 {
 		s.budgets = inUse
 		s.table.Store(newTable(s.plans))
 	}
+	return idle
 }

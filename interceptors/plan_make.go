@@ -9,10 +9,25 @@ import (
 	"github.com/astra-grpc/astra/internal/limit"
 )
 
-// rebuild makes the plans anew, around the state they have. It returns those
-// that are not hedged, though their policy hedges and those before were not
-// known to be left out.
-func (s *Suite) rebuild() (unhedged []*plan) {
+// remade is a plan in place of another.
+type remade struct {
+	*plan
+	before *plan
+}
+
+// rebuilt logs and reports what came of a rebuild. It is called without the lock,
+// as observers and loggers may come back.
+func (s *Suite) rebuilt(all []remade) {
+	for _, p := range all {
+		s.reportRestored(p.endpoint)
+		if p.unhedged && !p.before.unhedged {
+			s.warnUnhedged(p.plan)
+		}
+	}
+}
+
+// rebuild makes the plans anew, around the state they have.
+func (s *Suite) rebuild() (all []remade) {
 	now := s.Now()
 	old := s.budgets
 	s.budgets = make(map[budgetKey]*budget.Guard)
@@ -25,12 +40,10 @@ func (s *Suite) rebuild() (unhedged []*plan) {
 		next := s.newPlan(now, p.endpoint, old)
 		next.marks.Store(p.marks.Load())
 		s.plans[k] = next
-		if next.unhedged && !p.unhedged {
-			unhedged = append(unhedged, next)
-		}
+		all = append(all, remade{next, p})
 	}
 	s.table.Store(newTable(s.plans))
-	return unhedged
+	return all
 }
 
 // policy returns what the policies say of a method. Unhedged is true if they
@@ -61,14 +74,14 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 	}
 	p.fallback, _ = s.fallbacks.lookup(e.method)
 	p.resume, _ = s.resumes.lookup(e.method)
-	p.Recorders = &e.watchedBy
+	p.Recorders = &e.recorders
 	if c.BreakerOff {
 		e.liveBreaker.Store(nil)
 		return p
 	}
 	if e.kept == nil {
 		e.kept = breaker.NewGuard(c.Breaker)
-		s.recall(now, e)
+		e.restored = s.recall(now, e)
 	} else {
 		e.kept.Reconfigure(now, c.Breaker)
 	}
@@ -79,7 +92,7 @@ func (s *Suite) newPlan(now time.Duration, e *endpoint, old map[budgetKey]*budge
 
 // callPlan returns what the engine needs, without state.
 func (s *Suite) callPlan(e *endpoint, c *compiled) engine.Plan {
-	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &nobody,
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders,
 		Changed: func(g *breaker.Guard, t breaker.Transition) { s.changed(e, g, t, false) }}
 }
 

@@ -190,14 +190,14 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// notices keeps what a suite tells of itself.
-type notices struct{ got []observe.Notice }
+// suiteEvents keeps what a suite reports of itself.
+type suiteEvents struct{ got []observe.SuiteEvent }
 
-func (n *notices) Method(observe.Endpoint) observe.Recorder { return nil }
-func (n *notices) Notice(got observe.Notice)                { n.got = append(n.got, got) }
+func (s *suiteEvents) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
+func (s *suiteEvents) SuiteEvent(e observe.SuiteEvent)        { s.got = append(s.got, e) }
 
 func TestRevision(t *testing.T) {
-	var told notices
+	var told suiteEvents
 	s := newSuite(t, interceptors.WithObserver(&told))
 	if r := s.Revision(); r.Generation != 1 || r.Err != nil || r.Since.IsZero() {
 		t.Fatalf("%+v after New, want the first generation", r)
@@ -216,8 +216,8 @@ func TestRevision(t *testing.T) {
 	}
 	var results []string
 	for _, n := range told.got {
-		results = append(results, n.Result)
-		if n.Kind != observe.Reloaded || (n.Err == nil) != (n.Result == "success") {
+		results = append(results, n.Result.String())
+		if n.Kind != observe.Reloaded || (n.Err == nil) != (n.Result == observe.ResultSuccess) {
 			t.Errorf("told %+v", n)
 		}
 	}

@@ -34,7 +34,7 @@ func (s *Suite) ReloadFailed(err error) {
 	s.mu.Lock()
 	s.revision.Err, s.revision.ErrAt = err, time.Now()
 	s.mu.Unlock()
-	s.notify(observe.Notice{Kind: observe.Reloaded, Result: "failed", Err: err})
+	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: err})
 }
 
 // reloaded records that they were replaced, with mu held.
@@ -42,8 +42,8 @@ func (s *Suite) reloaded() {
 	s.revision = Revision{Generation: s.revision.Generation + 1, Since: time.Now()}
 }
 
-func (s *Suite) notify(n observe.Notice) {
-	for _, w := range s.watchers {
-		w.Notify(n)
+func (s *Suite) notify(e observe.SuiteEvent) {
+	for _, o := range s.observers {
+		o.SuiteEvent(e)
 	}
 }

@@ -168,12 +168,12 @@ func (a awaited) and(b awaited) awaited {
 	return awaited{max(a.until, b.until), max(a.openings, b.openings), max(a.born, b.born), min(a.from, b.from)}
 }
 
-// recall gives an endpoint's new breaker what has been told of it.
-func (s *Suite) recall(now time.Duration, e *endpoint) {
+// recall gives an endpoint's new breaker what stores have said of it.
+func (s *Suite) recall(now time.Duration, e *endpoint) (restored breaker.Transition) {
 	k := key{e.target, e.method}
 	a, ok := s.awaited[k]
 	if !ok {
-		return
+		return restored
 	}
 	delete(s.awaited, k)
 	snapshot := breaker.Snapshot{Left: a.until - now, Openings: a.openings}
@@ -182,10 +182,11 @@ func (s *Suite) recall(now time.Duration, e *endpoint) {
 	case a.from == advice:
 		e.kept.Advise(now)
 	case a.from == fromFleet:
-		e.tell(e.kept.Restore(now, snapshot, breaker.Fleet))
+		restored = e.kept.Restore(now, snapshot, breaker.Fleet)
 	default:
-		e.tell(e.kept.Restore(now, snapshot, breaker.Restored))
+		restored = e.kept.Restore(now, snapshot, breaker.Restored)
 	}
+	return restored
 }
 
 // newBudget returns a full budget, or one that begins with what an earlier
@@ -222,7 +223,8 @@ func (s *Suite) hear(r BreakerRecord, from origin) {
 		p.Breaker.Advise(now)
 	default:
 		t := p.Breaker.Restore(now, breaker.Snapshot{Left: r.Left, Openings: r.Openings}, breaker.Fleet)
-		p.tell(t)
+		s.reportRestored(p.endpoint)
+		s.report(p.endpoint, t)
 		s.changed(p.endpoint, p.Breaker, t, true)
 	}
 }
@@ -242,15 +244,21 @@ func (s *Suite) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, tol
 	}
 }
 
-// tell tells the endpoint's observers of a transition that no call brought
-// about.
-func (e *endpoint) tell(t breaker.Transition) {
-	if !t.Happened() {
-		return
-	}
-	for _, r := range e.watchedBy.All {
-		event := engine.BreakerChange(t)
-		r.Tell(context.Background(), &event)
+// reportRestored reports once that an endpoint's breaker was restored, if it was.
+func (s *Suite) reportRestored(e *endpoint) {
+	s.mu.Lock()
+	t := e.restored
+	e.restored = breaker.Transition{}
+	s.mu.Unlock()
+	s.report(e, t)
+}
+
+// report emits a transition that no call brought about. It is called without the
+// lock, as observers and loggers may come back.
+func (s *Suite) report(e *endpoint, t breaker.Transition) {
+	if t.Happened() {
+		s.ask(e)
+		e.recorders.Emit(context.Background(), engine.BreakerChange(t))
 	}
 }
 

@@ -401,7 +401,7 @@ func TestRestorationIsObserved(t *testing.T) {
 			var reasons []string
 			for _, e := range o.all {
 				if e.Kind == observe.BreakerChange {
-					reasons = append(reasons, e.From.String()+" "+e.To.String()+" "+e.Reason)
+					reasons = append(reasons, e.From.String()+" "+e.To.String()+" "+e.Reason.String())
 				}
 			}
 			if !slices.Equal(reasons, []string{"closed open restored", "closed open fleet"}) {

@@ -26,9 +26,11 @@ import (
 // tally is an observer that only counts.
 type tally struct{ calls, attempts, began, ended, saved atomic.Int64 }
 
-func (*tally) Inline()                                    {}
-func (o *tally) Method(observe.Endpoint) observe.Recorder { return o }
-func (o *tally) Record(_ context.Context, e observe.Event) {
+func (o *tally) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: o.event}
+}
+
+func (o *tally) event(_ context.Context, e observe.Event) {
 	switch e.Kind {
 	case observe.CallEnd:
 		o.calls.Add(1)

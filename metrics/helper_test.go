@@ -152,15 +152,15 @@ func sum(m map[string]float64) (s float64) {
 	return s
 }
 
-// tap shows the recorders that a Metrics gives its suite.
+// tap shows the hooks that a Metrics gives its suite.
 type tap struct {
 	*metrics.Metrics
-	recorder observe.Recorder
+	hooks observe.Hooks
 }
 
-func (o *tap) Method(e observe.Endpoint) observe.Recorder {
-	o.recorder = o.Metrics.Method(e)
-	return o.recorder
+func (o *tap) Observe(e observe.Endpoint) observe.Hooks {
+	o.hooks = o.Metrics.Observe(e)
+	return o.hooks
 }
 
 const idle = 10 * time.Minute // after which a suite forgets a method

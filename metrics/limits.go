@@ -9,7 +9,7 @@ import (
 )
 
 // refusals are the reasons of a Limited event.
-var refusals = []string{"queue_full", "queue_timeout", "rate_limited"}
+var refusals = []observe.Reason{observe.ReasonQueueFull, observe.ReasonQueueTimeout, observe.ReasonRateLimited}
 
 // limits counts what limits do. Methods without a limit have no series.
 type limits struct {
@@ -40,7 +40,7 @@ func (l *limits) record(ctx context.Context, function string, e observe.Event) {
 	case observe.Dequeued:
 		l.waits.WithLabelValues(function).(prometheus.ExemplarObserver).ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
 	case observe.Limited:
-		add(ctx, l.refused.WithLabelValues(function, e.Reason))
+		add(ctx, l.refused.WithLabelValues(function, e.Reason.String()))
 	}
 }
 
@@ -55,7 +55,7 @@ func (l *limits) collect(ch chan<- prometheus.Metric, recorders []*recorder) {
 			continue
 		}
 		for _, reason := range refusals {
-			l.refused.WithLabelValues(r.function.name, reason)
+			l.refused.WithLabelValues(r.function.name, reason.String())
 		}
 		l.waits.WithLabelValues(r.function.name)
 		e := endpoint{r.function.name, r.target}

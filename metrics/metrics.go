@@ -84,7 +84,7 @@ type Metrics struct {
 	exhaustions *prometheus.CounterVec
 	suppressed  *prometheus.CounterVec
 	transitions *prometheus.CounterVec
-	notices     map[observe.NoticeKind]*prometheus.CounterVec
+	suiteEvents map[observe.SuiteEventKind]*prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 	limits      limits
 
@@ -98,9 +98,9 @@ type Metrics struct {
 }
 
 var (
-	_ prometheus.Collector   = (*Metrics)(nil)
-	_ observe.InlineObserver = (*Metrics)(nil)
-	_ observe.SuiteObserver  = (*Metrics)(nil)
+	_ prometheus.Collector  = (*Metrics)(nil)
+	_ observe.Observer      = (*Metrics)(nil)
+	_ observe.SuiteObserver = (*Metrics)(nil)
 )
 
 // New returns a Metrics, to be registered and to be given to suites.
@@ -120,7 +120,7 @@ func New(opts ...Option) *Metrics {
 		suppressed:  suppressedTotal.counters(l),
 		transitions: breakerTransitionsTotal.counters(l),
 		delays:      delaysSeconds.histograms(l, delayBuckets),
-		notices: map[observe.NoticeKind]*prometheus.CounterVec{
+		suiteEvents: map[observe.SuiteEventKind]*prometheus.CounterVec{
 			observe.Reloaded:      configReloadsTotal.counters(l),
 			observe.StateRestored: stateRestoresTotal.counters(l),
 			observe.StateSaved:    stateSavesTotal.counters(l),
@@ -142,27 +142,24 @@ func New(opts ...Option) *Metrics {
 	}
 }
 
-// Inline implements [observe.InlineObserver].
-func (m *Metrics) Inline() {}
-
-// Notice implements [observe.SuiteObserver].
-func (m *Metrics) Notice(n observe.Notice) {
-	if v := m.notices[n.Kind]; v != nil {
-		v.WithLabelValues(resultLabel(n.Result)).Inc()
+// SuiteEvent implements [observe.SuiteObserver].
+func (m *Metrics) SuiteEvent(e observe.SuiteEvent) {
+	if v := m.suiteEvents[e.Kind]; v != nil {
+		v.WithLabelValues(resultLabel(e.Result)).Inc()
 	}
 }
 
-// resultLabel keeps stores of others from making series without end.
-func resultLabel(result string) string {
-	if slices.Contains(results, result) {
-		return result
+// resultLabel keeps stores of others from making labels that nobody documents.
+func resultLabel(r observe.SuiteResult) string {
+	if r == observe.ResultUnknown || r > observe.ResultReceived {
+		return other
 	}
-	return other
+	return r.String()
 }
 
-// Method implements [observe.Observer]. It resolves what can be resolved
+// Observe implements [observe.Observer]. It resolves what can be resolved
 // once for all calls of the method.
-func (m *Metrics) Method(e observe.Endpoint) observe.Recorder {
+func (m *Metrics) Observe(e observe.Endpoint) observe.Hooks {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	name := label(m.functions, e.Method(), m.maxMethods)
@@ -176,7 +173,7 @@ func (m *Metrics) Method(e observe.Endpoint) observe.Recorder {
 
 	r := &recorder{metrics: m, function: f, endpoint: e, target: target}
 	m.recorders[r] = struct{}{}
-	return r
+	return observe.Hooks{Inline: true, Event: r.event, FirstSuccess: r.firstSuccess, Evicted: r.evicted}
 }
 
 // label returns the label value that stands for name: itself if it is known, or
@@ -191,7 +188,7 @@ func label[V any](known map[string]V, name string, limit int) string {
 
 func (m *Metrics) vectors() []prometheus.Collector {
 	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.delays, m.limits.refused, m.limits.waits}
-	for _, v := range m.notices {
+	for _, v := range m.suiteEvents {
 		all = append(all, v)
 	}
 	return all

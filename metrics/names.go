@@ -25,9 +25,6 @@ const (
 	outcomeFailed  = "failed"
 )
 
-// results are the values of result. See packages config, state and state/redis.
-var results = []string{"success", "failed", "none", "stale", "rejected", "sent", "received"}
-
 // other stands for the methods, or targets, past the limit.
 const other = "other"
 

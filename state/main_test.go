@@ -85,13 +85,13 @@ func rest(t testing.TB, s *interceptors.Suite, method string) time.Duration {
 // notices is an observer of the suite alone.
 type notices struct {
 	mu  sync.Mutex
-	all []observe.Notice
-	ch  chan observe.Notice // if not nil, told too
+	all []observe.SuiteEvent
+	ch  chan observe.SuiteEvent // if not nil, told too
 }
 
-func (n *notices) Method(observe.Endpoint) observe.Recorder { return nil }
+func (n *notices) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
 
-func (n *notices) Notice(got observe.Notice) {
+func (n *notices) SuiteEvent(got observe.SuiteEvent) {
 	n.mu.Lock()
 	n.all = append(n.all, got)
 	n.mu.Unlock()
@@ -100,12 +100,12 @@ func (n *notices) Notice(got observe.Notice) {
 	}
 }
 
-func (n *notices) results(kind observe.NoticeKind) (all []string) {
+func (n *notices) results(kind observe.SuiteEventKind) (all []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, got := range n.all {
 		if got.Kind == kind {
-			all = append(all, got.Result)
+			all = append(all, got.Result.String())
 		}
 	}
 	return all

@@ -94,13 +94,9 @@ func (l *logger) log() *slog.Logger {
 	return slog.Default()
 }
 
-// Timed implements [observe.TimedObserver].
-func (l *logger) Timed() {}
-
-// Select implements [observe.SelectiveObserver]. What is not logged is
-// sorted out here, on the caller's goroutine, and not after it was queued: an
+// wants is [observe.Hooks.Want]. What is not logged is sorted out here, on the caller's goroutine, and not after it was queued: an
 // outage would fill the queue.
-func (l *logger) Select(e observe.Event) bool {
+func (l *logger) wants(e observe.Event) bool {
 	if e.Kind != observe.CallEnd || e.Outcome == observe.SuccessFirst {
 		return false
 	}
@@ -126,9 +122,10 @@ func level(o observe.Outcome) slog.Level {
 	return slog.LevelWarn
 }
 
-// Method implements [observe.Observer].
-func (l *logger) Method(e observe.Endpoint) observe.Recorder {
-	return &methodLog{l, slog.String("method", e.Method()), slog.String("target", e.Target())}
+// Observe implements [observe.Observer].
+func (l *logger) Observe(e observe.Endpoint) observe.Hooks {
+	m := &methodLog{l, slog.String("method", e.Method()), slog.String("target", e.Target())}
+	return observe.Hooks{Elapsed: true, Want: l.wants, Event: m.event}
 }
 
 // methodLog logs for one method of one target.
@@ -137,8 +134,8 @@ type methodLog struct {
 	method, target slog.Attr
 }
 
-// Record implements [observe.Recorder].
-func (m *methodLog) Record(ctx context.Context, e observe.Event) {
+// event is [observe.Hooks.Event].
+func (m *methodLog) event(ctx context.Context, e observe.Event) {
 	attrs := make([]slog.Attr, 0, 13)
 	attrs = append(attrs, m.method, m.target,
 		slog.String("outcome", e.Outcome.String()),
@@ -147,8 +144,8 @@ func (m *methodLog) Record(ctx context.Context, e observe.Event) {
 	)
 	if e.Exhausted {
 		attrs = append(attrs, slog.String("reason", "exhausted"))
-	} else if e.Reason != "" {
-		attrs = append(attrs, slog.String("reason", e.Reason))
+	} else if e.Reason != observe.ReasonNone {
+		attrs = append(attrs, slog.String("reason", e.Reason.String()))
 	}
 	if m.messages && e.Err != nil {
 		attrs = append(attrs, slog.String("error", status.Convert(e.Err).Message()))

@@ -68,16 +68,18 @@ func NewMeter(mp metric.MeterProvider) (observe.Observer, error) {
 	return &meter{retries, hedges, delay}, nil
 }
 
-// Inline implements [observe.InlineObserver].
-func (m *meter) Inline() {}
-
-// Method implements [observe.Observer].
-func (m *meter) Method(e observe.Endpoint) observe.Recorder {
+// Observe implements [observe.Observer].
+func (m *meter) Observe(e observe.Endpoint) observe.Hooks {
 	set := attribute.NewSet(
 		keyGRPCMethod.String(strings.TrimPrefix(e.Method(), "/")),
 		keyTarget.String(e.CanonicalTarget()),
 	)
-	return &methodMeter{m, []metric.RecordOption{metric.WithAttributeSet(set)}}
+	of := &methodMeter{m, []metric.RecordOption{metric.WithAttributeSet(set)}}
+	return observe.Hooks{
+		Inline:       true,
+		Event:        of.event,
+		FirstSuccess: func(uint32) {}, // there is nothing to record
+	}
 }
 
 // methodMeter records for one method of one target.
@@ -86,11 +88,8 @@ type methodMeter struct {
 	labels []metric.RecordOption
 }
 
-// Succeeded implements [observe.SuccessRecorder]: there is nothing to record.
-func (m *methodMeter) Succeeded(uint32) {}
-
-// Record implements [observe.Recorder].
-func (m *methodMeter) Record(ctx context.Context, e observe.Event) {
+// event is [observe.Hooks.Event].
+func (m *methodMeter) event(ctx context.Context, e observe.Event) {
 	if e.Kind != observe.CallEnd {
 		return
 	}

@@ -71,7 +71,7 @@ func TestUnsampledWantsNoMore(t *testing.T) {
 		{tracing.New(never, tracing.WithPropagator(propagation.TraceContext{})), true},
 		{tracing.New(record()), true},
 	} {
-		if _, more := recorderOf(t, tc.observer).Start(t.Context(), observe.Event{Kind: observe.CallStart}); more != tc.more {
+		if _, more := hooksOf(tc.observer).Start(t.Context(), observe.Event{Kind: observe.CallStart}); more != tc.more {
 			t.Errorf("wants more: %v, want %v", more, tc.more)
 		}
 	}

@@ -43,11 +43,8 @@ func New(tp trace.TracerProvider, opts ...Option) observe.Observer {
 	return s
 }
 
-// Inline implements [observe.InlineObserver].
-func (s *spans) Inline() {}
-
-// Method implements [observe.Observer].
-func (s *spans) Method(e observe.Endpoint) observe.Recorder {
+// Observe implements [observe.Observer].
+func (s *spans) Observe(e observe.Endpoint) observe.Hooks {
 	service, method := split(e.Method())
 	rpc := []attribute.KeyValue{keySystem.String("grpc"), keyService.String(service), keyMethod.String(method)}
 	kind := trace.SpanKindInternal
@@ -62,7 +59,7 @@ func (s *spans) Method(e observe.Endpoint) observe.Recorder {
 		attempt:     []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(rpc...)},
 	}
 	m.first = m.attemptOptions(1, observe.FirstAttempt)
-	return m
+	return observe.Hooks{Inline: true, Event: m.record, Start: m.start}
 }
 
 // methodSpans makes the spans of one method's calls on one target.
@@ -81,8 +78,8 @@ type open struct {
 	call *open // nil: it is a call's
 }
 
-// Start implements [observe.Starter].
-func (m *methodSpans) Start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
+// start is [observe.Hooks.Start].
+func (m *methodSpans) start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
 	switch e.Kind {
 	case observe.CallStart:
 		return m.startCall(ctx)
@@ -140,8 +137,8 @@ func (s *spans) of(ctx context.Context) *open {
 	return o
 }
 
-// Record implements [observe.Recorder].
-func (m *methodSpans) Record(ctx context.Context, e observe.Event) {
+// record is [observe.Hooks.Event].
+func (m *methodSpans) record(ctx context.Context, e observe.Event) {
 	span := m.of(ctx)
 	if span == nil {
 		return
@@ -169,21 +166,21 @@ func (m *methodSpans) event(call *open, e observe.Event) {
 	case observe.BackoffStart:
 		call.add(eventBackoff, attempt, keyBackoff.Int64(milliseconds(e.Delay)), code(e.Code))
 	case observe.Suppressed:
-		call.add(eventSuppressed, attempt, keySuppress.String(e.Reason), code(e.Code))
+		call.add(eventSuppressed, attempt, keySuppress.String(e.Reason.String()), code(e.Code))
 	case observe.Replayed:
 		call.add(eventReplay, attempt, keyReplayed.Int(e.Messages))
 	case observe.BreakerChange:
-		call.add(eventBreakerChanged, keyFrom.String(e.From.String()), keyTo.String(e.To.String()), keyReason.String(e.Reason))
+		call.add(eventBreakerChanged, keyFrom.String(e.From.String()), keyTo.String(e.To.String()), keyReason.String(e.Reason.String()))
 	case observe.Queued:
 		call.add(eventQueued)
 	case observe.Dequeued:
 		call.add(eventDequeued, keyQueued.Int64(milliseconds(e.Delay)))
 	case observe.Limited:
-		call.add(eventLimitRejected, keyLimit.String(e.Reason))
+		call.add(eventLimitRejected, keyLimit.String(e.Reason.String()))
 	case observe.Hedged:
 		attributes := []attribute.KeyValue{attempt}
 		if e.Hedge == observe.HedgeSuppressed {
-			attributes = append(attributes, keySuppress.String(e.Reason))
+			attributes = append(attributes, keySuppress.String(e.Reason.String()))
 		}
 		call.add(eventHedge+e.Hedge.String(), attributes...)
 	}

@@ -54,8 +54,8 @@ type tally struct {
 // the story's.
 const slotsPerSecond = 4
 
-// ledger keeps the books of the story. It is an observer that is told in line:
-// it misses nothing, and the times it takes are the calls' own.
+// ledger keeps the books of the story. It is an observer with inline hooks: it
+// misses nothing, and the times it takes are the calls' own.
 type ledger struct {
 	began time.Time
 	slot  time.Duration
@@ -74,29 +74,24 @@ type ledger struct {
 	openUntil  time.Time // the breaker, as an earlier process left it
 }
 
-var (
-	_ observe.InlineObserver = (*ledger)(nil)
-	_ observe.Starter        = (*ledger)(nil)
-)
+var _ observe.Observer = (*ledger)(nil)
 
 func newLedger(pace float64) *ledger {
 	slot := time.Duration(float64(time.Second) / slotsPerSecond / pace)
 	return &ledger{began: time.Now(), slot: slot, journal: newJournal(slot), generation: 1}
 }
 
-// Inline implements [observe.InlineObserver].
-func (l *ledger) Inline() {}
-
-// Method implements [observe.Observer]. There is one target; of its
+// Observe implements [observe.Observer]. There is one target; of its
 // methods the view shows the breaker of sayHello.
-func (l *ledger) Method(e observe.Endpoint) observe.Recorder {
+func (l *ledger) Observe(e observe.Endpoint) observe.Hooks {
 	if e.Method() != sayHello {
-		return streamBook{l, e.Method()}
+		b := streamBook{l, e.Method()}
+		return observe.Hooks{Inline: true, Event: b.event, Start: b.start}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.endpoint = &e
-	return l
+	return observe.Hooks{Inline: true, Event: l.event, Start: l.start}
 }
 
 // call is what a call carries in its context.
@@ -113,8 +108,8 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-// Start implements [observe.Starter].
-func (l *ledger) Start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
+// start is [observe.Hooks.Start].
+func (l *ledger) start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
 	if e.Kind != observe.CallStart {
 		return ctx, true
 	}
@@ -127,8 +122,8 @@ func (l *ledger) Start(ctx context.Context, e observe.Event) (own context.Contex
 	return context.WithValue(ctx, callKey{}, c), true
 }
 
-// Record implements [observe.Recorder].
-func (l *ledger) Record(ctx context.Context, e observe.Event) {
+// event is [observe.Hooks.Event].
+func (l *ledger) event(ctx context.Context, e observe.Event) {
 	c, now := callOf(ctx), time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -25,14 +25,12 @@ type streamBook struct {
 	method string
 }
 
-var _ observe.Starter = streamBook{}
-
-// Start implements [observe.Starter].
-func (b streamBook) Start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
+// start is [observe.Hooks.Start].
+func (b streamBook) start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
 	if e.Kind == observe.AttemptStart && b.method == sayHelloServerStream {
 		b.another(ctx, e.AttemptKind)
 	}
-	return b.ledger.Start(ctx, e)
+	return b.ledger.start(ctx, e)
 }
 
 // another takes down what an attempt of a server stream is made for.
@@ -55,8 +53,8 @@ func (b streamBook) another(ctx context.Context, kind observe.AttemptKind) {
 	}
 }
 
-// Record implements [observe.Recorder].
-func (b streamBook) Record(ctx context.Context, e observe.Event) {
+// event is [observe.Hooks.Event].
+func (b streamBook) event(ctx context.Context, e observe.Event) {
 	now := time.Now()
 	at := now.Sub(b.began)
 	b.mu.Lock()

@@ -23,7 +23,8 @@ var escapes = regexp.MustCompile(`\x1b\[[?0-9;]*[a-zA-Z]`)
 
 // glimpseOf is a moment as full as can be.
 func glimpseOf(act string) glimpse {
-	n := counts{calls: 50, attempts: 1500, outcomes: [...]int{10, 20, 0, 5, 5, 0, 10}}
+	n := counts{calls: 50, attempts: 1500, outcomes: [...]int{
+		observe.SuccessFirst: 10, observe.SuccessAfterRetry: 20, observe.Failed: 5, observe.RejectedBreaker: 5, observe.Rescued: 10}}
 	g := glimpse{at: 12 * time.Second, act: act, last: n, breaker: "half-open", tokens: 4.2}
 	for i := range 2 * sparkCells {
 		g.slots = append(g.slots, counts{calls: 12, attempts: i % 30})
@@ -31,7 +32,7 @@ func glimpseOf(act string) glimpse {
 	g.journal = newJournal(time.Second)
 	g.journal.act(g.at, act)
 	err := status.Error(codes.ResourceExhausted, "the server has a lot to say about this")
-	failed := observe.Event{Attempt: 2, Code: codes.ResourceExhausted, Err: err, Delay: 117 * time.Millisecond, Reason: "budget"}
+	failed := observe.Event{Attempt: 2, Code: codes.ResourceExhausted, Err: err, Delay: 117 * time.Millisecond, Reason: observe.ReasonBudget}
 	for _, kind := range []observe.Kind{observe.BackoffStart, observe.Suppressed, observe.CallEnd} {
 		failed.Kind, failed.Outcome = kind, observe.Failed
 		g.journal.event(g.at, failed, 117*time.Millisecond)
@@ -39,7 +40,7 @@ func glimpseOf(act string) glimpse {
 	failed.Outcome = observe.Rescued
 	g.journal.event(g.at, failed, 117*time.Millisecond)
 	g.streams = streamCounts{done: 100, retried: 20, resumed: 30, replayed: 999}
-	g.journal.event(g.at, observe.Event{Kind: observe.BreakerChange, To: observe.BreakerOpen, Reason: "consecutive"}, 0)
+	g.journal.event(g.at, observe.Event{Kind: observe.BreakerChange, To: observe.BreakerOpen, Reason: observe.ReasonConsecutive}, 0)
 	g.journal.write(entry{g.at, entrySuite, "bad file, " + strings.Repeat("long ", 30)})
 	return g
 }

@@ -104,13 +104,13 @@ func fromCache(cache map[string]string) interceptors.Option {
 // retryLog logs every backoff.
 type retryLog struct{ *slog.Logger }
 
-func (l retryLog) Method(e observe.Endpoint) observe.Recorder {
-	return retryLog{l.With("method", e.Method(), "target", e.Target())}
-}
-
-func (l retryLog) Record(ctx context.Context, e observe.Event) {
-	if e.Kind == observe.BackoffStart {
-		l.WarnContext(ctx, "retrying", "attempt", e.Attempt, "code", e.Code, "delay", e.Delay)
+func (l retryLog) Observe(e observe.Endpoint) observe.Hooks {
+	log := l.With("method", e.Method(), "target", e.Target())
+	return observe.Hooks{
+		Want: func(e observe.Event) bool { return e.Kind == observe.BackoffStart },
+		Event: func(ctx context.Context, e observe.Event) {
+			log.WarnContext(ctx, "retrying", "attempt", e.Attempt, "code", e.Code, "delay", e.Delay)
+		},
 	}
 }
 

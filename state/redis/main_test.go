@@ -137,7 +137,7 @@ type peer struct {
 	store *store
 	log   lines
 
-	notices chan observe.Notice
+	notices chan observe.SuiteEvent
 }
 
 const method = "/helloworld.Greeter/SayHello"
@@ -159,7 +159,7 @@ func (s *server) join(t *testing.T, opts ...Option) *peer {
 
 func join(t *testing.T, st *store, opts ...interceptors.Option) *peer {
 	t.Helper()
-	p := &peer{store: st, notices: make(chan observe.Notice, 10000)}
+	p := &peer{store: st, notices: make(chan observe.SuiteEvent, 10000)}
 	st.pingEvery = 100 * time.Millisecond
 	suite, err := interceptors.New(append(opts, interceptors.WithPolicy(policy), interceptors.WithStore(st), interceptors.WithObserver(p),
 		interceptors.WithLogger(slog.New(slog.NewTextHandler(&p.log, nil))))...)
@@ -171,18 +171,18 @@ func join(t *testing.T, st *store, opts ...interceptors.Option) *peer {
 	return p
 }
 
-func (p *peer) Method(observe.Endpoint) observe.Recorder { return nil }
-func (p *peer) Notice(n observe.Notice)                  { p.notices <- n }
+func (p *peer) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
+func (p *peer) SuiteEvent(n observe.SuiteEvent)        { p.notices <- n }
 
 // await waits until the instance has told that many times of a result, and
 // returns what it told else.
-func (p *peer) await(t *testing.T, result string, times int) (others []observe.Notice) {
+func (p *peer) await(t *testing.T, result string, times int) (others []observe.SuiteEvent) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
 	for times > 0 {
 		select {
 		case n := <-p.notices:
-			if n.Kind == observe.StateShared && n.Result == result {
+			if n.Kind == observe.StateShared && n.Result.String() == result {
 				times--
 			} else {
 				others = append(others, n)

@@ -44,7 +44,7 @@ func TestAdvisory(t *testing.T) {
 	}
 	received := 0
 	for _, n := range a.await(t, "rejected", 1) {
-		if n.Result == "received" {
+		if n.Result == observe.ResultReceived {
 			received++
 		}
 	}
@@ -318,7 +318,7 @@ func TestRubbish(t *testing.T) {
 		t.Errorf("%d of %d rejected: %v", len(others), len(rubbish), others)
 	}
 	for _, n := range others {
-		if n.Result != "rejected" || n.Err == nil {
+		if n.Result != observe.ResultRejected || n.Err == nil {
 			t.Errorf("told %+v", n)
 		}
 	}

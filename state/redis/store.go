@@ -161,9 +161,9 @@ func (s *store) Close() error {
 	return s.err
 }
 
-// tell tells the suite's observers.
-func (s *store) tell(result string, err error) {
-	s.live.Notify(observe.Notice{Kind: observe.StateShared, Result: result, Err: err})
+// notify reports to the suite's observers.
+func (s *store) notify(result observe.SuiteResult, err error) {
+	s.live.Notify(observe.SuiteEvent{Kind: observe.StateShared, Result: result, Err: err})
 }
 
 // reached tells the log when Redis goes away, and when it is back.
