@@ -348,7 +348,7 @@ func (r *racing) leave() {
 	racings.Put(r)
 }
 
-// hedged tells what became of a hedge.
+// hedged reports what became of a hedge.
 func (r *racing) hedged(a *side, result observe.HedgeResult) {
 	if a.Kind == observe.HedgeAttempt {
 		r.call.Emit(observe.Event{Kind: observe.Hedged, Attempt: a.Number, Hedge: result})

@@ -1,4 +1,4 @@
-// Package metrics exports to Prometheus what an [interceptors.Suite] does: its
+// Package metrics exports to Prometheus what an interceptors.Suite does: its
 // attempts, calls, backoffs, retry budgets and breakers.
 //
 //	m := metrics.New()
@@ -61,12 +61,12 @@ import (
 )
 
 // Metrics is a [prometheus.Collector] and an observer of suites: register it,
-// and give it to [interceptors.New] by [interceptors.WithObserver]. It may
+// and give it to interceptors.New by interceptors.WithObserver. It may
 // observe several suites, whose numbers add up; where their gauges meet, the
 // highest breaker state and the lowest number of budget tokens counts; those of
 // limits add up.
 //
-// A method's series exist from its first call, at zero where they can be told
+// A method's series exist from its first call, at zero where they are known
 // beforehand, and stay; a limit's from the first scrape after that. A breaker's
 // state, a budget's tokens and how far a limit is used are read at each scrape
 // and go when the suite forgets the method.

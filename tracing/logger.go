@@ -94,8 +94,9 @@ func (l *logger) log() *slog.Logger {
 	return slog.Default()
 }
 
-// wants is [observe.Hooks.Want]. What is not logged is sorted out here, on the caller's goroutine, and not after it was queued: an
-// outage would fill the queue.
+// wants is [observe.Hooks.Want]. What is not logged is sorted out here, on the
+// caller's goroutine, and not after it was queued: an outage would fill the
+// queue.
 func (l *logger) wants(e observe.Event) bool {
 	if e.Kind != observe.CallEnd || e.Outcome == observe.SuccessFirst {
 		return false

@@ -39,5 +39,5 @@ type Plan struct {
 	Budget         *budget.Guard  // nil: none
 	Limit          *limit.Guard   // nil: none
 	Recorders      *Recorders
-	Changed        func(*breaker.Guard, breaker.Transition) // told of the breaker's transitions
+	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }
