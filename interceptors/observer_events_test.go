@@ -56,9 +56,9 @@ func (o *events) last(t *testing.T) observe.Event {
 	return o.all[len(o.all)-1]
 }
 
-// TestCallEndTellsHowItWent: the end of a call says why there was no other
+// TestCallEndSaysHowItWent: the end of a call says why there was no other
 // attempt, how long it waited and how long it took.
-func TestCallEndTellsHowItWent(t *testing.T) {
+func TestCallEndSaysHowItWent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rescue := interceptors.WithFallback("*", func(context.Context, string, any, any, error) error { return nil })
 		for _, tc := range []struct {
@@ -219,8 +219,8 @@ func (s *sampler) start(ctx context.Context, e observe.Event) (context.Context, 
 	return context.WithValue(ctx, spanKey{}, s.calls), s.calls%2 == 0
 }
 
-// TestStarterWantsNoMore: of a call that it wants no more of, a starter is told
-// nothing, though its context stays; others are told all.
+// TestStarterWantsNoMore: of a call that it wants no more of, a starter gets no
+// event, though its context stays; others get all.
 func TestStarterWantsNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen, all, summary := &events{}, &events{}, &counts{}
