@@ -33,7 +33,7 @@ var usualPace = pace{quiet: 100 * time.Millisecond, most: time.Second, cutShort:
 // Watch makes the policies of a suite those of a file: now, and after each
 // change of it until ctx ends. If the file has faults now, they are returned and
 // nothing is watched. Later ones change nothing: the policies stay as they are,
-// [interceptors.Suite.Revision] and its observers tell of it, and it is logged,
+// [interceptors.Suite.Revision] and its observers report it, and it is logged,
 // once for each content that has faults. What a reload leaves alone, the state
 // of breakers and budgets above all, is said at [interceptors.Suite.Reload].
 //

@@ -22,6 +22,7 @@ import (
 	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // attempts is a policy file for calls of n attempts, without anything that
@@ -43,19 +44,19 @@ type watched struct {
 	t     *testing.T
 	suite *interceptors.Suite
 	path  string
-	told  chan interceptors.Notice
+	told  chan observe.SuiteEvent
 	log   *journal
 	stop  context.CancelFunc
 }
 
-func (*watched) Method(interceptors.Endpoint) interceptors.Recorder { return nil }
-func (w *watched) Notice(n interceptors.Notice)                     { w.told <- n }
+func (*watched) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
+func (w *watched) SuiteEvent(n observe.SuiteEvent)      { w.told <- n }
 
 type watchFunc = func(context.Context, string, *interceptors.Suite) error
 
 func newWatched(t *testing.T, path string) *watched {
 	t.Helper()
-	w := &watched{t: t, path: path, told: make(chan interceptors.Notice, 1000), log: &journal{}}
+	w := &watched{t: t, path: path, told: make(chan observe.SuiteEvent, 1000), log: &journal{}}
 	quick := interceptors.Policy{Retry: interceptors.Retry{Backoff: jitter.Backoff{Base: 1, Max: 1}}, Breaker: interceptors.Breaker{Disabled: true}}
 	suite, err := interceptors.New(interceptors.WithPolicy(quick), interceptors.WithObserver(w), interceptors.WithLogger(slog.New(slog.NewTextHandler(w.log, nil))))
 	if err != nil {
@@ -84,11 +85,11 @@ func start(t *testing.T, path, content string, watch watchFunc) *watched {
 }
 
 // wait waits for the next notice, and sees that it says that.
-func (w *watched) wait(result string) interceptors.Notice {
+func (w *watched) wait(result string) observe.SuiteEvent {
 	w.t.Helper()
 	select {
 	case n := <-w.told:
-		if n.Kind != interceptors.Reloaded || n.Result != result || (n.Err != nil) != (result == "failed") {
+		if n.Kind != observe.Reloaded || n.Result.String() != result || (n.Err != nil) != (result == "failed") {
 			w.t.Fatalf("a notice of %s (%v), want %s\n%s", n.Result, n.Err, result, w.log)
 		}
 		return n

@@ -34,7 +34,7 @@ func (w *watched) wantNotices(want string) {
 	w.t.Helper()
 	var got []string
 	for len(w.told) > 0 {
-		got = append(got, (<-w.told).Result)
+		got = append(got, (<-w.told).Result.String())
 	}
 	if strings.Join(got, " ") != want {
 		w.t.Fatalf("notices %v, want %s\n%s", got, want, w.log)

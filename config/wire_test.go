@@ -15,6 +15,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // TestOverTheWire changes the file, well and badly, while calls and streams are
@@ -28,7 +29,7 @@ func TestOverTheWire(t *testing.T) {
 
 	path := inFolder(t)
 	write(t, path, attempts(30))
-	told := &watched{t: t, told: make(chan interceptors.Notice, 1000), log: &journal{}}
+	told := &watched{t: t, told: make(chan observe.SuiteEvent, 1000), log: &journal{}}
 	counted := metrics.New()
 	suite, err := interceptors.New(interceptors.WithObserver(counted, told))
 	must(t, err)

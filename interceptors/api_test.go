@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // The signatures that users compile against.
@@ -18,7 +19,7 @@ var (
 	_ func(*interceptors.Suite) error                           = (*interceptors.Suite).Close
 	_ func(interceptors.Policy) interceptors.Option             = interceptors.WithPolicy
 	_ func(string, interceptors.Policy) interceptors.Option     = interceptors.WithMethodPolicy
-	_ func(...interceptors.Observer) interceptors.Option        = interceptors.WithObserver
+	_ func(...observe.Observer) interceptors.Option             = interceptors.WithObserver
 	_ func(string, interceptors.Fallback) interceptors.Option   = interceptors.WithFallback
 	_ func(interceptors.Policy) grpc.CallOption                 = interceptors.WithCallPolicy
 	_ func() grpc.CallOption                                    = interceptors.NoRetry

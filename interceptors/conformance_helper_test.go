@@ -21,8 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
-	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // streamKind is a kind of stream: its method and what a plain client of it does.
@@ -357,12 +357,13 @@ func (w *wireWatch) count(n *int) {
 	}
 }
 
-// Method implements interceptors.Observer.
-func (w *wireWatch) Method(interceptors.Endpoint) interceptors.Recorder { return w }
+// Observe implements observe.Observer.
+func (w *wireWatch) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Event: w.event}
+}
 
-// Record implements interceptors.Recorder.
-func (w *wireWatch) Record(_ context.Context, e interceptors.Event) {
-	if e.Kind == interceptors.BackoffStart {
+func (w *wireWatch) event(_ context.Context, e observe.Event) {
+	if e.Kind == observe.BackoffStart {
 		w.count(&w.paused)
 	}
 }

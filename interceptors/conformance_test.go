@@ -239,7 +239,7 @@ func TestConformance(t *testing.T) {
 		for _, k := range r.kinds {
 			t.Run(r.name+"/"+k.name, func(t *testing.T) {
 				t.Parallel()
-				r.check(t, observe(t, k, r, ourRetries), observe(t, k, r, nativeRetries))
+				r.check(t, observed(t, k, r, ourRetries), observed(t, k, r, nativeRetries))
 			})
 		}
 	}
@@ -325,8 +325,8 @@ func ourRetries(t *testing.T, limit int, w *wireWatch) []grpc.DialOption {
 	})).DialOptions()
 }
 
-// observe runs a row on a fresh server and connection.
-func observe(t *testing.T, kind *streamKind, r rule, retries func(*testing.T, int, *wireWatch) []grpc.DialOption) sight {
+// observed runs a row on a fresh server and connection.
+func observed(t *testing.T, kind *streamKind, r rule, retries func(*testing.T, int, *wireWatch) []grpc.DialOption) sight {
 	t.Helper()
 	srv, err := flakyserver.Start()
 	if err != nil {

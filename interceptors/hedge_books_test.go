@@ -22,6 +22,7 @@ import (
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // part is what an attempt does.
@@ -99,7 +100,7 @@ func pass(ctx context.Context, d time.Duration) error {
 }
 
 // check sees that everything was told and settled once.
-func (b *books) check(t *rapid.T, endpoint interceptors.Endpoint) {
+func (b *books) check(t *rapid.T, endpoint observe.Endpoint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.told.mu.Lock()
@@ -109,15 +110,15 @@ func (b *books) check(t *rapid.T, endpoint interceptors.Endpoint) {
 		switch {
 		case called > 0:
 			t.Fatalf("told after the call's end: %+v", e)
-		case e.Kind == interceptors.AttemptEnd:
-			if ended[e.Attempt]++; (e.Attempt > 1) != (e.AttemptKind == interceptors.HedgeAttempt) {
+		case e.Kind == observe.AttemptEnd:
+			if ended[e.Attempt]++; (e.Attempt > 1) != (e.AttemptKind == observe.HedgeAttempt) {
 				t.Fatalf("attempt %d is a %v", e.Attempt, e.AttemptKind)
 			}
-		case e.Kind == interceptors.Hedged && e.Hedge == interceptors.HedgeSuppressed:
+		case e.Kind == observe.Hedged && e.Hedge == observe.HedgeSuppressed:
 			suppressed++
-		case e.Kind == interceptors.Hedged:
+		case e.Kind == observe.Hedged:
 			hedged[e.Attempt]++
-		case e.Kind == interceptors.CallEnd:
+		case e.Kind == observe.CallEnd:
 			called++
 		}
 	}
@@ -142,8 +143,8 @@ func (b *books) check(t *rapid.T, endpoint interceptors.Endpoint) {
 	}
 }
 
-func (b *books) suite(t *testing.T, draw *rapid.T) (*interceptors.Suite, *interceptors.Endpoint) {
-	endpoint := new(interceptors.Endpoint)
+func (b *books) suite(t *testing.T, draw *rapid.T) (*interceptors.Suite, *observe.Endpoint) {
+	endpoint := new(observe.Endpoint)
 	p := interceptors.Policy{
 		Hedge: interceptors.Hedge{
 			MaxAttempts: rapid.IntRange(2, 4).Draw(draw, "MaxAttempts"),
@@ -157,7 +158,7 @@ func (b *books) suite(t *testing.T, draw *rapid.T) (*interceptors.Suite, *interc
 	if rapid.Bool().Draw(draw, "attempt timeout") {
 		p.AttemptTimeout = time.Duration(rapid.IntRange(1, 20).Draw(draw, "AttemptTimeout")) * ms
 	}
-	s := newSuite(t, interceptors.WithObserver(&b.told, ask(func(e interceptors.Endpoint) { *endpoint = e })),
+	s := newSuite(t, interceptors.WithObserver(&b.told, ask(func(e observe.Endpoint) { *endpoint = e })),
 		interceptors.WithLogger(slog.New(slog.DiscardHandler)), interceptors.WithMethodPolicy(method, p))
 	return s, endpoint
 }

@@ -31,6 +31,7 @@ import (
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // exiting is a codec that, asked for another copy than the first, ends its
@@ -171,7 +172,7 @@ func TestPanickedHedgeIsTold(t *testing.T) {
 		if got := told.hedges(); !slices.Equal(got, []string{"2 lost", "3 lost"}) {
 			t.Errorf("told %v, want both as lost", got)
 		}
-		if told.count(interceptors.AttemptEnd) != 3 || told.count(interceptors.CallEnd) != 1 {
+		if told.count(observe.AttemptEnd) != 3 || told.count(observe.CallEnd) != 1 {
 			t.Errorf("told %v", told.lines())
 		}
 	})
@@ -305,8 +306,8 @@ func TestExpiredHedgesTeachTheLimit(t *testing.T) {
 			}
 			p.Budget.Disabled, p.Breaker.Disabled = true, true
 			p.Limit = interceptors.Limit{MaxConcurrent: 10, Adaptive: true}
-			var endpoint interceptors.Endpoint
-			s := newSuite(t, interceptors.WithMethodPolicy(method, p), interceptors.WithObserver(ask(func(e interceptors.Endpoint) { endpoint = e })))
+			var endpoint observe.Endpoint
+			s := newSuite(t, interceptors.WithMethodPolicy(method, p), interceptors.WithObserver(ask(func(e observe.Endpoint) { endpoint = e })))
 			many := func(n int, o step) {
 				var wg sync.WaitGroup
 				for range 10 {
@@ -388,9 +389,9 @@ func (failing) Name() string                         { return "failing" }
 func TestHedgeThatCannotBeMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type plain struct{ Name string }
-		var endpoint interceptors.Endpoint
+		var endpoint observe.Endpoint
 		told := &hedgeEvents{}
-		s := newSuite(t, interceptors.WithObserver(told, ask(func(e interceptors.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
+		s := newSuite(t, interceptors.WithObserver(told, ask(func(e observe.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
 			Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms},
 			Budget: interceptors.Budget{Burst: 5, MinPerSecond: 1e-9},
 		}))
@@ -446,9 +447,9 @@ func TestWhyHedgedCallsFail(t *testing.T) {
 				var got []string
 				for _, e := range told.got {
 					switch e.Kind {
-					case interceptors.Suppressed:
-						got = append(got, e.Reason)
-					case interceptors.Hedged:
+					case observe.Suppressed:
+						got = append(got, e.Reason.String())
+					case observe.Hedged:
 						got = append(got, fmt.Sprintf("%d %v", e.Attempt, e.Hedge))
 					}
 				}

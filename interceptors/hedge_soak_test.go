@@ -16,6 +16,7 @@ import (
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // answered is what a call gave its caller, kept to be looked at again later.
@@ -101,7 +102,7 @@ func TestHedgesCorruptNothing(t *testing.T) {
 	if failed > 10 {
 		t.Errorf("%d calls failed, want about one", failed)
 	}
-	if told.results()[interceptors.HedgeWon] < calls/100 {
+	if told.results()[observe.HedgeWon] < calls/100 {
 		t.Error("too few hedges have won to show anything")
 	}
 }
@@ -134,23 +135,25 @@ func meddle(ctx context.Context, method string, req, reply any, cc *grpc.ClientC
 // hedgeCounts counts what became of hedges.
 type hedgeCounts struct {
 	mu sync.Mutex
-	n  map[interceptors.HedgeResult]int
+	n  map[observe.HedgeResult]int
 }
 
-func (c *hedgeCounts) Inline()                                            {}
-func (c *hedgeCounts) Method(interceptors.Endpoint) interceptors.Recorder { return c }
-func (c *hedgeCounts) Record(_ context.Context, e interceptors.Event) {
-	if e.Kind == interceptors.Hedged {
+func (c *hedgeCounts) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: c.event}
+}
+
+func (c *hedgeCounts) event(_ context.Context, e observe.Event) {
+	if e.Kind == observe.Hedged {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.n == nil {
-			c.n = map[interceptors.HedgeResult]int{}
+			c.n = map[observe.HedgeResult]int{}
 		}
 		c.n[e.Hedge]++
 	}
 }
 
-func (c *hedgeCounts) results() map[interceptors.HedgeResult]int {
+func (c *hedgeCounts) results() map[observe.HedgeResult]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.n

@@ -22,6 +22,7 @@ import (
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 func hedged(h interceptors.Hedge) interceptors.Option {
@@ -353,7 +354,7 @@ func TestPanicsBeneathAHedge(t *testing.T) {
 		if !ended {
 			t.Error("Goexit did not end the caller's goroutine")
 		}
-		for _, n := range []int{told.count(interceptors.AttemptEnd), told.count(interceptors.CallEnd)} {
+		for _, n := range []int{told.count(observe.AttemptEnd), told.count(observe.CallEnd)} {
 			if n != 3 && n != 2 {
 				t.Errorf("%d attempts and calls ended, want 3 and 2", n)
 			}
@@ -394,18 +395,20 @@ func TestHedgeEvents(t *testing.T) {
 // hedgeEvents keeps what is told, in line.
 type hedgeEvents struct {
 	mu  sync.Mutex
-	got []interceptors.Event
+	got []observe.Event
 }
 
-func (e *hedgeEvents) Inline()                                            {}
-func (e *hedgeEvents) Method(interceptors.Endpoint) interceptors.Recorder { return e }
-func (e *hedgeEvents) Record(_ context.Context, got interceptors.Event) {
+func (e *hedgeEvents) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: e.event}
+}
+
+func (e *hedgeEvents) event(_ context.Context, got observe.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.got = append(e.got, got)
 }
 
-func (e *hedgeEvents) count(k interceptors.Kind) (n int) {
+func (e *hedgeEvents) count(k observe.Kind) (n int) {
 	for _, got := range e.got {
 		if got.Kind == k {
 			n++
@@ -416,8 +419,12 @@ func (e *hedgeEvents) count(k interceptors.Kind) (n int) {
 
 func (e *hedgeEvents) hedges() (all []string) {
 	for _, got := range e.got {
-		if got.Kind == interceptors.Hedged {
-			all = append(all, strings.TrimSpace(fmt.Sprintf("%d %v %s", got.Attempt, got.Hedge, got.Reason)))
+		if got.Kind == observe.Hedged {
+			fate := fmt.Sprintf("%d %v", got.Attempt, got.Hedge)
+			if got.Reason != observe.ReasonNone {
+				fate += " " + got.Reason.String()
+			}
+			all = append(all, fate)
 		}
 	}
 	return all
@@ -426,11 +433,11 @@ func (e *hedgeEvents) hedges() (all []string) {
 func (e *hedgeEvents) lines() (all []string) {
 	for _, got := range e.got {
 		switch got.Kind {
-		case interceptors.AttemptEnd:
+		case observe.AttemptEnd:
 			all = append(all, fmt.Sprintf("attempt %d %v %v", got.Attempt, got.AttemptKind, got.Code))
-		case interceptors.Hedged:
+		case observe.Hedged:
 			all = append(all, fmt.Sprintf("%d %v", got.Attempt, got.Hedge))
-		case interceptors.CallEnd:
+		case observe.CallEnd:
 			line := fmt.Sprintf("call %d %v", got.Attempt, got.Outcome)
 			if got.Exhausted {
 				line += " exhausted"

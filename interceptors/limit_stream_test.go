@@ -16,6 +16,7 @@ import (
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // limitedGreeter runs f with a greeter whose methods have the policy, in virtual
@@ -87,7 +88,7 @@ func TestStreamsHoldTheirSlots(t *testing.T) {
 				s := flakyserver.StartBuffer()
 				defer s.Close()
 				l := &limits{t: t, seen: &events{}}
-				l.Suite = newSuite(t, interceptors.WithMethodPolicy(helloServer, p), interceptors.WithObserver(inline{l.seen}, ask(func(e interceptors.Endpoint) { l.endpoint = e })))
+				l.Suite = newSuite(t, interceptors.WithMethodPolicy(helloServer, p), interceptors.WithObserver(inline{l.seen}, ask(func(e observe.Endpoint) { l.endpoint = e })))
 				cc, err := s.Dial(l.DialOptions()...)
 				if err != nil {
 					t.Fatal(err)

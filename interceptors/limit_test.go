@@ -20,6 +20,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // onlyLimit is a policy in which nothing else gets in the way.
@@ -32,7 +33,7 @@ type limits struct {
 	t *testing.T
 	*interceptors.Suite
 	seen     *events
-	endpoint interceptors.Endpoint
+	endpoint observe.Endpoint
 
 	calls sync.WaitGroup
 	mu    sync.Mutex
@@ -42,7 +43,7 @@ type limits struct {
 func newLimits(t *testing.T, p interceptors.Policy) *limits {
 	t.Helper()
 	l := &limits{t: t, seen: &events{}}
-	l.Suite = newSuite(t, interceptors.WithPolicy(p), interceptors.WithObserver(inline{l.seen}, ask(func(e interceptors.Endpoint) { l.endpoint = e })))
+	l.Suite = newSuite(t, interceptors.WithPolicy(p), interceptors.WithObserver(inline{l.seen}, ask(func(e observe.Endpoint) { l.endpoint = e })))
 	t.Cleanup(l.calls.Wait)
 	return l
 }
@@ -428,7 +429,7 @@ func TestLimitRefusalsMoveNothing(t *testing.T) {
 			}
 		}
 		after, _ := l.endpoint.BudgetTokens()
-		if state, _ := l.endpoint.BreakerState(); state != interceptors.BreakerClosed || before != after {
+		if state, _ := l.endpoint.BreakerState(); state != observe.BreakerClosed || before != after {
 			t.Errorf("breaker %v, budget %v then %v", state, before, after)
 		}
 	})

@@ -3,7 +3,6 @@ package interceptors_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -20,20 +19,21 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // events is an observer that remembers.
 type events struct {
 	mu    sync.Mutex
-	all   []interceptors.Event
+	all   []observe.Event
 	ctxs  []context.Context
 	slow  time.Duration
 	panic bool
 }
 
-func (o *events) Method(interceptors.Endpoint) interceptors.Recorder { return o }
+func (o *events) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{Event: o.record} }
 
-func (o *events) Record(ctx context.Context, e interceptors.Event) {
+func (o *events) record(ctx context.Context, e observe.Event) {
 	if o.slow > 0 {
 		time.Sleep(o.slow)
 	}
@@ -46,7 +46,7 @@ func (o *events) Record(ctx context.Context, e interceptors.Event) {
 	}
 }
 
-func (o *events) count(kinds ...interceptors.Kind) (n int) {
+func (o *events) count(kinds ...observe.Kind) (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, e := range o.all {
@@ -64,33 +64,35 @@ func (o *events) story() string {
 	var b strings.Builder
 	for _, e := range o.all {
 		switch e.Kind {
-		case interceptors.AttemptEnd:
+		case observe.AttemptEnd:
 			fmt.Fprintf(&b, "attempt %d %v\n", e.Attempt, e.Code)
-		case interceptors.BackoffStart:
+		case observe.BackoffStart:
 			fmt.Fprintf(&b, "backoff %d %v\n", e.Attempt, e.Delay)
-		case interceptors.BackoffEnd:
+		case observe.BackoffEnd:
 			fmt.Fprintf(&b, "resume %d\n", e.Attempt)
-		case interceptors.Suppressed:
+		case observe.Suppressed:
 			fmt.Fprintf(&b, "suppressed %s\n", e.Reason)
-		case interceptors.BreakerChange:
+		case observe.BreakerChange:
 			fmt.Fprintf(&b, "%v to %v: %s\n", e.From, e.To, e.Reason)
-		case interceptors.Queued:
+		case observe.Queued:
 			fmt.Fprintf(&b, "queued\n")
-		case interceptors.Dequeued:
+		case observe.Dequeued:
 			fmt.Fprintf(&b, "dequeued %v\n", e.Delay)
-		case interceptors.Limited:
+		case observe.Limited:
 			fmt.Fprintf(&b, "limited %s\n", e.Reason)
-		case interceptors.CallEnd:
+		case observe.CallEnd:
 			fmt.Fprintf(&b, "call %v %d %v exhausted %v\n", e.Outcome, e.Attempt, e.Code, e.Exhausted)
 		}
 	}
 	return b.String()
 }
 
-// inline makes an observer one that is told in line.
+// inline makes the hooks inline ones.
 type inline struct{ *events }
 
-func (inline) Inline() {}
+func (o inline) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: o.record}
+}
 
 func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -219,9 +221,9 @@ func TestStuckObserver(t *testing.T) {
 
 func TestPanickingObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for name, in := range map[string]func(*events) interceptors.Observer{
-			"in line": func(o *events) interceptors.Observer { return inline{o} },
-			"queued":  func(o *events) interceptors.Observer { return o },
+		for name, in := range map[string]func(*events) observe.Observer{
+			"in line": func(o *events) observe.Observer { return inline{o} },
+			"queued":  func(o *events) observe.Observer { return o },
 		} {
 			var log bytes.Buffer
 			bad, good := &events{panic: true}, &events{}
@@ -257,7 +259,7 @@ func TestStarter(t *testing.T) {
 		if want := []any{"call/1", "call/2"}; !slices.Equal(inAttempts, want) {
 			t.Errorf("attempts run in %v, want %v", inAttempts, want)
 		}
-		want := []any{"2 call/1", "3 call", "4 call", "2 call/2", "7 call"}
+		want := []any{"attempt_end call/1", "backoff_start call", "backoff_end call", "attempt_end call/2", "call_end call"}
 		if !slices.Equal(inEvents, want) {
 			t.Errorf("events come in %v, want %v", inEvents, want)
 		}
@@ -268,31 +270,30 @@ type spanKey struct{}
 
 type spans struct{ inline }
 
-func (s spans) Method(interceptors.Endpoint) interceptors.Recorder { return s }
+func (s spans) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: s.record, Start: s.start}
+}
 
-func (s spans) Start(ctx context.Context, e interceptors.Event) (context.Context, bool) {
-	if e.Kind == interceptors.CallStart {
+func (s spans) start(ctx context.Context, e observe.Event) (context.Context, bool) {
+	if e.Kind == observe.CallStart {
 		return context.WithValue(ctx, spanKey{}, "call"), true
 	}
 	return context.WithValue(ctx, spanKey{}, fmt.Sprint(ctx.Value(spanKey{}), "/", e.Attempt)), true
 }
 
-// counts is an observer that has first successes told in one word.
+// counts is an observer with a hook for first successes.
 type counts struct {
 	events
 	succeeded atomic.Int64
 }
 
-func (o *counts) Succeeded(uint32) { o.succeeded.Add(1) }
-
-type inlineTerse struct {
-	inline
-	*counts
+func (o *counts) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: o.record, FirstSuccess: o.firstSuccess}
 }
 
-func (o inlineTerse) Method(interceptors.Endpoint) interceptors.Recorder { return o.counts }
+func (o *counts) firstSuccess(uint32) { o.succeeded.Add(1) }
 
-// TestToldExactlyOnce: whatever mix of outcomes, panics, cancellations,
+// TestReportedExactlyOnce: whatever mix of outcomes, panics, cancellations,
 // fallbacks and refusals, each attempt ends once, each call ends once, and
 // backoffs that begin end.
 func TestToldExactlyOnce(t *testing.T) {
@@ -301,9 +302,9 @@ func TestToldExactlyOnce(t *testing.T) {
 		plans := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, 7), 1, 4), 1, 20).Draw(rt, "calls")
 		withFallback := rapid.Bool().Draw(rt, "fallback")
 		synctest.Test(t, func(t *testing.T) {
-			seen, terse := &events{}, &counts{}
+			seen, summary := &events{}, &counts{}
 			opts := []interceptors.Option{
-				interceptors.WithObserver(inline{seen}, inlineTerse{inline{&terse.events}, terse}),
+				interceptors.WithObserver(inline{seen}, summary),
 				interceptors.WithPolicy(interceptors.Policy{
 					AttemptTimeout: time.Second,
 					Breaker:        interceptors.Breaker{Consecutive: 4},
@@ -367,137 +368,27 @@ func TestToldExactlyOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if got := seen.count(interceptors.CallEnd); got != calls {
+			if got := seen.count(observe.CallEnd); got != calls {
 				t.Errorf("%d ends of %d calls", got, calls)
 			}
-			if got := seen.count(interceptors.AttemptEnd); got != attempts {
+			if got := seen.count(observe.AttemptEnd); got != attempts {
 				t.Errorf("%d ends of %d attempts", got, attempts)
 			}
-			first := int(terse.succeeded.Load())
-			if got := first + terse.count(interceptors.CallEnd); got != calls {
-				t.Errorf("told in one word: %d ends of %d calls", got, calls)
+			first := int(summary.succeeded.Load())
+			if got := first + summary.count(observe.CallEnd); got != calls {
+				t.Errorf("by FirstSuccess: %d ends of %d calls", got, calls)
 			}
-			if got := first + terse.count(interceptors.AttemptEnd); got != attempts {
-				t.Errorf("told in one word: %d ends of %d attempts", got, attempts)
+			if got := first + summary.count(observe.AttemptEnd); got != attempts {
+				t.Errorf("by FirstSuccess: %d ends of %d attempts", got, attempts)
 			}
-			for _, e := range terse.all {
-				if e.Kind == interceptors.CallEnd && e.Outcome == interceptors.SuccessFirst {
-					t.Error("a first success was told at length")
+			for _, e := range summary.all {
+				if e.Kind == observe.CallEnd && e.Outcome == observe.SuccessFirst {
+					t.Error("a first success came as a CallEnd too")
 				}
 			}
-			if b, e := seen.count(interceptors.BackoffStart), seen.count(interceptors.BackoffEnd); b != e {
+			if b, e := seen.count(observe.BackoffStart), seen.count(observe.BackoffEnd); b != e {
 				t.Errorf("%d backoffs began, %d ended", b, e)
 			}
 		})
 	})
-}
-
-func TestEndpoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var e interceptors.Endpoint
-		s := newSuite(t, interceptors.WithObserver(ask(func(got interceptors.Endpoint) { e = got })),
-			interceptors.WithPolicy(interceptors.Policy{Breaker: interceptors.Breaker{Consecutive: 1}, Budget: interceptors.Budget{Burst: 10, MinPerSecond: 0.1}}))
-		_ = call(s, play(fails(codes.Unavailable)))
-		if e.Method() != method || e.Target() != "" {
-			t.Errorf("endpoint %s of %s", e.Method(), e.Target())
-		}
-		if b, ok := e.BreakerState(); b != interceptors.BreakerOpen || !ok {
-			t.Errorf("breaker %v, %v", b, ok)
-		}
-		time.Sleep(1200 * ms)
-		if b, _ := e.BreakerState(); b != interceptors.BreakerHalfOpen {
-			t.Errorf("breaker %v although its time is over", b)
-		}
-		if n, ok := e.BudgetTokens(); n < 8 || n == 10 || !ok {
-			t.Errorf("%v tokens, %v", n, ok)
-		}
-		off := interceptors.Policy{Breaker: interceptors.Breaker{Disabled: true}, Budget: interceptors.Budget{Disabled: true}}
-		if err := s.Reload(interceptors.WithPolicy(off)); err != nil {
-			t.Fatal(err)
-		}
-		_, breaker := e.BreakerState()
-		_, budget := e.BudgetTokens()
-		if breaker || budget {
-			t.Error("shows what the policy has turned off")
-		}
-	})
-}
-
-// ask is an observer that only wants to know which endpoints there are.
-type ask func(interceptors.Endpoint)
-
-func (a ask) Inline() {}
-func (a ask) Method(e interceptors.Endpoint) interceptors.Recorder {
-	a(e)
-	return nil
-}
-
-// TestIdleMethodsAreForgotten: state is bounded; what is in use stays.
-func TestIdleMethodsAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		evicted := &evictions{}
-		s := newSuite(t, interceptors.WithObserver(evicted), interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{OpenFor: 24 * time.Hour, MaxOpenFor: 24 * time.Hour})))
-		one := func(m string, err error) error {
-			return s.UnaryClientInterceptor()(context.Background(), m, nil, nil, nil, play(step{err: err}).invoke)
-		}
-		down := status.Error(codes.Unavailable, "")
-		for i := range 7 {
-			_ = one("/busy.Svc/M", down)
-			if i > 0 { // it takes one failure more
-				_ = one("/idle.Svc/M", down)
-			}
-		}
-		for i := range 5000 {
-			if err := one(fmt.Sprintf("/a.B/M%d", i), nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for i := range 3 {
-			time.Sleep(11 * time.Minute)
-			if err := one("/busy.Svc/M", nil); !errors.Is(err, interceptors.ErrBreakerOpen) {
-				t.Fatal("a method in use was forgotten")
-			}
-			_ = one(fmt.Sprintf("/new.Svc/%d", i), nil) // a new one makes it look
-		}
-		if evicted.n < 4000 {
-			t.Errorf("%d endpoints evicted", evicted.n)
-		}
-		_ = one("/idle.Svc/M", down)
-		if err := one("/idle.Svc/M", nil); err != nil {
-			t.Errorf("an idle one was kept: %v", err)
-		}
-	})
-}
-
-type evictions struct{ n int }
-
-func (o *evictions) Inline()                                            {}
-func (o *evictions) Method(interceptors.Endpoint) interceptors.Recorder { return o }
-func (o *evictions) Record(context.Context, interceptors.Event)         {}
-func (o *evictions) Evicted()                                           { o.n++ }
-
-// brokenContext panics in the backoff, when it is asked for its end.
-type brokenContext struct {
-	context.Context
-	armed bool
-}
-
-func (c *brokenContext) Done() <-chan struct{} {
-	if c.armed {
-		panic("in the context")
-	}
-	return nil
-}
-
-func TestBackoffsEndInAPanicToo(t *testing.T) {
-	seen := &events{}
-	s := newSuite(t, interceptors.WithObserver(inline{seen}))
-	ctx := &brokenContext{Context: context.Background()}
-	func() {
-		defer func() { _ = recover() }()
-		_ = callWith(ctx, s, play(step{err: fails(codes.Unavailable).err, do: func(context.Context, any) { ctx.armed = true }}))
-	}()
-	if b, e := seen.count(interceptors.BackoffStart), seen.count(interceptors.BackoffEnd); b != 1 || e != 1 {
-		t.Errorf("%d backoffs began, %d ended", b, e)
-	}
 }

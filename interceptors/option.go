@@ -108,11 +108,11 @@ func WithResume(pattern string, r Resume) Option {
 	}
 }
 
-// maxObservers is as many as there are bits in call.deaf.
+// maxObservers is as many as there are bits in engine.Call.mutedStarters.
 const maxObservers = 64
 
-// WithObserver adds observers, told of every call, 64 at most in all. See
-// [Observer].
+// WithObserver adds observers. A suite has at most 64; with more, New fails, and
+// its error says so. See [observe.Observer].
 func WithObserver(o ...observe.Observer) Option {
 	return func(s *settings) {
 		for i, each := range o {

@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/astra-grpc/astra/internal/breaker"
@@ -99,7 +100,10 @@ func compileOne(p Policy) *compiled {
 type endpoint struct {
 	target, method string // names
 	canonical      string // the target's, with its scheme
-	watchedBy      engine.Recorders
+	recorders      engine.Recorders
+	asking         sync.Once                      // of the observers, for recorders
+	asked          bool                           // guarded by registry.mu: calls may use it
+	restored       breaker.Transition             // guarded by registry.mu: of the breaker, not reported yet
 	kept           *breaker.Guard                 // also while a policy turns it off; nil: never had one
 	keptBudget     *budget.Guard                  // likewise
 	keptLimit      *limit.Guard                   // likewise, as calls may hold its slots
@@ -127,10 +131,13 @@ func (e *endpoint) latencies() *hedge.Quantile {
 	return e.latency.Load()
 }
 
-// evict tells the observers that the suite forgets the endpoint.
-func (e *endpoint) evict() {
-	for _, r := range e.watchedBy.All {
-		r.Evict()
+// evict has the observers forget endpoints. Those that no observer has been asked
+// about yet will have none. It is called without the suite's lock, as observers
+// and loggers may come back.
+func evict(all []*endpoint) {
+	for _, e := range all {
+		e.asking.Do(func() {})
+		e.recorders.Evict()
 	}
 }
 

@@ -175,7 +175,7 @@ func (r *racing) waiting() bool {
 }
 
 func (r *racing) suppressed(why retry.Reason) {
-	r.call.TellAll(observe.Event{Kind: observe.Hedged, Attempt: r.call.Loop.Attempts + 1, Hedge: observe.HedgeSuppressed, Reason: why.String()})
+	r.call.Emit(observe.Event{Kind: observe.Hedged, Attempt: r.call.Loop.Attempts + 1, Hedge: observe.HedgeSuppressed, Reason: engine.RetryReason(why)})
 }
 
 // await waits until an attempt has ended or, if that is asked for, has a header;
@@ -250,7 +250,7 @@ func (r *racing) ended(a *side) bool {
 	if !a.returned {
 		a.cancel()
 		r.left = engine.ErrPanicked
-		c.TellEnd(c.Plan.Recorders.All, a.Attempt, codes.Unknown, engine.ErrPanicked)
+		c.EmitAttemptEnd(a.Attempt, codes.Unknown, engine.ErrPanicked)
 		r.hedged(a, observe.HedgeLost)
 		return true // no other may save what check will end
 	}
@@ -341,7 +341,7 @@ func (r *racing) leave() {
 		if errors.Is(r.left, errLost) && r.clock-a.Began >= r.delay {
 			r.sample(r.clock - a.Began) // it took that long at least, which is as much as counts
 		}
-		c.TellEnd(c.Plan.Recorders.All, a.Attempt, engine.CodeOf(r.left), r.left)
+		c.EmitAttemptEnd(a.Attempt, engine.CodeOf(r.left), r.left)
 		r.hedged(a, observe.HedgeLost)
 	}
 	for late > 0 { // too late to win, and too early to be given up
@@ -363,10 +363,10 @@ func (r *racing) leave() {
 	racings.Put(r)
 }
 
-// hedged tells what became of a hedge.
+// hedged reports what became of a hedge.
 func (r *racing) hedged(a *side, result observe.HedgeResult) {
 	if a.Kind == observe.HedgeAttempt {
-		r.call.TellAll(observe.Event{Kind: observe.Hedged, Attempt: a.Number, Hedge: result})
+		r.call.Emit(observe.Event{Kind: observe.Hedged, Attempt: a.Number, Hedge: result})
 	}
 }
 
@@ -376,6 +376,6 @@ func (r *racing) sample(took time.Duration) {
 		return
 	}
 	if q := r.of.latencies(); q != nil {
-		q.Add(r.clock, took, r.call.Lane)
+		q.Add(r.clock, took, r.call.Shard)
 	}
 }

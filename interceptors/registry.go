@@ -26,16 +26,16 @@ const (
 	overflow = "other"
 )
 
-// nobody hears what happens after Close.
-var nobody engine.Recorders
+// noRecorders is for calls after Close.
+var noRecorders engine.Recorders
 
 // registry holds what calls share, beneath the drivers that make them: policies,
 // the plans made of them, and the state of these: breakers, limits, budgets.
 type registry struct {
 	engine.Host
-	watchers []*engine.Watcher
-	stores   []Store
-	naming   *naming // nil: targets are their own names
+	observers []*engine.Observer
+	stores    []Store
+	naming    *naming // nil: targets are their own names
 
 	unhedged atomic.Int64          // methods that were warned of
 	full     atomic.Bool           // there are too many plans, and that has been logged
@@ -98,7 +98,13 @@ func (r *registry) plan(cc *grpc.ClientConn, target, method string) *plan {
 
 func (r *registry) firstPlan(cc *grpc.ClientConn, target, method string) *plan {
 	name := r.naming.name(target, r.Log)
-	p, made := r.makePlan(cc, target, name, method)
+	p, observed, made, idle := r.makePlan(cc, target, name, method)
+	evict(idle)
+	r.ask(observed)
+	if observed == p.endpoint {
+		r.reportRestored(p.endpoint)
+		r.publish(target, method, p.endpoint)
+	}
 	switch {
 	case p.fleeting && r.full.CompareAndSwap(false, true):
 		r.Log().Warn("astra: too many methods and targets: further ones share a budget, go without breaker and limit, and are observed as one",
@@ -109,13 +115,14 @@ func (r *registry) firstPlan(cc *grpc.ClientConn, target, method string) *plan {
 	return p
 }
 
-// makePlan makes a plan and keeps it, unless there are too many.
-func (r *registry) makePlan(cc *grpc.ClientConn, target, name, method string) (p *plan, made bool) {
+// makePlan makes a plan and keeps it, unless there are too many. Observed is the
+// endpoint that observers know, which is not the plan's own if there are. Idle are
+// endpoints to be evicted. The plan is to be published once observers were asked.
+func (r *registry) makePlan(cc *grpc.ClientConn, target, name, method string) (p *plan, observed *endpoint, made bool, idle []*endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := r.table.Load()
-	if p = t.find(target, method); p != nil {
-		return p, false
+	if p = r.table.Load().find(target, method); p != nil {
+		return p, p.endpoint, false, nil
 	}
 	k := key{name, method}
 	if !r.namedLocked(method) {
@@ -126,18 +133,17 @@ func (r *registry) makePlan(cc *grpc.ClientConn, target, name, method string) (p
 		strange := !known && !r.namedLocked(method)
 		now := r.Now()
 		full := r.fullLocked(strange)
-		if idle := now - r.swept; idle >= idleAfter || full && idle >= hurriedAfter {
-			r.sweepLocked(now)
-			t, full = r.table.Load(), r.fullLocked(strange)
+		if since := now - r.swept; since >= idleAfter || full && since >= hurriedAfter {
+			idle = r.sweepLocked(now)
+			full = r.fullLocked(strange)
 		}
 		if full {
-			return r.overflowPlanLocked(now, k.target, method, idempotent), false
+			return r.overflowPlanLocked(now, k.target, method, idempotent), r.others, false, idle
 		}
 		e := &endpoint{target: k.target, canonical: k.target, method: k.method, known: known, idempotent: idempotent}
 		if cc != nil && name == target {
 			e.canonical = short(cc.CanonicalTarget())
 		}
-		r.watchLocked(e)
 		p, made = r.newPlanLocked(now, e, nil), true
 		r.plans[k] = p
 		if strange {
@@ -145,10 +151,23 @@ func (r *registry) makePlan(cc *grpc.ClientConn, target, name, method string) (p
 		}
 	}
 	p.marks.Or(markUsed)
+	return p, p.endpoint, made, idle
+}
+
+// publish lets calls find an endpoint's plan without a lock, once its observers
+// have been asked.
+func (r *registry) publish(target, method string, e *endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.asked = true
+	p := r.plans[key{e.target, e.method}]
+	t := r.table.Load()
+	if p == nil || p.endpoint != e || t.find(target, method) != nil {
+		return // forgotten meanwhile, or published
+	}
 	if len(target) <= maxKey && len(method) <= text.MaxName && t.n < 2*maxNames { // of one name there may be many targets
 		t.add(target, method, p)
 	}
-	return p, made
 }
 
 // namedLocked reports whether an option names the method, and not a wildcard
@@ -174,13 +193,14 @@ func (r *registry) fullLocked(strange bool) bool {
 	return len(r.plans)-r.strange >= maxPlans
 }
 
-func (r *registry) watchLocked(e *endpoint) {
-	if r.closed {
-		return
-	}
-	for _, w := range r.watchers {
-		e.watchedBy.Add(w.Recorder(observe.NewEndpoint(live{e, &r.Host})))
-	}
+// ask asks the observers about an endpoint, once. It is called without the lock,
+// as observers and loggers may call the suite.
+func (r *registry) ask(e *endpoint) {
+	e.asking.Do(func() {
+		for _, o := range r.observers {
+			e.recorders.Add(o, observe.NewEndpoint(live{e, &r.Host}))
+		}
+	})
 }
 
 // overflowPlanLocked is the plan of a pair that nothing is kept for: its
@@ -189,14 +209,13 @@ func (r *registry) watchLocked(e *endpoint) {
 func (r *registry) overflowPlanLocked(now time.Duration, target, method string, idempotent bool) *plan {
 	if r.others == nil {
 		r.others = &endpoint{target: overflow, canonical: overflow, method: overflow}
-		r.watchLocked(r.others)
 	}
 	e := &endpoint{target: target, method: method, idempotent: idempotent, fleeting: true}
 	c, _ := r.policyLocked(method, idempotent)
 	p := &plan{endpoint: e, policy: c, Plan: r.callPlan(e, c)}
 	p.Plan.Budget = r.budgetLocked(now, &endpoint{target: overflow}, c, nil)
 	if !r.closed {
-		p.Recorders = &r.others.watchedBy
+		p.Recorders = &r.others.recorders
 		p.fallback, _ = r.fallbacks.lookup(method)
 		p.resume, _ = r.resumes.lookup(method)
 	}
@@ -204,10 +223,9 @@ func (r *registry) overflowPlanLocked(now time.Duration, target, method string, 
 }
 
 // sweepLocked forgets the plans that no call has used since the last sweep,
-// except those that are busy.
-func (r *registry) sweepLocked(now time.Duration) {
+// except those that are busy, and returns their endpoints.
+func (r *registry) sweepLocked(now time.Duration) (idle []*endpoint) {
 	r.swept = now
-	idle := false
 	inUse := make(map[budgetKey]*budget.Guard)
 	for k, g := range r.budgets {
 		if k.target == overflow {
@@ -222,23 +240,23 @@ func (r *registry) sweepLocked(now time.Duration) {
 			}
 			continue
 		}
-		idle = true
+		idle = append(idle, p.endpoint)
 		delete(r.plans, k)
 		if r.strangeLocked(p.endpoint) {
 			r.strange--
 		}
-		p.evict()
 	}
-	if idle {
+	if len(idle) > 0 {
 		r.budgets = inUse
 	}
 	switch {
 	case r.naming != nil: // calls ask for the names of their targets once more
 		r.naming.sweep()
 		r.table.Store(newTable(len(r.plans)))
-	case idle:
+	case len(idle) > 0:
 		r.refillLocked()
 	}
+	return idle
 }
 
 // refillLocked replaces the table by one of today's plans.

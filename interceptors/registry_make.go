@@ -9,10 +9,25 @@ import (
 	"github.com/astra-grpc/astra/internal/limit"
 )
 
-// rebuildLocked makes the plans anew, around the state they have. It returns
-// those that are not hedged, though their policy hedges and those before were
-// not known to be left out.
-func (r *registry) rebuildLocked() (unhedged []*plan) {
+// remade is a plan in place of another.
+type remade struct {
+	*plan
+	before *plan
+}
+
+// rebuilt logs and reports what came of a rebuild. It is called without the lock,
+// as observers and loggers may call the suite.
+func (r *registry) rebuilt(all []remade) {
+	for _, p := range all {
+		r.reportRestored(p.endpoint)
+		if p.unhedged && !p.before.unhedged {
+			r.warnUnhedged(p.plan)
+		}
+	}
+}
+
+// rebuildLocked makes the plans anew, around the state they have.
+func (r *registry) rebuildLocked() (all []remade) {
 	now := r.Now()
 	old := r.budgets
 	r.budgets = make(map[budgetKey]*budget.Guard)
@@ -26,12 +41,10 @@ func (r *registry) rebuildLocked() (unhedged []*plan) {
 		next := r.newPlanLocked(now, p.endpoint, old)
 		next.marks.Store(p.marks.Load())
 		r.plans[k] = next
-		if next.unhedged && !p.unhedged {
-			unhedged = append(unhedged, next)
-		}
+		all = append(all, remade{next, p})
 	}
 	r.refillLocked()
-	return unhedged
+	return all
 }
 
 // keepOverflowLocked keeps the budgets of the pairs past the bound that today's
@@ -89,14 +102,14 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 	}
 	p.fallback, _ = r.fallbacks.lookup(e.method)
 	p.resume, _ = r.resumes.lookup(e.method)
-	p.Recorders = &e.watchedBy
+	p.Recorders = &e.recorders
 	if c.BreakerOff {
 		e.liveBreaker.Store(nil)
 		return p
 	}
 	if e.kept == nil {
 		e.kept = breaker.NewGuard(c.Breaker)
-		r.recallLocked(now, e)
+		e.restored = r.recallLocked(now, e)
 	} else {
 		e.kept.Reconfigure(now, c.Breaker)
 	}
@@ -107,7 +120,7 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 
 // callPlan returns what the engine needs, without state.
 func (r *registry) callPlan(e *endpoint, c *compiled) engine.Plan {
-	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &nobody, Losses: &e.losses,
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Losses: &e.losses,
 		Changed: func(g *breaker.Guard, t breaker.Transition) { r.changed(e, g, t, false) }}
 }
 

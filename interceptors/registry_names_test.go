@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // to returns a connection that never connects.
@@ -69,9 +70,9 @@ func TestTargetNamesKeyState(t *testing.T) {
 				t.Errorf("a store heard of %q", c.Target)
 			}
 		}
-		var asked []interceptors.Endpoint
+		var asked []observe.Endpoint
 		second, _ := withMemory(t, later(m.last, time.Minute), policy, interceptors.WithTargetName(host),
-			interceptors.WithObserver(inlineAsk{func(e interceptors.Endpoint) { asked = append(asked, e) }}))
+			interceptors.WithObserver(inlineAsk{func(e observe.Endpoint) { asked = append(asked, e) }}))
 		if err := on(second, after, play(step{})); !errors.Is(err, interceptors.ErrBreakerOpen) {
 			t.Errorf("the next process: %v, want the breaker of the last", err)
 		}
@@ -82,12 +83,11 @@ func TestTargetNamesKeyState(t *testing.T) {
 }
 
 // inlineAsk is called for each endpoint.
-type inlineAsk struct{ of func(interceptors.Endpoint) }
+type inlineAsk struct{ of func(observe.Endpoint) }
 
-func (inlineAsk) Inline() {}
-func (a inlineAsk) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (a inlineAsk) Observe(e observe.Endpoint) observe.Hooks {
 	a.of(e)
-	return nil
+	return observe.Hooks{}
 }
 
 // TestTargetNamesShareBudgets, those of one name.
@@ -131,7 +131,7 @@ func TestTargetNameIsAskedOnce(t *testing.T) {
 	}
 	seen := ""
 	s = newSuite(t, interceptors.WithTargetName(func(string) string { return "" }),
-		interceptors.WithObserver(inlineAsk{func(e interceptors.Endpoint) { seen = e.Target() + " " + e.CanonicalTarget() }}))
+		interceptors.WithObserver(inlineAsk{func(e observe.Endpoint) { seen = e.Target() + " " + e.CanonicalTarget() }}))
 	_ = on(s, targets[0], play(step{}))
 	if seen != "passthrough:///a passthrough:///a" {
 		t.Errorf("an empty name: %q", seen)
@@ -144,7 +144,7 @@ func TestTargetNamePanics(t *testing.T) {
 	var seen []string
 	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
 		interceptors.WithTargetName(func(string) string { panic("no name") }),
-		interceptors.WithObserver(inlineAsk{func(e interceptors.Endpoint) { seen = append(seen, e.Target()) }}))
+		interceptors.WithObserver(inlineAsk{func(e observe.Endpoint) { seen = append(seen, e.Target()) }}))
 	for _, target := range []string{"passthrough:///a", "passthrough:///b"} {
 		cc := to(t, target)
 		for range 3 {

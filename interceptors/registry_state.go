@@ -197,12 +197,12 @@ func (a awaited) and(b awaited) awaited {
 	return awaited{max(a.until, b.until), max(a.openings, b.openings), max(a.born, b.born), min(a.from, b.from)}
 }
 
-// recallLocked gives an endpoint's new breaker what has been reported of it.
-func (r *registry) recallLocked(now time.Duration, e *endpoint) {
+// recallLocked gives an endpoint's new breaker what stores have said of it.
+func (r *registry) recallLocked(now time.Duration, e *endpoint) (restored breaker.Transition) {
 	k := key{e.target, e.method}
 	a, ok := r.awaited[k]
 	if !ok {
-		return
+		return restored
 	}
 	delete(r.awaited, k)
 	snapshot := breaker.Snapshot{Left: a.until - now, Openings: a.openings}
@@ -211,10 +211,11 @@ func (r *registry) recallLocked(now time.Duration, e *endpoint) {
 	case a.from == advice:
 		e.kept.Advise(now)
 	case a.from == fromFleet:
-		e.tell(e.kept.Restore(now, snapshot, breaker.Fleet))
+		restored = e.kept.Restore(now, snapshot, breaker.Fleet)
 	default:
-		e.tell(e.kept.Restore(now, snapshot, breaker.Restored))
+		restored = e.kept.Restore(now, snapshot, breaker.Restored)
 	}
+	return restored
 }
 
 // newBudgetLocked returns a full budget, or one that begins with what an earlier
@@ -254,7 +255,8 @@ func (r *registry) hear(b BreakerRecord, from origin) {
 		p.Breaker.Advise(now)
 	default:
 		t := p.Breaker.Restore(now, breaker.Snapshot{Left: b.Left, Openings: b.Openings}, breaker.Fleet)
-		p.tell(t)
+		r.reportRestored(p.endpoint)
+		r.report(p.endpoint, t)
 		r.changed(p.endpoint, p.Breaker, t, true)
 	}
 }
@@ -274,14 +276,20 @@ func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, 
 	}
 }
 
-// tell reports a transition to the endpoint's observers that no call brought
-// about.
-func (e *endpoint) tell(t breaker.Transition) {
-	if !t.Happened() {
-		return
-	}
-	for _, r := range e.watchedBy.All {
-		event := engine.BreakerChange(t)
-		r.Tell(context.Background(), &event)
+// reportRestored reports once that an endpoint's breaker was restored, if it was.
+func (r *registry) reportRestored(e *endpoint) {
+	r.mu.Lock()
+	t := e.restored
+	e.restored = breaker.Transition{}
+	r.mu.Unlock()
+	r.report(e, t)
+}
+
+// report emits a transition that no call brought about. It is called without the
+// lock, as observers and loggers may come back.
+func (r *registry) report(e *endpoint, t breaker.Transition) {
+	if t.Happened() {
+		r.ask(e)
+		e.recorders.Emit(context.Background(), engine.BreakerChange(t))
 	}
 }

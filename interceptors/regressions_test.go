@@ -21,6 +21,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
 	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // TestPoliciesAreCopied: what a caller does to its policy later is its own
@@ -101,7 +102,7 @@ func TestTooManyMethods(t *testing.T) {
 		for i := range bound {
 			_ = one(fmt.Sprintf("/a.B/M%d", i), play(step{}))
 		}
-		before := seen.count(interceptors.CallEnd)
+		before := seen.count(observe.CallEnd)
 		down := play(fails(codes.Unavailable))
 		for i := range 20 {
 			if err := one(fmt.Sprintf("/late.Svc/M%d", i), down); err != nil {
@@ -111,7 +112,7 @@ func TestTooManyMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := seen.count(interceptors.CallEnd) - before; got != 20 {
+		if got := seen.count(observe.CallEnd) - before; got != 20 {
 			t.Errorf("%d of 20 calls told", got)
 		}
 		wantAttempts(t, down, 22) // one budget of two tokens for them all

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 func attemptsOf(n int) interceptors.Policy {
@@ -157,9 +158,9 @@ func TestClose(t *testing.T) {
 		if err := call(s, play(fails(codes.Unavailable))); err != nil {
 			t.Fatal(err)
 		}
-		var e interceptors.Endpoint
+		var e observe.Endpoint
 		gone := &evictions{}
-		watched := newSuite(t, interceptors.WithObserver(ask(func(got interceptors.Endpoint) { e = got }), gone))
+		watched := newSuite(t, interceptors.WithObserver(ask(func(got observe.Endpoint) { e = got }), gone))
 		_ = call(watched, play(step{}))
 		_ = watched.Close()
 		if _, ok := e.BreakerState(); ok || gone.n != 1 {
@@ -189,14 +190,14 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// notices keeps what a suite tells of itself.
-type notices struct{ got []interceptors.Notice }
+// suiteEvents keeps what a suite reports of itself.
+type suiteEvents struct{ got []observe.SuiteEvent }
 
-func (n *notices) Method(interceptors.Endpoint) interceptors.Recorder { return nil }
-func (n *notices) Notice(got interceptors.Notice)                     { n.got = append(n.got, got) }
+func (s *suiteEvents) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
+func (s *suiteEvents) SuiteEvent(e observe.SuiteEvent)        { s.got = append(s.got, e) }
 
 func TestRevision(t *testing.T) {
-	var told notices
+	var told suiteEvents
 	s := newSuite(t, interceptors.WithObserver(&told))
 	if r := s.Revision(); r.Generation != 1 || r.Err != nil || r.Since.IsZero() {
 		t.Fatalf("%+v after New, want the first generation", r)
@@ -215,8 +216,8 @@ func TestRevision(t *testing.T) {
 	}
 	var results []string
 	for _, n := range told.got {
-		results = append(results, n.Result)
-		if n.Kind != interceptors.Reloaded || (n.Err == nil) != (n.Result == "success") {
+		results = append(results, n.Result.String())
+		if n.Kind != observe.Reloaded || (n.Err == nil) != (n.Result == observe.ResultSuccess) {
 			t.Errorf("told %+v", n)
 		}
 	}

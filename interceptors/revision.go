@@ -6,8 +6,8 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// Revision tells which policies a suite has, and whether it was told to take
-// others that it could not.
+// Revision is which policies a suite has, and why others that it was to take were
+// refused.
 type Revision struct {
 	// Generation counts: 1 are the policies given to [New], one more each
 	// successful [Suite.Reload].
@@ -28,13 +28,13 @@ func (s *Suite) Revision() Revision {
 }
 
 // ReloadFailed records that new policies could not be had, from a file that
-// cannot be read, say: [Suite.Revision] and observers tell of it. Policies stay
-// as they are. A Reload that fails records that itself.
+// cannot be read, say: [Suite.Revision] and a [observe.SuiteObserver] report it.
+// Policies stay as they are. A Reload that fails records that itself.
 func (s *Suite) ReloadFailed(err error) {
 	s.mu.Lock()
 	s.revision.Err, s.revision.ErrAt = err, time.Now()
 	s.mu.Unlock()
-	s.notify(observe.Notice{Kind: observe.Reloaded, Result: "failed", Err: err})
+	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: err})
 }
 
 // reloadedLocked records that they were replaced.
@@ -42,8 +42,8 @@ func (r *registry) reloadedLocked() {
 	r.revision = Revision{Generation: r.revision.Generation + 1, Since: time.Now()}
 }
 
-func (r *registry) notify(n observe.Notice) {
-	for _, w := range r.watchers {
-		w.Notify(n)
+func (r *registry) notify(e observe.SuiteEvent) {
+	for _, o := range r.observers {
+		o.SuiteEvent(e)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// errLost is what observers are told of an attempt that was cancelled as
+// errLost is what observers get as the error of an attempt that was cancelled as
 // another's end was the call's.
 var errLost = status.Error(codes.Canceled, "astra: another attempt ended the call")
 

@@ -115,9 +115,9 @@ func (l Live) Open(r BreakerRecord) { l.suite.hear(r, fromFleet) }
 // called yet the advice holds for r.Left.
 func (l Live) Advise(r BreakerRecord) { l.suite.hear(r, advice) }
 
-// Notify tells the suite's observers what came of restoring, saving or sharing
-// state.
-func (l Live) Notify(n observe.Notice) { l.suite.notify(n) }
+// Notify reports to the suite's observers what came of restoring, saving or
+// sharing state.
+func (l Live) Notify(e observe.SuiteEvent) { l.suite.notify(e) }
 
 // Logger returns the suite's logger. See [WithLogger].
 func (l Live) Logger() *slog.Logger { return l.suite.Log() }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // memory is a store that restores what it is given, and remembers what it is
@@ -373,7 +374,7 @@ func TestChangesAreTold(t *testing.T) {
 		left := rest(t, s)
 		time.Sleep(left)
 		_ = call(s, play(step{}))
-		const closed, half, open = interceptors.BreakerClosed, interceptors.BreakerHalfOpen, interceptors.BreakerOpen
+		const closed, half, open = observe.BreakerClosed, observe.BreakerHalfOpen, observe.BreakerOpen
 		want := []interceptors.Change{
 			{Method: method, From: closed, To: open, Left: left, Openings: 1},
 			{Method: method, From: open, To: half},
@@ -398,8 +399,8 @@ func TestRestorationIsObserved(t *testing.T) {
 		for _, o := range []*events{quick, queued} {
 			var reasons []string
 			for _, e := range o.all {
-				if e.Kind == interceptors.BreakerChange {
-					reasons = append(reasons, e.From.String()+" "+e.To.String()+" "+e.Reason)
+				if e.Kind == observe.BreakerChange {
+					reasons = append(reasons, e.From.String()+" "+e.To.String()+" "+e.Reason.String())
 				}
 			}
 			if !slices.Equal(reasons, []string{"closed open restored", "closed open fleet"}) {

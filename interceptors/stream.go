@@ -75,7 +75,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		st := &clientStream{desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts}
 		st.changed.L = &st.mu
 		st.of, st.late, st.ledger = p.endpoint, &s.lateFailure, &s.replay
-		st.call = engine.Call{Host: &s.Host, Plan: &p.Plan, Policy: &with.apply(p).Policy, Ctx: ctx, Lane: engine.NewLane(), Untimed: true}
+		st.call = engine.Call{Host: &s.Host, Plan: &p.Plan, Policy: &with.apply(p).Policy, Ctx: ctx, Shard: engine.NewShard(), Untimed: true}
 		fromServer := desc.ServerStreams && !desc.ClientStreams
 		hedges := fromServer && st.call.Policy.Hedges()
 		if r := p.resume; r != nil && fromServer && !hedges { // which has no retries

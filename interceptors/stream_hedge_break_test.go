@@ -22,6 +22,7 @@ import (
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // TestHedgedStreamThatNobodyWon: its trailer and context can be asked for, as
@@ -181,7 +182,7 @@ func TestPanicsUnderAHedgedStream(t *testing.T) {
 				}()
 				do(stream)
 			}()
-			if told.count(interceptors.CallEnd) != 1 || told.count(interceptors.AttemptEnd) != 1 || finished != 1 {
+			if told.count(observe.CallEnd) != 1 || told.count(observe.AttemptEnd) != 1 || finished != 1 {
 				t.Errorf("%s: told %v, finished %d times", name, told.lines(), finished)
 			}
 		}
@@ -319,8 +320,8 @@ func TestHedgedStreamsWarnOfRetriesBeneath(t *testing.T) {
 func TestHedgedProbe(t *testing.T) {
 	for _, calls := range [][]string{{"recv"}, {"header"}, {"context", "recv"}} {
 		synctest.Test(t, func(t *testing.T) {
-			var endpoint interceptors.Endpoint
-			s := newSuite(t, interceptors.WithObserver(ask(func(e interceptors.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
+			var endpoint observe.Endpoint
+			s := newSuite(t, interceptors.WithObserver(ask(func(e observe.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
 				Hedge:   interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms},
 				Breaker: interceptors.Breaker{Consecutive: 1},
 			}))
@@ -339,14 +340,14 @@ func TestHedgedProbe(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, do := range calls {
-				if state, _ := endpoint.BreakerState(); state != interceptors.BreakerHalfOpen {
+				if state, _ := endpoint.BreakerState(); state != observe.BreakerHalfOpen {
 					t.Errorf("%s: %v before there is an answer", calls, state)
 				}
 				if err := use(stream, do); err != nil {
 					t.Error(err)
 				}
 			}
-			if state, _ := endpoint.BreakerState(); state != interceptors.BreakerClosed {
+			if state, _ := endpoint.BreakerState(); state != observe.BreakerClosed {
 				t.Errorf("%s: %v, want the breaker closed", calls, state)
 			}
 		})

@@ -22,6 +22,7 @@ import (
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // scene is one stream: what its caller does and what its server does, attempt
@@ -72,7 +73,7 @@ type run struct {
 	suite  *interceptors.Suite
 	codec  noteCodec
 	events events
-	where  interceptors.Endpoint
+	where  observe.Endpoint
 	actors sync.WaitGroup
 	quit   context.CancelFunc
 
@@ -275,7 +276,7 @@ func (r *run) askHeader(stream grpc.ClientStream) {
 // play plays the scene, in a bubble, and returns what was wrong.
 func (sc *scene) play(t *testing.T) []string {
 	r := &run{scene: sc, marks: map[string]int{}, doing: map[string]bool{}}
-	r.suite = newSuite(t, interceptors.WithObserver(inline{&r.events}, ask(func(e interceptors.Endpoint) { r.where = e })),
+	r.suite = newSuite(t, interceptors.WithObserver(inline{&r.events}, ask(func(e observe.Endpoint) { r.where = e })),
 		interceptors.WithPolicy(r.policy()))
 	var ctx context.Context
 	ctx, r.quit = context.WithCancel(context.Background())
@@ -455,12 +456,12 @@ func (r *run) check() {
 
 // checkBooks: breaker, budget, observers and OnFinish.
 func (r *run) checkBooks(own bool, last *fake) {
-	var ends, attempts []interceptors.Event
+	var ends, attempts []observe.Event
 	for _, e := range r.events.all {
 		switch e.Kind {
-		case interceptors.CallEnd:
+		case observe.CallEnd:
 			ends = append(ends, e)
-		case interceptors.AttemptEnd:
+		case observe.AttemptEnd:
 			attempts = append(attempts, e)
 		}
 	}
@@ -477,7 +478,7 @@ func (r *run) checkBooks(own bool, last *fake) {
 	if end.Attempt != last.n || status.Code(r.finished[0]) != end.Code || own && end.Code != status.Code(last.outcome()) {
 		r.fault("end is told as %+v, OnFinish as %v", end, r.finished[0])
 	}
-	if b, e := r.events.count(interceptors.BackoffStart), r.events.count(interceptors.BackoffEnd); b != e || own && b != last.n-1 {
+	if b, e := r.events.count(observe.BackoffStart), r.events.count(observe.BackoffEnd); b != e || own && b != last.n-1 {
 		r.fault("%d backoffs began, %d ended", b, e)
 	}
 	tokens := 50 - float64(last.n-1)
@@ -496,9 +497,9 @@ func (r *run) checkBooks(own bool, last *fake) {
 	case math.Abs(got-tokens) > 1e-3 && (!answered || math.Abs(got-earned) > 1e-3):
 		r.fault("%v budget tokens, want %v", got, tokens)
 	}
-	state := interceptors.BreakerClosed
+	state := observe.BreakerClosed
 	if astracodes.Failure.Contains(end.Code) && (!answered || end.Code == codes.Internal) {
-		state = interceptors.BreakerOpen
+		state = observe.BreakerOpen
 	}
 	if got, _ := r.where.BreakerState(); got != state && !r.gone && !(r.bad >= 0 && end.Code == codes.Internal) { // whose INTERNAL it was, the code does not say
 		r.fault("the breaker is %v after %v", got, end.Code)

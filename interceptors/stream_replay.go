@@ -57,7 +57,7 @@ func (s *clientStream) replay(a *streamAttempt) (err error) {
 			s.log.Release(s.ledger)
 		}
 		if resent > 0 { // told even if the stream has ended meanwhile
-			s.call.TellAll(observe.Event{Kind: observe.Replayed, Attempt: a.number, Messages: resent})
+			s.call.Emit(observe.Event{Kind: observe.Replayed, Attempt: a.number, Messages: resent})
 		}
 		s.changed.Broadcast()
 		if err != nil {

@@ -20,25 +20,28 @@ import (
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // tally is an observer that only counts.
 type tally struct{ calls, attempts, began, ended, saved atomic.Int64 }
 
-func (*tally) Inline()                                              {}
-func (o *tally) Method(interceptors.Endpoint) interceptors.Recorder { return o }
-func (o *tally) Record(_ context.Context, e interceptors.Event) {
+func (o *tally) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: o.event}
+}
+
+func (o *tally) event(_ context.Context, e observe.Event) {
 	switch e.Kind {
-	case interceptors.CallEnd:
+	case observe.CallEnd:
 		o.calls.Add(1)
-		if e.Outcome == interceptors.SuccessAfterRetry {
+		if e.Outcome == observe.SuccessAfterRetry {
 			o.saved.Add(1)
 		}
-	case interceptors.AttemptEnd:
+	case observe.AttemptEnd:
 		o.attempts.Add(1)
-	case interceptors.BackoffStart:
+	case observe.BackoffStart:
 		o.began.Add(1)
-	case interceptors.BackoffEnd:
+	case observe.BackoffEnd:
 		o.ended.Add(1)
 	}
 }

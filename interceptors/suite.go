@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/astra-grpc/astra/internal/budget"
@@ -19,7 +20,8 @@ import (
 // any time, from any goroutine.
 type Suite struct {
 	registry
-	layers layers
+	layers    layers
+	evictions sync.Once // at Close
 
 	lateFailure logFailure      // says that an attempt panicked that nobody waited for
 	replay      message.Ledger  // bytes that streams keep to send again
@@ -52,7 +54,7 @@ func New(opts ...Option) (*Suite, error) {
 		s.Log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
 	}
 	for _, o := range set.observers {
-		s.watchers = append(s.watchers, engine.NewWatcher(&s.Host, o))
+		s.observers = append(s.observers, engine.NewObserver(&s.Host, o))
 	}
 	s.table.Store(newTable(0))
 	s.reloadedLocked() // nobody else has it yet
@@ -127,43 +129,45 @@ func (s *Suite) Reload(opts ...Option) error {
 	s.policies = policies
 	wrong = s.replaceMisspeltLocked(wrong)
 	s.reloadedLocked()
-	unhedged := s.rebuildLocked()
+	made := s.rebuildLocked()
 	s.mu.Unlock()
-	for _, p := range unhedged { // a logger may come back here
-		s.warnUnhedged(p)
-	}
+	s.rebuilt(made)
 	s.warnMisspelt(wrong)
-	s.notify(observe.Notice{Kind: observe.Reloaded, Result: "success"})
+	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultSuccess})
 	return nil
 }
 
 // Close ends the suite's goroutines, after its stores have written what they
-// keep, and its observers have been told what is queued for them (an observer
-// that does not return is given up after 5 s). Calls after it still work, as
+// keep, and what is queued for its observers has been delivered. Observers that
+// do not return are given up after 5 s, all of them together, and are not waited
+// for again. Calls after it still work, as
 // plain calls with their policies' retries and budgets: without breaker,
 // fallback or observers. Close may be called more than once; it returns what
 // its stores return, so nil without any.
 func (s *Suite) Close() error {
-	s.mu.Lock()
-	if !s.closed {
-		s.closed = true
-		s.rebuildLocked()
-		for _, p := range s.plans {
-			p.evict()
-		}
-		if s.others != nil {
-			s.others.evict()
-		}
-	}
-	s.mu.Unlock()
+	s.evictions.Do(s.evictAll)
 	var faults []error
 	for _, st := range s.stores {
 		faults = append(faults, st.Close())
 	}
-	for _, w := range s.watchers {
-		w.Close()
-	}
+	engine.CloseObservers(s.observers)
 	return errors.Join(faults...)
+}
+
+// evictAll makes calls plain ones, and has the observers forget all endpoints.
+func (s *Suite) evictAll() {
+	s.mu.Lock()
+	s.closed = true
+	s.rebuildLocked()
+	var all []*endpoint
+	for _, p := range s.plans {
+		all = append(all, p.endpoint)
+	}
+	if s.others != nil {
+		all = append(all, s.others)
+	}
+	s.mu.Unlock()
+	evict(all)
 }
 
 // Logger returns where the suite warns, for packages that work on its behalf:

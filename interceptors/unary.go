@@ -33,10 +33,10 @@ type unaryCall struct {
 }
 
 // unaryCalls keeps calls for reuse. Pools are per processor, and so, mostly,
-// are the lanes of their calls.
+// are the shards of their calls.
 var unaryCalls = sync.Pool{New: func() any {
 	u := new(unaryCall)
-	u.Lane = engine.NewLane()
+	u.Shard = engine.NewShard()
 	return u
 }}
 
@@ -155,7 +155,7 @@ func (u *unaryCall) abort() {
 
 func (u *unaryCall) release() {
 	u.capture.release()
-	u.Call = engine.Call{Lane: u.Lane}
+	u.Call = engine.Call{Shard: u.Shard}
 	u.before = message.Before{}
 	u.full, u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil, nil
 	if u.first.work != nil {

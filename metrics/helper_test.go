@@ -23,6 +23,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -43,7 +44,7 @@ type client struct {
 	intercept grpc.UnaryClientInterceptor
 }
 
-func newClient(t testing.TB, o interceptors.Observer, opts ...interceptors.Option) *client {
+func newClient(t testing.TB, o observe.Observer, opts ...interceptors.Option) *client {
 	t.Helper()
 	s, err := interceptors.New(append(opts, interceptors.WithObserver(o))...)
 	if err != nil {
@@ -157,15 +158,15 @@ func sum(m map[string]float64) (s float64) {
 	return s
 }
 
-// tap shows the recorders that a Metrics gives its suite.
+// tap shows the hooks that a Metrics gives its suite.
 type tap struct {
 	*metrics.Metrics
-	recorder interceptors.Recorder
+	hooks observe.Hooks
 }
 
-func (o *tap) Method(e interceptors.Endpoint) interceptors.Recorder {
-	o.recorder = o.Metrics.Method(e)
-	return o.recorder
+func (o *tap) Observe(e observe.Endpoint) observe.Hooks {
+	o.hooks = o.Metrics.Observe(e)
+	return o.hooks
 }
 
 const idle = 10 * time.Minute // after which a suite forgets a method

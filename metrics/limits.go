@@ -5,11 +5,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // refusals are the reasons of a Limited event.
-var refusals = []string{"queue_full", "queue_timeout", "rate_limited"}
+var refusals = []observe.Reason{observe.ReasonQueueFull, observe.ReasonQueueTimeout, observe.ReasonRateLimited}
 
 // limits counts what limits do. Methods without a limit have no series.
 type limits struct {
@@ -35,12 +35,12 @@ func (l *limits) describe(ch chan<- *prometheus.Desc) {
 	ch <- l.most
 }
 
-func (l *limits) record(ctx context.Context, function string, e interceptors.Event) {
+func (l *limits) record(ctx context.Context, function string, e observe.Event) {
 	switch e.Kind {
-	case interceptors.Dequeued:
+	case observe.Dequeued:
 		l.waits.WithLabelValues(function).(prometheus.ExemplarObserver).ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
-	case interceptors.Limited:
-		add(ctx, l.refused.WithLabelValues(function, e.Reason))
+	case observe.Limited:
+		add(ctx, l.refused.WithLabelValues(function, e.Reason.String()))
 	}
 }
 
@@ -48,14 +48,14 @@ func (l *limits) record(ctx context.Context, function string, e interceptors.Eve
 // limited methods exist. Where endpoints share their label values, they add up.
 func (l *limits) collect(ch chan<- prometheus.Metric, recorders []*recorder) {
 	type endpoint struct{ function, target string }
-	states := make(map[endpoint]interceptors.LimitState)
+	states := make(map[endpoint]observe.LimitState)
 	for _, r := range recorders {
 		s, ok := r.endpoint.LimitState()
 		if !ok {
 			continue
 		}
 		for _, reason := range refusals {
-			l.refused.WithLabelValues(r.function.name, reason)
+			l.refused.WithLabelValues(r.function.name, reason.String())
 		}
 		l.waits.WithLabelValues(r.function.name)
 		e := endpoint{r.function.name, r.target}

@@ -1,4 +1,4 @@
-// Package metrics exports to Prometheus what an [interceptors.Suite] does: its
+// Package metrics exports to Prometheus what an interceptors.Suite does: its
 // attempts, calls, backoffs, retry budgets and breakers.
 //
 //	m := metrics.New()
@@ -9,7 +9,7 @@
 //
 //	astra_retry_attempts_total       function, outcome (success, failed), grpc_code
 //	astra_retry_attempt_kinds_total  function, kind (first, retry, resume, hedge)
-//	astra_retry_calls_total          function, outcome (see [interceptors.Outcome])
+//	astra_retry_calls_total          function, outcome (see [observe.Outcome])
 //	astra_retry_delays_seconds       function
 //	astra_retry_exhaustions_total    function
 //	astra_retry_suppressed_total     function, reason
@@ -57,17 +57,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 
-	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/text"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // Metrics is a [prometheus.Collector] and an observer of suites: register it,
-// and give it to [interceptors.New] by [interceptors.WithObserver]. It may
+// and give it to interceptors.New by interceptors.WithObserver. It may
 // observe several suites, whose numbers add up; where their gauges meet, the
 // highest breaker state and the lowest number of budget tokens counts; those of
 // limits add up.
 //
-// A method's series exist from its first call, at zero where they can be told
+// A method's series exist from its first call, at zero where they are known
 // beforehand, and stay; a limit's from the first scrape after that. A breaker's
 // state, a budget's tokens and how far a limit is used are read at each scrape
 // and go when the suite forgets the method.
@@ -85,7 +85,7 @@ type Metrics struct {
 	exhaustions *prometheus.CounterVec
 	suppressed  *prometheus.CounterVec
 	transitions *prometheus.CounterVec
-	notices     map[interceptors.NoticeKind]*prometheus.CounterVec
+	suiteEvents map[observe.SuiteEventKind]*prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 	limits      limits
 
@@ -99,9 +99,9 @@ type Metrics struct {
 }
 
 var (
-	_ prometheus.Collector        = (*Metrics)(nil)
-	_ interceptors.InlineObserver = (*Metrics)(nil)
-	_ interceptors.SuiteObserver  = (*Metrics)(nil)
+	_ prometheus.Collector  = (*Metrics)(nil)
+	_ observe.Observer      = (*Metrics)(nil)
+	_ observe.SuiteObserver = (*Metrics)(nil)
 )
 
 // New returns a Metrics, to be registered and to be given to suites.
@@ -121,11 +121,11 @@ func New(opts ...Option) *Metrics {
 		suppressed:  suppressedTotal.counters(l),
 		transitions: breakerTransitionsTotal.counters(l),
 		delays:      delaysSeconds.histograms(l, delayBuckets),
-		notices: map[interceptors.NoticeKind]*prometheus.CounterVec{
-			interceptors.Reloaded:      configReloadsTotal.counters(l),
-			interceptors.StateRestored: stateRestoresTotal.counters(l),
-			interceptors.StateSaved:    stateSavesTotal.counters(l),
-			interceptors.StateShared:   stateReportsTotal.counters(l),
+		suiteEvents: map[observe.SuiteEventKind]*prometheus.CounterVec{
+			observe.Reloaded:      configReloadsTotal.counters(l),
+			observe.StateRestored: stateRestoresTotal.counters(l),
+			observe.StateSaved:    stateSavesTotal.counters(l),
+			observe.StateShared:   stateReportsTotal.counters(l),
 		},
 
 		limits: newLimits(l),
@@ -143,27 +143,24 @@ func New(opts ...Option) *Metrics {
 	}
 }
 
-// Inline implements [interceptors.InlineObserver].
-func (m *Metrics) Inline() {}
-
-// Notice implements [interceptors.SuiteObserver].
-func (m *Metrics) Notice(n interceptors.Notice) {
-	if v := m.notices[n.Kind]; v != nil {
-		v.WithLabelValues(resultLabel(n.Result)).Inc()
+// SuiteEvent implements [observe.SuiteObserver].
+func (m *Metrics) SuiteEvent(e observe.SuiteEvent) {
+	if v := m.suiteEvents[e.Kind]; v != nil {
+		v.WithLabelValues(resultLabel(e.Result)).Inc()
 	}
 }
 
-// resultLabel keeps stores of others from making series without end.
-func resultLabel(result string) string {
-	if slices.Contains(results, result) {
-		return result
+// resultLabel keeps stores of others from making labels that nobody documents.
+func resultLabel(r observe.SuiteResult) string {
+	if r == observe.ResultUnknown || r > observe.ResultReceived {
+		return other
 	}
-	return other
+	return r.String()
 }
 
-// Method implements [interceptors.Observer]. It resolves what can be resolved
+// Observe implements [observe.Observer]. It resolves what can be resolved
 // once for all calls of the method.
-func (m *Metrics) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (m *Metrics) Observe(e observe.Endpoint) observe.Hooks {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	name := label(m.functions, e.Method(), m.maxMethods)
@@ -177,7 +174,7 @@ func (m *Metrics) Method(e interceptors.Endpoint) interceptors.Recorder {
 
 	r := &recorder{metrics: m, function: f, endpoint: e, target: target}
 	m.recorders[r] = struct{}{}
-	return r
+	return observe.Hooks{Inline: true, Event: r.event, FirstSuccess: r.firstSuccess, Evicted: r.evicted}
 }
 
 // label returns the label value that stands for name: itself if it is known, or
@@ -193,7 +190,7 @@ func label[V any](known map[string]V, name string, limit int) string {
 
 func (m *Metrics) vectors() []prometheus.Collector {
 	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.delays, m.limits.refused, m.limits.waits}
-	for _, v := range m.notices {
+	for _, v := range m.suiteEvents {
 		all = append(all, v)
 	}
 	return all
@@ -231,9 +228,9 @@ func (m *Metrics) collectFunction(ch chan<- prometheus.Metric, f *function) {
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.attemptsDesc, prometheus.CounterValue,
 		float64(attempts), f.since, f.name, outcomeSuccess, codes.OK.String())
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.callsDesc, prometheus.CounterValue,
-		float64(calls), f.since, f.name, interceptors.SuccessFirst.String())
+		float64(calls), f.since, f.name, observe.SuccessFirst.String())
 	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(m.kindsDesc, prometheus.CounterValue,
-		float64(firsts+f.firsts.Load()), f.since, f.name, interceptors.FirstAttempt.String())
+		float64(firsts+f.firsts.Load()), f.since, f.name, observe.FirstAttempt.String())
 	ch <- prometheus.MustNewConstMetric(m.levelDesc, prometheus.GaugeValue,
 		float64(f.backoffs.highest()), f.name)
 }
@@ -242,7 +239,7 @@ func (m *Metrics) collectFunction(ch chan<- prometheus.Metric, f *function) {
 // their label values: the worst of them is shown.
 func (m *Metrics) collectEndpoints(ch chan<- prometheus.Metric, recorders []*recorder) {
 	type breaker struct{ function, target string }
-	states := make(map[breaker]interceptors.BreakerState)
+	states := make(map[breaker]observe.BreakerState)
 	tokens := make(map[string]float64)
 	for _, r := range recorders {
 		if s, ok := r.endpoint.BreakerState(); ok {

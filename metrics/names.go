@@ -19,14 +19,11 @@ const (
 )
 
 // The values of outcome in astra_retry_attempts_total; calls have those of
-// interceptors.Outcome.
+// observe.Outcome.
 const (
 	outcomeSuccess = "success"
 	outcomeFailed  = "failed"
 )
-
-// results are the values of result. See packages config, state and state/redis.
-var results = []string{"success", "failed", "none", "stale", "rejected", "sent", "received"}
 
 // other stands for the methods, or targets, past the limit.
 const other = "other"

@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // function holds what one value of the function label is counted with. It is
@@ -20,7 +20,7 @@ import (
 type function struct {
 	name      string
 	since     time.Time
-	hot       lanes
+	hot       shards
 	firsts    *atomic.Uint64 // first attempts, but those of calls that they ended well
 	backoffs  *backoffs
 	exhausted prometheus.ExemplarAdder
@@ -28,17 +28,17 @@ type function struct {
 }
 
 func (m *Metrics) newFunction(name string) *function {
-	for _, o := range interceptors.Outcomes() {
-		if o != interceptors.SuccessFirst {
+	for _, o := range observe.Outcomes() {
+		if o != observe.SuccessFirst {
 			m.calls.WithLabelValues(name, o.String())
 		}
 	}
-	m.kinds.WithLabelValues(name, interceptors.RetryAttempt.String())
+	m.kinds.WithLabelValues(name, observe.RetryAttempt.String())
 	m.replayed.WithLabelValues(name)
 	return &function{
 		name:      name,
 		since:     time.Now(),
-		hot:       newLanes(),
+		hot:       newShards(),
 		firsts:    new(atomic.Uint64),
 		backoffs:  &backoffs{calls: make(map[int]int)},
 		exhausted: m.exhaustions.WithLabelValues(name).(prometheus.ExemplarAdder),
@@ -50,58 +50,58 @@ func (m *Metrics) newFunction(name string) *function {
 type recorder struct {
 	metrics  *Metrics
 	function *function
-	endpoint interceptors.Endpoint
+	endpoint observe.Endpoint
 	target   string // the label
 }
 
-// Succeeded implements [interceptors.SuccessRecorder]: one addition stands for
-// the attempt and the call.
-func (r *recorder) Succeeded(lane uint32) { r.function.hot.of(lane).firsts.Add(1) }
+// firstSuccess is [observe.Hooks.FirstSuccess]: one addition stands for the
+// attempt and the call.
+func (r *recorder) firstSuccess(shard uint32) { r.function.hot.of(shard).firsts.Add(1) }
 
-// Record implements [interceptors.Recorder].
-func (r *recorder) Record(ctx context.Context, e interceptors.Event) {
+// event is [observe.Hooks.Event].
+func (r *recorder) event(ctx context.Context, e observe.Event) {
 	switch e.Kind {
-	case interceptors.AttemptEnd:
-		if e.AttemptKind == interceptors.FirstAttempt {
+	case observe.AttemptEnd:
+		if e.AttemptKind == observe.FirstAttempt {
 			r.function.firsts.Add(1)
 		} else {
 			r.metrics.kinds.WithLabelValues(r.function.name, e.AttemptKind.String()).Inc()
 		}
 		if e.Err == nil {
-			r.function.hot.of(e.Lane).others.Add(1)
+			r.function.hot.of(e.Shard).others.Add(1)
 			return
 		}
 		add(ctx, r.metrics.attempts.WithLabelValues(r.function.name, outcomeFailed, grpcCode(e.Code)))
-	case interceptors.CallEnd:
-		if e.Outcome == interceptors.SuccessFirst { // told at length, through another's recorder
-			r.function.hot.of(e.Lane).alone.Add(1)
+	case observe.CallEnd:
+		if e.Outcome == observe.SuccessFirst { // a wrapper has no FirstSuccess
+			r.function.hot.of(e.Shard).alone.Add(1)
 			return
 		}
 		add(ctx, r.metrics.calls.WithLabelValues(r.function.name, e.Outcome.String()))
 		if e.Exhausted {
 			r.function.exhausted.AddWithExemplar(1, exemplar(ctx))
 		}
-	case interceptors.BackoffStart:
+	case observe.BackoffStart:
 		r.function.backoffs.add(e.Attempt, 1)
 		r.function.delays.ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
-	case interceptors.BackoffEnd:
+	case observe.BackoffEnd:
 		r.function.backoffs.add(e.Attempt, -1)
-	case interceptors.Replayed:
+	case observe.Replayed:
 		r.metrics.replayed.WithLabelValues(r.function.name).Add(float64(e.Messages))
-	case interceptors.Dequeued, interceptors.Limited:
+	case observe.Dequeued, observe.Limited:
 		r.metrics.limits.record(ctx, r.function.name, e)
-	case interceptors.Hedged:
+	case observe.Hedged:
 		r.metrics.hedges.WithLabelValues(r.function.name, e.Hedge.String()).Inc()
-	case interceptors.Suppressed:
-		r.metrics.suppressed.WithLabelValues(r.function.name, e.Reason).Inc()
-	case interceptors.BreakerChange:
-		r.metrics.transitions.WithLabelValues(r.function.name, r.target, e.From.String(), e.To.String(), e.Reason).Inc()
+	case observe.Suppressed:
+		r.metrics.suppressed.WithLabelValues(r.function.name, e.Reason.String()).Inc()
+	case observe.BreakerChange:
+		r.metrics.transitions.WithLabelValues(r.function.name, r.target, e.From.String(), e.To.String(), e.Reason.String()).Inc()
 	}
 }
 
-// Evicted takes the endpoint out of the gauges. A call of it that still runs is
+// evicted takes the endpoint out of the gauges. A call of it that still runs is
 // counted on.
-func (r *recorder) Evicted() {
+func (r *recorder) evicted() {
 	r.metrics.mu.Lock()
 	defer r.metrics.mu.Unlock()
 	delete(r.metrics.recorders, r)
@@ -129,36 +129,36 @@ func exemplar(ctx context.Context) prometheus.Labels {
 	return nil
 }
 
-// lanes count what happens in every good call. Calls on different processors
+// shards count what happens in every good call. Calls on different processors
 // mostly write to different ones, hence to different cache lines. The length is
 // a power of two.
-type lanes []lane
+type shards []shard
 
-type lane struct {
+type shard struct {
 	firsts atomic.Uint64 // calls whose first attempt succeeded
 	others atomic.Uint64 // other attempts that succeeded
 	alone  atomic.Uint64 // calls as firsts, whose attempt is among others
 	_      [104]byte     // a cache line (and its prefetched twin) each
 }
 
-// maxLanes keeps a method's lanes at 8 KiB on the largest machines.
-const maxLanes = 64
+// maxShards keeps a method's shards at 8 KiB on the largest machines.
+const maxShards = 64
 
-func newLanes() lanes {
-	n := min(runtime.GOMAXPROCS(0), maxLanes)
-	return make(lanes, 1<<bits.Len(uint(n-1)))
+func newShards() shards {
+	n := min(runtime.GOMAXPROCS(0), maxShards)
+	return make(shards, 1<<bits.Len(uint(n-1)))
 }
 
-func (l lanes) of(n uint32) *lane { return &l[n&uint32(len(l)-1)] }
+func (s shards) of(n uint32) *shard { return &s[n&uint32(len(s)-1)] }
 
 // fold returns the attempts that succeeded, the calls whose first did, and those
-// of them told in one word.
-func (l lanes) fold() (attempts, calls, firsts uint64) {
-	for i := range l {
-		first := l[i].firsts.Load()
+// of them that firstSuccess counted.
+func (s shards) fold() (attempts, calls, firsts uint64) {
+	for i := range s {
+		first := s[i].firsts.Load()
 		firsts += first
-		calls += first + l[i].alone.Load()
-		attempts += first + l[i].others.Load()
+		calls += first + s[i].alone.Load()
+		attempts += first + s[i].others.Load()
 	}
 	return attempts, calls, firsts
 }

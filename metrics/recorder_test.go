@@ -23,6 +23,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 )
 
 var exemplarLine = regexp.MustCompile(`(?m)^(\w+)\{(.*?)\} \S+ # \{trace_id="([0-9a-f]+)"\}`)
@@ -209,28 +210,28 @@ func TestExactlyOnce(t *testing.T) {
 	})
 }
 
-func newRecorder(t testing.TB) (interceptors.SuccessRecorder, *metrics.Metrics) {
+func newHooks(t testing.TB) (observe.Hooks, *metrics.Metrics) {
 	o := &tap{Metrics: metrics.New()}
 	_ = newClient(t, o).call(context.Background(), nil, hello)
-	return o.recorder.(interceptors.SuccessRecorder), o.Metrics
+	return o.hooks, o.Metrics
 }
 
 func TestSuccessAllocs(t *testing.T) {
-	r, _ := newRecorder(t)
-	if n := testing.AllocsPerRun(1000, func() { r.Succeeded(1) }); n != 0 {
+	r, _ := newHooks(t)
+	if n := testing.AllocsPerRun(1000, func() { r.FirstSuccess(1) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-// Every lane counts, whatever its number.
-func TestLanes(t *testing.T) {
-	r, m := newRecorder(t)
+// Every shard counts, whatever its number.
+func TestShards(t *testing.T) {
+	r, m := newHooks(t)
 	const workers, each = 8, 1000
 	var done sync.WaitGroup
 	for w := range uint32(workers) {
 		done.Go(func() {
 			for i := range uint32(each) {
-				r.Succeeded(w - i) // also the largest
+				r.FirstSuccess(w - i) // also the largest
 			}
 		})
 	}
@@ -243,14 +244,14 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-// plain hides what a recorder can do beside Record, as a decorator does.
+// plain leaves Event alone, as a wrapper may.
 type plain struct{ *metrics.Metrics }
 
-func (o plain) Method(e interceptors.Endpoint) interceptors.Recorder {
-	return struct{ interceptors.Recorder }{o.Metrics.Method(e)}
+func (o plain) Observe(e observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: o.Metrics.Observe(e).Event}
 }
 
-// Behind a decorator everything is told at length, and counts the same.
+// Without FirstSuccess everything counts the same.
 func TestDecorated(t *testing.T) {
 	m := metrics.New()
 	if err := newClient(t, plain{m}).call(context.Background(), nil, hello); err != nil {
@@ -266,20 +267,20 @@ func TestDecorated(t *testing.T) {
 
 func BenchmarkRecorderSuccess(b *testing.B) {
 	b.Run("serial", func(b *testing.B) {
-		r, _ := newRecorder(b)
+		r, _ := newHooks(b)
 		b.ReportAllocs()
 		for b.Loop() {
-			r.Succeeded(1)
+			r.FirstSuccess(1)
 		}
 	})
 	b.Run("parallel", func(b *testing.B) {
-		r, _ := newRecorder(b)
-		var lane atomic.Uint32
+		r, _ := newHooks(b)
+		var shard atomic.Uint32
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			own := lane.Add(1)
+			own := shard.Add(1)
 			for pb.Next() {
-				r.Succeeded(own)
+				r.FirstSuccess(own)
 			}
 		})
 	})
@@ -326,16 +327,16 @@ func TestHedgesAreCounted(t *testing.T) {
 func TestStateIsCounted(t *testing.T) {
 	m := metrics.New()
 	reg := register(t, m)
-	for kind, family := range map[interceptors.NoticeKind]string{
-		interceptors.StateRestored: "astra_state_restores_total",
-		interceptors.StateSaved:    "astra_state_saves_total",
-		interceptors.StateShared:   "astra_state_reports_total",
-		99:                         "",
+	for kind, family := range map[observe.SuiteEventKind]string{
+		observe.StateRestored: "astra_state_restores_total",
+		observe.StateSaved:    "astra_state_saves_total",
+		observe.StateShared:   "astra_state_reports_total",
+		99:                    "",
 	} {
-		m.Notice(interceptors.Notice{Kind: kind, Result: "success"})
-		m.Notice(interceptors.Notice{Kind: kind, Result: "rejected"})
-		m.Notice(interceptors.Notice{Kind: kind, Result: "one of a store's own"})
-		m.Notice(interceptors.Notice{Kind: kind, Result: "and one more"})
+		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: observe.ResultSuccess})
+		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: observe.ResultRejected})
+		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: observe.ResultUnknown})
+		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: 99})
 		if got := values(t, reg, family); family != "" && (len(got) != 3 || got["success"] != 1 || got["rejected"] != 1 || got["other"] != 2) {
 			t.Errorf("%s counted %v", family, got)
 		}

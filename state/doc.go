@@ -63,7 +63,7 @@
 //
 // # Metrics
 //
-// An [interceptors.SuiteObserver], package metrics among them, is told of each
+// An [observe.SuiteObserver], such as package metrics, receives an event for each
 // reading and writing:
 //
 //	StateRestored  success, none (no file), stale, rejected (set aside),

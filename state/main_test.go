@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // TestMain runs a test, or, in a process that a test has started, what that
@@ -84,13 +85,13 @@ func rest(t testing.TB, s *interceptors.Suite, method string) time.Duration {
 // notices is an observer of the suite alone.
 type notices struct {
 	mu  sync.Mutex
-	all []interceptors.Notice
-	ch  chan interceptors.Notice // if not nil, told too
+	all []observe.SuiteEvent
+	ch  chan observe.SuiteEvent // if not nil, told too
 }
 
-func (n *notices) Method(interceptors.Endpoint) interceptors.Recorder { return nil }
+func (n *notices) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
 
-func (n *notices) Notice(got interceptors.Notice) {
+func (n *notices) SuiteEvent(got observe.SuiteEvent) {
 	n.mu.Lock()
 	n.all = append(n.all, got)
 	n.mu.Unlock()
@@ -99,12 +100,12 @@ func (n *notices) Notice(got interceptors.Notice) {
 	}
 }
 
-func (n *notices) results(kind interceptors.NoticeKind) (all []string) {
+func (n *notices) results(kind observe.SuiteEventKind) (all []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, got := range n.all {
 		if got.Kind == kind {
-			all = append(all, got.Result)
+			all = append(all, got.Result.String())
 		}
 	}
 	return all

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 func init() {
@@ -141,7 +142,7 @@ func TestKilled(t *testing.T) {
 		s := mustFile(t, path) // the lock died with the process
 		suite := newSuite(t, s, interceptors.WithObserver(&told))
 		got := s.live.State()
-		if results := told.results(interceptors.StateRestored); len(results) != 1 || results[0] != "success" {
+		if results := told.results(observe.StateRestored); len(results) != 1 || results[0] != "success" {
 			t.Fatalf("restored: %v", results)
 		}
 		n := got.Breakers[0].Openings
@@ -165,13 +166,13 @@ func TestKilled(t *testing.T) {
 
 // outage has a breaker open, tells for how long, and waits to be killed.
 func outage() {
-	saved := make(chan interceptors.Notice, 100)
+	saved := make(chan observe.SuiteEvent, 100)
 	suite, err := interceptors.New(patient, interceptors.WithStore(mine()), interceptors.WithObserver(&notices{ch: saved}))
 	must(err)
 	for { // the first saving may have been before
 		_ = call(suite, method, down)
 		n := <-saved
-		if n.Kind != interceptors.StateSaved {
+		if n.Kind != observe.StateSaved {
 			continue
 		}
 		must(n.Err)
@@ -264,18 +265,18 @@ func readOnly() {
 // saves, until it is mended. It tells what goes wrong.
 func refusedThenSaved(want error, mend func()) {
 	var log lines
-	saved := make(chan interceptors.Notice, 1000)
+	saved := make(chan observe.SuiteEvent, 1000)
 	path := os.Getenv(pathKey)
 	before, err := os.ReadFile(path)
 	must(err)
 	suite, err := interceptors.New(patient, log.option(), interceptors.WithStore(mine()), interceptors.WithObserver(&notices{ch: saved}))
 	must(err)
-	if n := <-saved; n.Kind != interceptors.StateRestored || n.Result != "success" {
+	if n := <-saved; n.Kind != observe.StateRestored || n.Result != observe.ResultSuccess {
 		say(n)
 	}
 	for range 3 {
 		_ = call(suite, fmt.Sprint("/x.Y/", rand.Int()), down) // more than one breaker, so more than one saving
-		if n := <-saved; n.Kind != interceptors.StateSaved || n.Result != "failed" || !errors.Is(n.Err, want) {
+		if n := <-saved; n.Kind != observe.StateSaved || n.Result != observe.ResultFailed || !errors.Is(n.Err, want) {
 			say(n)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 const (
@@ -27,31 +28,31 @@ func (s *store) restore() {
 		s.live.Logger().Warn("astra: the state file cannot be used: breakers and budgets begin anew",
 			"path", s.path, "err", err, "moved_to", name, "not_moved", missed)
 	}
-	s.live.Notify(interceptors.Notice{Kind: interceptors.StateRestored, Result: result, Err: err})
+	s.live.Notify(observe.SuiteEvent{Kind: observe.StateRestored, Result: result, Err: err})
 }
 
 // read returns an error if the file is to be set aside.
-func (s *store) read() (result string, err error) {
+func (s *store) read() (result observe.SuiteResult, err error) {
 	data, err := s.disk.Read(s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "none", nil
+		return observe.ResultAbsent, nil
 	case err != nil:
-		return "failed", err
+		return observe.ResultFailed, err
 	}
 	doc, err := decode(data)
 	if err != nil {
-		return "rejected", err
+		return observe.ResultRejected, err
 	}
 	st, err := doc.state(s.now())
 	switch {
 	case errors.Is(err, errStale):
-		return "stale", err
+		return observe.ResultStale, err
 	case err != nil:
-		return "rejected", err
+		return observe.ResultRejected, err
 	}
 	s.live.Restore(st)
-	return "success", nil
+	return observe.ResultSuccess, nil
 }
 
 // discard sets the file aside, which has to be done before it is written.
@@ -106,7 +107,7 @@ func (s *store) save() {
 	st := s.live.State()
 	err := s.write(st)
 	s.tried = time.Now()
-	n := interceptors.Notice{Kind: interceptors.StateSaved, Result: "success", Err: err}
+	n := observe.SuiteEvent{Kind: observe.StateSaved, Result: observe.ResultSuccess, Err: err}
 	switch log := s.live.Logger(); {
 	case err == nil:
 		s.saved = st
@@ -117,7 +118,7 @@ func (s *store) save() {
 		log.Warn("astra: state cannot be saved: a restart will begin without it", "path", s.path, "err", err)
 	}
 	if err != nil {
-		n.Result = "failed"
+		n.Result = observe.ResultFailed
 	}
 	s.fault = err
 	s.live.Notify(n)

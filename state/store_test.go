@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // The signature that users compile against.
@@ -56,7 +57,7 @@ func TestOpenBreakerOutlivesItsProcess(t *testing.T) {
 				time.Sleep(4 * time.Second)
 				var told notices
 				second := newSuite(t, mustFile(t, path), patient, interceptors.WithObserver(&told))
-				if got := told.results(interceptors.StateRestored); !slices.Equal(got, []string{"success"}) {
+				if got := told.results(observe.StateRestored); !slices.Equal(got, []string{"success"}) {
 					t.Errorf("restored: %v", got)
 				}
 				if got, want := rest(t, second, method), left-4*time.Second; got != want {
@@ -171,7 +172,7 @@ func TestUnusableFiles(t *testing.T) {
 			var told notices
 			var log lines
 			suite := newSuite(t, s, patient, log.option(), interceptors.WithObserver(&told))
-			if got := told.results(interceptors.StateRestored); !slices.Equal(got, []string{tc.result}) {
+			if got := told.results(observe.StateRestored); !slices.Equal(got, []string{tc.result}) {
 				t.Errorf("%s: %v, want %s", tc.name, got, tc.result)
 			}
 			if err := call(suite, method, nil); err != nil {
@@ -375,7 +376,7 @@ func TestDiskFull(t *testing.T) {
 		time.Sleep(35 * time.Second)
 		synctest.Wait()
 		// At the beginning, at the change, after 10, 20 and 30 s.
-		if got := told.results(interceptors.StateSaved); len(got) != 5 || slices.Contains(got, "success") {
+		if got := told.results(observe.StateSaved); len(got) != 5 || slices.Contains(got, "success") {
 			t.Errorf("savings: %v, want 5 that failed", got)
 		}
 		if n := log.count("level=WARN"); n != 1 || log.count("no space left on device") != 1 {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/tracing"
 )
 
@@ -19,7 +20,7 @@ func invoke(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOpt
 	return nil
 }
 
-func intercept(t testing.TB, o ...interceptors.Observer) grpc.UnaryClientInterceptor {
+func intercept(t testing.TB, o ...observe.Observer) grpc.UnaryClientInterceptor {
 	t.Helper()
 	s, err := interceptors.New(interceptors.WithObserver(o...))
 	if err != nil {
@@ -29,7 +30,7 @@ func intercept(t testing.TB, o ...interceptors.Observer) grpc.UnaryClientInterce
 	return s.UnaryClientInterceptor()
 }
 
-func newMeter(t testing.TB) interceptors.Observer {
+func newMeter(t testing.TB) observe.Observer {
 	t.Helper()
 	m, err := tracing.NewMeter(metricnoop.NewMeterProvider())
 	if err != nil {
@@ -53,15 +54,15 @@ func TestAllocations(t *testing.T) {
 		t.Logf("the SDK's own Start allocates %v times", n)
 	}
 	for name, tc := range map[string]struct {
-		observers []interceptors.Observer
+		observers []observe.Observer
 		most      float64
 	}{
 		"no observer":            {nil, 0},
-		"spans, never sampled":   {[]interceptors.Observer{tracing.New(neverSampling())}, 2},
-		"spans, no-op provider":  {[]interceptors.Observer{tracing.New(noop.NewTracerProvider())}, 2},
-		"histograms":             {[]interceptors.Observer{newMeter(t)}, 0},
-		"log":                    {[]interceptors.Observer{tracing.NewLogger(slog.New(slog.DiscardHandler))}, 0},
-		"all three, not sampled": {[]interceptors.Observer{tracing.New(neverSampling()), newMeter(t), tracing.NewLogger(nil)}, 2},
+		"spans, never sampled":   {[]observe.Observer{tracing.New(neverSampling())}, 2},
+		"spans, no-op provider":  {[]observe.Observer{tracing.New(noop.NewTracerProvider())}, 2},
+		"histograms":             {[]observe.Observer{newMeter(t)}, 0},
+		"log":                    {[]observe.Observer{tracing.NewLogger(slog.New(slog.DiscardHandler))}, 0},
+		"all three, not sampled": {[]observe.Observer{tracing.New(neverSampling()), newMeter(t), tracing.NewLogger(nil)}, 2},
 	} {
 		call := intercept(t, tc.observers...)
 		ctx := context.Background()
@@ -90,14 +91,14 @@ func BenchmarkUnarySuccess(b *testing.B) {
 	})
 	for _, bc := range []struct {
 		name      string
-		observers []interceptors.Observer
+		observers []observe.Observer
 	}{
 		{"suite alone", nil},
-		{"never sampled", []interceptors.Observer{tracing.New(neverSampling())}},
-		{"no-op provider", []interceptors.Observer{tracing.New(noop.NewTracerProvider())}},
-		{"sampled", []interceptors.Observer{tracing.New(sdk.NewTracerProvider())}},
-		{"histograms", []interceptors.Observer{newMeter(b)}},
-		{"log", []interceptors.Observer{tracing.NewLogger(nil)}},
+		{"never sampled", []observe.Observer{tracing.New(neverSampling())}},
+		{"no-op provider", []observe.Observer{tracing.New(noop.NewTracerProvider())}},
+		{"sampled", []observe.Observer{tracing.New(sdk.NewTracerProvider())}},
+		{"histograms", []observe.Observer{newMeter(b)}},
+		{"log", []observe.Observer{tracing.NewLogger(nil)}},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			call := intercept(b, bc.observers...)

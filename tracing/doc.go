@@ -1,4 +1,4 @@
-// Package tracing shows what an [interceptors.Suite] does to OpenTelemetry and
+// Package tracing shows what an interceptors.Suite does to OpenTelemetry and
 // to [log/slog]: spans, histograms and log records. Each is an observer of its
 // own; take those you need:
 //
@@ -29,7 +29,7 @@
 // of its context. Both spans have rpc.system, rpc.service, rpc.method and, at
 // their end, rpc.grpc.status_code, the number. Also:
 //
-//	call     grpc.target, astra.outcome (see [interceptors.Outcome]), astra.attempts
+//	call     grpc.target, astra.outcome (see [observe.Outcome]), astra.attempts
 //	attempt  previous-rpc-attempts, transparent-retry, astra.attempt_kind (first, retry, resume, hedge)
 //
 // transparent-retry is false always: grpc-go's transparent retries happen
@@ -37,7 +37,7 @@
 //
 //	backoff           astra.attempt, astra.backoff_ms (planned), rpc.grpc.status_code
 //	retry suppressed  astra.attempt, astra.suppress_reason, rpc.grpc.status_code
-//	replay            astra.attempt, astra.replayed_messages; not told of if the stream ends in that moment
+//	replay            astra.attempt, astra.replayed_messages; missing if the stream ends in that moment
 //	breaker changed   astra.breaker.from, astra.breaker.to, astra.breaker.reason
 //	breaker rejected  the call, before any attempt
 //	queued, dequeued  before the first attempt, by a limit; astra.queued_ms

@@ -7,6 +7,7 @@ import (
 
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/tracing"
 )
 
@@ -15,7 +16,7 @@ func TestExemplarsLeadToTheTrace(t *testing.T) {
 	for name, first := range map[string]bool{"spans first": true, "metrics first": false} {
 		t.Run(name, func(t *testing.T) {
 			spans, m := record(), metrics.New()
-			o := []interceptors.Observer{m, tracing.New(spans)}
+			o := []observe.Observer{m, tracing.New(spans)}
 			if first {
 				o[0], o[1] = o[1], o[0]
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/tracing"
 )
 
@@ -67,50 +68,38 @@ Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=2 code=0
 	}
 }
 
-// recorderOf returns what an observer gives a suite for a method.
-func recorderOf(t *testing.T, o interceptors.Observer) interceptors.Starter {
-	t.Helper()
-	tap := &tap{Observer: o}
-	_ = intercept(t, tap)(t.Context(), hello, nil, nil, nil, invoke)
-	return tap.recorder.(interceptors.Starter)
-}
+// hooksOf returns the hooks that an observer has for a method.
+func hooksOf(o observe.Observer) observe.Hooks { return o.Observe(observe.NewEndpoint(source{})) }
 
-// tap shows the recorder that an observer gives its suite, which gets none.
-type tap struct {
-	interceptors.Observer
-	recorder interceptors.Recorder
-}
+// source is an endpoint without a suite.
+type source struct{ observe.Source }
 
-func (o *tap) Inline() {}
-
-func (o *tap) Method(e interceptors.Endpoint) interceptors.Recorder {
-	o.recorder = o.Observer.Method(e)
-	return nil
-}
+func (source) Method() string          { return hello }
+func (source) CanonicalTarget() string { return "dns:///host" }
 
 // TestAttemptsThatEndLate: attempts run side by side and may be told to have
 // ended in any order, on any goroutine, some after the call.
 func TestAttemptsThatEndLate(t *testing.T) {
 	spans := record()
-	r := recorderOf(t, tracing.New(spans))
+	r := hooksOf(tracing.New(spans))
 	cancelled := errors.New("cancelled")
 	for name, late := range map[string]bool{"losers end first": false, "losers end last": true} {
 		t.Run(name, func(t *testing.T) {
-			call, _ := r.Start(t.Context(), interceptors.Event{Kind: interceptors.CallStart})
+			call, _ := r.Start(t.Context(), observe.Event{Kind: observe.CallStart})
 			var attempts [4]context.Context
 			for i := 1; i <= 3; i++ {
-				kind := interceptors.HedgeAttempt
+				kind := observe.HedgeAttempt
 				if i == 1 {
-					kind = interceptors.FirstAttempt
+					kind = observe.FirstAttempt
 				}
-				attempts[i], _ = r.Start(call, interceptors.Event{Kind: interceptors.AttemptStart, Attempt: i, AttemptKind: kind})
+				attempts[i], _ = r.Start(call, observe.Event{Kind: observe.AttemptStart, Attempt: i, AttemptKind: kind})
 			}
-			r.Record(call, interceptors.Event{Kind: interceptors.Hedged, Attempt: 4, Hedge: interceptors.HedgeSuppressed, Reason: "budget"})
+			r.Event(call, observe.Event{Kind: observe.Hedged, Attempt: 4, Hedge: observe.HedgeSuppressed, Reason: observe.ReasonBudget})
 			losers := func() {
 				var wg sync.WaitGroup
 				for _, i := range []int{3, 1} {
 					wg.Go(func() {
-						r.Record(attempts[i], interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: i, Code: codes.Canceled, Err: cancelled})
+						r.Event(attempts[i], observe.Event{Kind: observe.AttemptEnd, Attempt: i, Code: codes.Canceled, Err: cancelled})
 					})
 				}
 				wg.Wait()
@@ -118,11 +107,11 @@ func TestAttemptsThatEndLate(t *testing.T) {
 			if !late {
 				losers()
 			}
-			r.Record(attempts[2], interceptors.Event{Kind: interceptors.AttemptEnd, Attempt: 2})
-			r.Record(call, interceptors.Event{Kind: interceptors.Hedged, Attempt: 2, Hedge: interceptors.HedgeWon})
-			r.Record(attempts[3], interceptors.Event{Kind: interceptors.Hedged, Attempt: 3, Hedge: interceptors.HedgeLost})
-			r.Record(call, interceptors.Event{Kind: interceptors.Kind(250)}) // of a day to come
-			r.Record(call, interceptors.Event{Kind: interceptors.CallEnd, Outcome: interceptors.SuccessHedge, Attempt: 3})
+			r.Event(attempts[2], observe.Event{Kind: observe.AttemptEnd, Attempt: 2})
+			r.Event(call, observe.Event{Kind: observe.Hedged, Attempt: 2, Hedge: observe.HedgeWon})
+			r.Event(attempts[3], observe.Event{Kind: observe.Hedged, Attempt: 3, Hedge: observe.HedgeLost})
+			r.Event(call, observe.Event{Kind: observe.Kind(250)}) // of a day to come
+			r.Event(call, observe.Event{Kind: observe.CallEnd, Outcome: observe.SuccessHedge, Attempt: 3})
 			if late {
 				losers()
 			}
@@ -143,13 +132,13 @@ Sent.helloworld.Greeter.SayHello ok outcome=success_hedge attempts=3 code=0
 // nothing.
 func TestStrayEvents(t *testing.T) {
 	spans := record()
-	r := recorderOf(t, tracing.New(spans))
+	r := hooksOf(tracing.New(spans))
 	ctx, caller := spans.Tracer("caller").Start(t.Context(), "caller")
-	r.Record(ctx, interceptors.Event{Kind: interceptors.BackoffStart})
-	r.Record(ctx, interceptors.Event{Kind: interceptors.CallEnd})
-	call, _ := r.Start(ctx, interceptors.Event{Kind: interceptors.CallStart})
-	r.Record(call, interceptors.Event{Kind: interceptors.AttemptEnd})
-	r.Record(call, interceptors.Event{Kind: interceptors.CallEnd})
+	r.Event(ctx, observe.Event{Kind: observe.BackoffStart})
+	r.Event(ctx, observe.Event{Kind: observe.CallEnd})
+	call, _ := r.Start(ctx, observe.Event{Kind: observe.CallStart})
+	r.Event(call, observe.Event{Kind: observe.AttemptEnd})
+	r.Event(call, observe.Event{Kind: observe.CallEnd, Outcome: observe.SuccessFirst})
 	caller.End()
 	spans.wantTrees(t, `
 caller unset

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	astracodes "github.com/astra-grpc/astra/codes"
-	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/text"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // logger is an observer that logs the calls that did not succeed at once.
@@ -78,7 +78,7 @@ func LogExcept(cs ...codes.Code) LogOption {
 // The handler runs on a goroutine of the suite's, so that a slow one delays no
 // call, and gets the call's context, which may have ended. Suite.Close waits
 // for records that are queued.
-func NewLogger(to *slog.Logger, opts ...LogOption) interceptors.Observer {
+func NewLogger(to *slog.Logger, opts ...LogOption) observe.Observer {
 	l := &logger{to: to, bucket: newBucket(defaultLogRate, defaultLogBurst), epoch: time.Now()}
 	for _, o := range opts {
 		if o != nil {
@@ -95,17 +95,14 @@ func (l *logger) log() *slog.Logger {
 	return slog.Default()
 }
 
-// Timed implements [interceptors.TimedObserver].
-func (l *logger) Timed() {}
-
-// Select implements [interceptors.SelectiveObserver]. What is not logged is
-// sorted out here, on the caller's goroutine, and not after it was queued: an
-// outage would fill the queue.
-func (l *logger) Select(e interceptors.Event) bool {
-	if e.Kind != interceptors.CallEnd || e.Outcome == interceptors.SuccessFirst {
+// wants is [observe.Hooks.Want]. What is not logged is sorted out here, on the
+// caller's goroutine, and not after it was queued: an outage would fill the
+// queue.
+func (l *logger) wants(e observe.Event) bool {
+	if e.Kind != observe.CallEnd || e.Outcome == observe.SuccessFirst {
 		return false
 	}
-	if e.Outcome == interceptors.Failed && l.silent.Contains(e.Code) {
+	if e.Outcome == observe.Failed && l.silent.Contains(e.Code) {
 		return false
 	}
 	if !l.log().Enabled(context.Background(), level(e.Outcome)) {
@@ -119,17 +116,18 @@ func (l *logger) Select(e interceptors.Event) bool {
 }
 
 // level is Info for calls that ended well in the end.
-func level(o interceptors.Outcome) slog.Level {
+func level(o observe.Outcome) slog.Level {
 	switch o {
-	case interceptors.SuccessAfterRetry, interceptors.SuccessHedge, interceptors.Rescued:
+	case observe.SuccessAfterRetry, observe.SuccessHedge, observe.Rescued:
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn
 }
 
-// Method implements [interceptors.Observer].
-func (l *logger) Method(e interceptors.Endpoint) interceptors.Recorder {
-	return &methodLog{l, slog.String("method", text.Name(e.Method())), slog.String("target", text.Name(e.Target()))}
+// Observe implements [observe.Observer].
+func (l *logger) Observe(e observe.Endpoint) observe.Hooks {
+	m := &methodLog{l, slog.String("method", text.Name(e.Method())), slog.String("target", text.Name(e.Target()))}
+	return observe.Hooks{Elapsed: true, Want: l.wants, Event: m.event}
 }
 
 // methodLog logs for one method of one target.
@@ -138,8 +136,8 @@ type methodLog struct {
 	method, target slog.Attr
 }
 
-// Record implements [interceptors.Recorder].
-func (m *methodLog) Record(ctx context.Context, e interceptors.Event) {
+// event is [observe.Hooks.Event].
+func (m *methodLog) event(ctx context.Context, e observe.Event) {
 	attrs := make([]slog.Attr, 0, 13)
 	attrs = append(attrs, m.method, m.target,
 		slog.String("outcome", e.Outcome.String()),
@@ -148,8 +146,8 @@ func (m *methodLog) Record(ctx context.Context, e interceptors.Event) {
 	)
 	if e.Exhausted {
 		attrs = append(attrs, slog.String("reason", "exhausted"))
-	} else if e.Reason != "" {
-		attrs = append(attrs, slog.String("reason", e.Reason))
+	} else if e.Reason != observe.ReasonNone {
+		attrs = append(attrs, slog.String("reason", e.Reason.String()))
 	}
 	if m.messages && e.Err != nil {
 		attrs = append(attrs, slog.String("error", text.Message(status.Convert(e.Err).Message())))

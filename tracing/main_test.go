@@ -22,6 +22,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
 	"github.com/astra-grpc/astra/jitter"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/tracing"
 )
 
@@ -64,7 +65,7 @@ type setting struct {
 	suite    []interceptors.Option
 	tracing  []tracing.Option
 	dial     []grpc.DialOption
-	observer interceptors.Observer // instead of one
+	observer observe.Observer // instead of one
 }
 
 // bubble runs f in virtual time.

@@ -9,8 +9,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
-	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/text"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // countBounds are gRFC A96's, for retries and hedges.
@@ -52,7 +52,7 @@ type meter struct {
 // It may observe several suites. A nil provider records nothing. The error
 // joins what the provider has against the instruments; they are what views make
 // of them.
-func NewMeter(mp metric.MeterProvider) (interceptors.Observer, error) {
+func NewMeter(mp metric.MeterProvider) (observe.Observer, error) {
 	if mp == nil {
 		mp = noop.NewMeterProvider()
 	}
@@ -69,16 +69,18 @@ func NewMeter(mp metric.MeterProvider) (interceptors.Observer, error) {
 	return &meter{retries, hedges, delay}, nil
 }
 
-// Inline implements [interceptors.InlineObserver].
-func (m *meter) Inline() {}
-
-// Method implements [interceptors.Observer].
-func (m *meter) Method(e interceptors.Endpoint) interceptors.Recorder {
+// Observe implements [observe.Observer].
+func (m *meter) Observe(e observe.Endpoint) observe.Hooks {
 	set := attribute.NewSet(
 		keyGRPCMethod.String(strings.TrimPrefix(text.Name(e.Method()), "/")),
 		keyTarget.String(text.Name(e.CanonicalTarget())),
 	)
-	return &methodMeter{m, []metric.RecordOption{metric.WithAttributeSet(set)}}
+	of := &methodMeter{m, []metric.RecordOption{metric.WithAttributeSet(set)}}
+	return observe.Hooks{
+		Inline:       true,
+		Event:        of.event,
+		FirstSuccess: func(uint32) {}, // there is nothing to record
+	}
 }
 
 // methodMeter records for one method of one target.
@@ -87,12 +89,9 @@ type methodMeter struct {
 	labels []metric.RecordOption
 }
 
-// Succeeded implements [interceptors.SuccessRecorder]: there is nothing to record.
-func (m *methodMeter) Succeeded(uint32) {}
-
-// Record implements [interceptors.Recorder].
-func (m *methodMeter) Record(ctx context.Context, e interceptors.Event) {
-	if e.Kind != interceptors.CallEnd {
+// event is [observe.Hooks.Event].
+func (m *methodMeter) event(ctx context.Context, e observe.Event) {
+	if e.Kind != observe.CallEnd {
 		return
 	}
 	if n := e.Attempt - 1 - e.Hedges; n > 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/tracing"
 )
 
@@ -63,14 +64,14 @@ func TestUnsampled(t *testing.T) {
 func TestUnsampledWantsNoMore(t *testing.T) {
 	never := record(sdk.WithSampler(sdk.NeverSample()))
 	for _, tc := range []struct {
-		observer interceptors.Observer
+		observer observe.Observer
 		more     bool
 	}{
 		{tracing.New(never), false},
 		{tracing.New(never, tracing.WithPropagator(propagation.TraceContext{})), true},
 		{tracing.New(record()), true},
 	} {
-		if _, more := recorderOf(t, tc.observer).Start(t.Context(), interceptors.Event{Kind: interceptors.CallStart}); more != tc.more {
+		if _, more := hooksOf(tc.observer).Start(t.Context(), observe.Event{Kind: observe.CallStart}); more != tc.more {
 			t.Errorf("wants more: %v, want %v", more, tc.more)
 		}
 	}
@@ -155,9 +156,9 @@ func (e except) ShouldSample(p sdk.SamplingParameters) sdk.SamplingResult {
 func TestSeveralObservers(t *testing.T) {
 	always := sdk.WithSampler(sdk.AlwaysSample()) // not asking the parent
 	a, never, b := record(always), record(sdk.WithSampler(sdk.NeverSample())), record(always)
-	observers := []interceptors.Observer{tracing.New(a), tracing.New(never), tracing.New(b)}
+	observers := []observe.Observer{tracing.New(a), tracing.New(never), tracing.New(b)}
 	for _, order := range [][]int{{0, 1, 2}, {1, 2, 0}, {2, 0, 1}} {
-		var o []interceptors.Observer
+		var o []observe.Observer
 		for _, i := range order[1:] {
 			o = append(o, observers[i])
 		}

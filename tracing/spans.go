@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	astracodes "github.com/astra-grpc/astra/codes"
-	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/text"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // spans is an observer that makes a span of each call and of each attempt.
@@ -31,7 +31,7 @@ type spans struct {
 //
 // A call whose span does not record costs what the provider's Start does, and
 // allocates nothing beyond that.
-func New(tp trace.TracerProvider, opts ...Option) interceptors.Observer {
+func New(tp trace.TracerProvider, opts ...Option) observe.Observer {
 	if tp == nil {
 		tp = noop.NewTracerProvider()
 	}
@@ -44,11 +44,8 @@ func New(tp trace.TracerProvider, opts ...Option) interceptors.Observer {
 	return s
 }
 
-// Inline implements [interceptors.InlineObserver].
-func (s *spans) Inline() {}
-
-// Method implements [interceptors.Observer].
-func (s *spans) Method(e interceptors.Endpoint) interceptors.Recorder {
+// Observe implements [observe.Observer].
+func (s *spans) Observe(e observe.Endpoint) observe.Hooks {
 	name := text.Name(e.Method())
 	service, method := split(name)
 	rpc := []attribute.KeyValue{keySystem.String("grpc"), keyService.String(service), keyMethod.String(method)}
@@ -63,8 +60,8 @@ func (s *spans) Method(e interceptors.Endpoint) interceptors.Recorder {
 		call:        append(rpc[:len(rpc):len(rpc)], keyTarget.String(text.Name(e.CanonicalTarget()))),
 		attempt:     []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(rpc...)},
 	}
-	m.first = m.attemptOptions(1, interceptors.FirstAttempt)
-	return m
+	m.first = m.attemptOptions(1, observe.FirstAttempt)
+	return observe.Hooks{Inline: true, Event: m.record, Start: m.start}
 }
 
 // methodSpans makes the spans of one method's calls on one target.
@@ -83,12 +80,12 @@ type open struct {
 	call *open // nil: it is a call's
 }
 
-// Start implements [interceptors.Starter].
-func (m *methodSpans) Start(ctx context.Context, e interceptors.Event) (own context.Context, more bool) {
+// start is [observe.Hooks.Start].
+func (m *methodSpans) start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
 	switch e.Kind {
-	case interceptors.CallStart:
+	case observe.CallStart:
 		return m.startCall(ctx)
-	case interceptors.AttemptStart:
+	case observe.AttemptStart:
 		ctx = m.startAttempt(ctx, e)
 		if m.propagator != nil {
 			ctx = inject(ctx, m.propagator)
@@ -113,7 +110,7 @@ func (m *methodSpans) startCall(outer context.Context) (ctx context.Context, mor
 	return ctx, true
 }
 
-func (m *methodSpans) startAttempt(ctx context.Context, e interceptors.Event) context.Context {
+func (m *methodSpans) startAttempt(ctx context.Context, e observe.Event) context.Context {
 	call := m.of(ctx)
 	if call == nil {
 		return ctx
@@ -129,7 +126,7 @@ func (m *methodSpans) startAttempt(ctx context.Context, e interceptors.Event) co
 	return context.WithValue(ctx, m.spans, &open{Span: span, call: call})
 }
 
-func (m *methodSpans) attemptOptions(n int, kind interceptors.AttemptKind) []trace.SpanStartOption {
+func (m *methodSpans) attemptOptions(n int, kind observe.AttemptKind) []trace.SpanStartOption {
 	return append(m.attempt[:len(m.attempt):len(m.attempt)], trace.WithAttributes(
 		keyPrevious.Int(n-1), keyTransparent.Bool(false), keyKind.String(kind.String()),
 	))
@@ -142,13 +139,13 @@ func (s *spans) of(ctx context.Context) *open {
 	return o
 }
 
-// Record implements [interceptors.Recorder].
-func (m *methodSpans) Record(ctx context.Context, e interceptors.Event) {
+// record is [observe.Hooks.Event].
+func (m *methodSpans) record(ctx context.Context, e observe.Event) {
 	span := m.of(ctx)
 	if span == nil {
 		return
 	}
-	if e.Kind == interceptors.AttemptEnd {
+	if e.Kind == observe.AttemptEnd {
 		if span.call != nil {
 			m.end(span, e.Code, e.Err)
 		}
@@ -157,7 +154,7 @@ func (m *methodSpans) Record(ctx context.Context, e interceptors.Event) {
 	if span.call != nil {
 		span = span.call
 	}
-	if e.Kind == interceptors.CallEnd {
+	if e.Kind == observe.CallEnd {
 		m.endCall(span, e)
 		return
 	}
@@ -166,37 +163,37 @@ func (m *methodSpans) Record(ctx context.Context, e interceptors.Event) {
 
 // event adds to a call's span what happens between its beginning and its end.
 // Kinds that it does not know are other observers' concern.
-func (m *methodSpans) event(call *open, e interceptors.Event) {
+func (m *methodSpans) event(call *open, e observe.Event) {
 	switch attempt := keyAttempt.Int(e.Attempt); e.Kind {
-	case interceptors.BackoffStart:
+	case observe.BackoffStart:
 		call.add(eventBackoff, attempt, keyBackoff.Int64(milliseconds(e.Delay)), code(e.Code))
-	case interceptors.Suppressed:
-		call.add(eventSuppressed, attempt, keySuppress.String(e.Reason), code(e.Code))
-	case interceptors.Replayed:
+	case observe.Suppressed:
+		call.add(eventSuppressed, attempt, keySuppress.String(e.Reason.String()), code(e.Code))
+	case observe.Replayed:
 		call.add(eventReplay, attempt, keyReplayed.Int(e.Messages))
-	case interceptors.BreakerChange:
-		call.add(eventBreakerChanged, keyFrom.String(e.From.String()), keyTo.String(e.To.String()), keyReason.String(e.Reason))
-	case interceptors.Queued:
+	case observe.BreakerChange:
+		call.add(eventBreakerChanged, keyFrom.String(e.From.String()), keyTo.String(e.To.String()), keyReason.String(e.Reason.String()))
+	case observe.Queued:
 		call.add(eventQueued)
-	case interceptors.Dequeued:
+	case observe.Dequeued:
 		call.add(eventDequeued, keyQueued.Int64(milliseconds(e.Delay)))
-	case interceptors.Limited:
-		call.add(eventLimitRejected, keyLimit.String(e.Reason))
-	case interceptors.Hedged:
+	case observe.Limited:
+		call.add(eventLimitRejected, keyLimit.String(e.Reason.String()))
+	case observe.Hedged:
 		attributes := []attribute.KeyValue{attempt}
-		if e.Hedge == interceptors.HedgeSuppressed {
-			attributes = append(attributes, keySuppress.String(e.Reason))
+		if e.Hedge == observe.HedgeSuppressed {
+			attributes = append(attributes, keySuppress.String(e.Reason.String()))
 		}
 		call.add(eventHedge+e.Hedge.String(), attributes...)
 	}
 }
 
-func (m *methodSpans) endCall(call *open, e interceptors.Event) {
+func (m *methodSpans) endCall(call *open, e observe.Event) {
 	seen, err := e.Code, e.Err
 	switch e.Outcome {
-	case interceptors.RejectedBreaker:
+	case observe.RejectedBreaker:
 		call.add(eventBreakerRejected)
-	case interceptors.Rescued:
+	case observe.Rescued:
 		call.add(eventFallback, code(e.Code))
 		seen, err = codes.OK, nil // by the caller
 	}

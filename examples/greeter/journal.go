@@ -11,6 +11,7 @@ import (
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // entry is an event worth a line.
@@ -76,48 +77,48 @@ func (j *journal) example(at time.Duration, sort, text string) {
 }
 
 var (
-	whyBreaker = map[string]string{
-		"consecutive":     "failures in a row",
-		"failure_rate":    "too many failures",
-		"failure_balance": "failures outweigh successes",
-		"open_time_over":  "time for a probe",
-		"enough_refused":  "enough calls refused for a probe",
-		"probe_failed":    "the probe failed",
-		"recovered":       "the probe was answered",
+	whyBreaker = map[observe.Reason]string{
+		observe.ReasonConsecutive:    "failures in a row",
+		observe.ReasonFailureRate:    "too many failures",
+		observe.ReasonFailureBalance: "failures outweigh successes",
+		observe.ReasonOpenTimeOver:   "time for a probe",
+		observe.ReasonEnoughRefused:  "enough calls refused for a probe",
+		observe.ReasonProbeFailed:    "the probe failed",
+		observe.ReasonRecovered:      "the probe was answered",
 	}
-	whyNoRetry = map[string]string{
-		"budget":   "the budget is empty",
-		"breaker":  "the breaker has opened",
-		"deadline": "the deadline is near",
+	whyNoRetry = map[observe.Reason]string{
+		observe.ReasonBudget:   "the budget is empty",
+		observe.ReasonBreaker:  "the breaker has opened",
+		observe.ReasonDeadline: "the deadline is near",
 	}
 )
 
-func why(in map[string]string, reason string) string {
+func why(in map[observe.Reason]string, reason observe.Reason) string {
 	if text, ok := in[reason]; ok {
 		return text
 	}
-	return reason
+	return reason.String()
 }
 
 // event takes down what the suite tells of a call that began took ago.
-func (j *journal) event(at time.Duration, e interceptors.Event, took time.Duration) {
+func (j *journal) event(at time.Duration, e observe.Event, took time.Duration) {
 	code := astracodes.Name(e.Code)
 	switch e.Kind {
-	case interceptors.BackoffStart:
+	case observe.BackoffStart:
 		said := clip(status.Convert(e.Err).Message(), 18)
 		j.example(at, code+said, fmt.Sprintf("attempt %d %s (%s): backing off %s", e.Attempt, code, said, short(e.Delay)))
-	case interceptors.Suppressed:
-		j.example(at, e.Reason, fmt.Sprintf("attempt %d %s: no retry, %s", e.Attempt, code, why(whyNoRetry, e.Reason)))
-	case interceptors.BreakerChange:
+	case observe.Suppressed:
+		j.example(at, e.Reason.String(), fmt.Sprintf("attempt %d %s: no retry, %s", e.Attempt, code, why(whyNoRetry, e.Reason)))
+	case observe.BreakerChange:
 		j.write(entry{at, entryBreaker, fmt.Sprintf("breaker %s → %s: %s", e.From, e.To, why(whyBreaker, e.Reason))})
-	case interceptors.CallEnd:
+	case observe.CallEnd:
 		refused := errors.Is(e.Err, interceptors.ErrBreakerOpen)
 		switch {
-		case e.Outcome == interceptors.SuccessAfterRetry:
+		case e.Outcome == observe.SuccessAfterRetry:
 			j.example(at, "saved", fmt.Sprintf("attempt %d OK: the call is saved, after %s", e.Attempt, short(took)))
-		case e.Outcome == interceptors.Rescued && refused:
+		case e.Outcome == observe.Rescued && refused:
 			j.example(at, "refused", "refused by the breaker: answered from the cache in "+short(took))
-		case e.Outcome == interceptors.Rescued:
+		case e.Outcome == observe.Rescued:
 			j.example(at, "rescued", fmt.Sprintf("attempt %d %s: answered from the cache after %s", e.Attempt, code, short(took)))
 		case refused:
 			j.example(at, "empty", "refused by the breaker, and nothing is cached: failed in "+short(took))

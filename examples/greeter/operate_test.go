@@ -16,8 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/config"
-	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // down starts a server that answers nothing.
@@ -225,11 +225,11 @@ func TestStateOfTheWholeShow(t *testing.T) {
 func TestEventsOfNoCall(t *testing.T) {
 	books := newLedger(1)
 	books.openUntil = time.Now().Add(1450 * time.Millisecond)
-	restored := interceptors.Event{Kind: interceptors.BreakerChange, To: interceptors.BreakerOpen, Reason: "restored"}
-	books.Record(t.Context(), restored)
-	streamBook{books, sayHelloServerStream}.Record(t.Context(), restored)
+	restored := observe.Event{Kind: observe.BreakerChange, To: observe.BreakerOpen, Reason: observe.ReasonRestored}
+	books.event(t.Context(), restored)
+	streamBook{books, sayHelloServerStream}.event(t.Context(), restored)
 	books.openUntil = time.Time{}
-	books.Record(t.Context(), restored)
+	books.event(t.Context(), restored)
 	var told []string
 	for _, e := range books.glimpse().journal.entries {
 		told = append(told, e.text)
@@ -240,12 +240,12 @@ func TestEventsOfNoCall(t *testing.T) {
 	}
 }
 
-// TestSuitesWarningsAreTold: in the journal, but not what a Notice has told.
+// TestSuitesWarningsAreTold: in the journal, but not what a SuiteEvent has said.
 func TestSuitesWarningsAreTold(t *testing.T) {
 	books := newLedger(1)
 	err := errors.New("one\ntwo")
-	books.Notice(interceptors.Notice{Kind: interceptors.Reloaded, Result: "failed", Err: err})
-	books.Notice(interceptors.Notice{Kind: interceptors.StateSaved, Result: "failed", Err: err})
+	books.SuiteEvent(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: err})
+	books.SuiteEvent(observe.SuiteEvent{Kind: observe.StateSaved, Result: observe.ResultFailed, Err: err})
 	log := books.logger()
 	log.Error("astra: faults", "err", err)
 	log.Info("astra: unimportant")

@@ -11,12 +11,13 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // counts are of calls that ended and attempts that ended.
 type counts struct {
 	calls, attempts int
-	outcomes        [interceptors.Rescued + 1]int
+	outcomes        [observe.Rescued + 1]int
 	refused         int // by the breaker; if the cache had an answer, these are rescued too
 }
 
@@ -31,14 +32,14 @@ func (c *counts) add(o counts) {
 
 // goodput is the number of calls that the server itself answered.
 func (c *counts) goodput() int {
-	return c.outcomes[interceptors.SuccessFirst] + c.outcomes[interceptors.SuccessAfterRetry] + c.outcomes[interceptors.SuccessHedge]
+	return c.outcomes[observe.SuccessFirst] + c.outcomes[observe.SuccessAfterRetry] + c.outcomes[observe.SuccessHedge]
 }
 
-func (c *counts) cached() int { return c.outcomes[interceptors.Rescued] }
+func (c *counts) cached() int { return c.outcomes[observe.Rescued] }
 
 // failed is the number of calls whose callers saw an error.
 func (c *counts) failed() int {
-	return c.outcomes[interceptors.Failed] + c.outcomes[interceptors.RejectedBreaker] + c.outcomes[interceptors.RejectedLimit]
+	return c.outcomes[observe.Failed] + c.outcomes[observe.RejectedBreaker] + c.outcomes[observe.RejectedLimit]
 }
 
 // tally is what happened in an act.
@@ -53,14 +54,14 @@ type tally struct {
 // the story's.
 const slotsPerSecond = 4
 
-// ledger keeps the books of the story. It is an observer that is told in line:
-// it misses nothing, and the times it takes are the calls' own.
+// ledger keeps the books of the story. It is an observer with inline hooks: it
+// misses nothing, and the times it takes are the calls' own.
 type ledger struct {
 	began time.Time
 	slot  time.Duration
 
 	mu       sync.Mutex // guards what follows
-	endpoint *interceptors.Endpoint
+	endpoint *observe.Endpoint
 	acts     []*tally
 	act      *tally // nil: not known
 	entered  time.Time
@@ -73,29 +74,24 @@ type ledger struct {
 	openUntil  time.Time // the breaker, as an earlier process left it
 }
 
-var (
-	_ interceptors.InlineObserver = (*ledger)(nil)
-	_ interceptors.Starter        = (*ledger)(nil)
-)
+var _ observe.Observer = (*ledger)(nil)
 
 func newLedger(pace float64) *ledger {
 	slot := time.Duration(float64(time.Second) / slotsPerSecond / pace)
 	return &ledger{began: time.Now(), slot: slot, journal: newJournal(slot), generation: 1}
 }
 
-// Inline implements [interceptors.InlineObserver].
-func (l *ledger) Inline() {}
-
-// Method implements [interceptors.Observer]. There is one target; of its
+// Observe implements [observe.Observer]. There is one target; of its
 // methods the view shows the breaker of sayHello.
-func (l *ledger) Method(e interceptors.Endpoint) interceptors.Recorder {
+func (l *ledger) Observe(e observe.Endpoint) observe.Hooks {
 	if e.Method() != sayHello {
-		return streamBook{l, e.Method()}
+		b := streamBook{l, e.Method()}
+		return observe.Hooks{Inline: true, Event: b.event, Start: b.start}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.endpoint = &e
-	return l
+	return observe.Hooks{Inline: true, Event: l.event, Start: l.start}
 }
 
 // call is what a call carries in its context.
@@ -112,9 +108,9 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-// Start implements [interceptors.Starter].
-func (l *ledger) Start(ctx context.Context, e interceptors.Event) (own context.Context, more bool) {
-	if e.Kind != interceptors.CallStart {
+// start is [observe.Hooks.Start].
+func (l *ledger) start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
+	if e.Kind != observe.CallStart {
 		return ctx, true
 	}
 	l.mu.Lock()
@@ -126,13 +122,13 @@ func (l *ledger) Start(ctx context.Context, e interceptors.Event) (own context.C
 	return context.WithValue(ctx, callKey{}, c), true
 }
 
-// Record implements [interceptors.Recorder].
-func (l *ledger) Record(ctx context.Context, e interceptors.Event) {
+// event is [observe.Hooks.Event].
+func (l *ledger) event(ctx context.Context, e observe.Event) {
 	c, now := callOf(ctx), time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c == nil {
-		if e.Kind == interceptors.BreakerChange && e.To == interceptors.BreakerOpen {
+		if e.Kind == observe.BreakerChange && e.To == observe.BreakerOpen {
 			l.restored(now)
 		}
 		return
@@ -140,18 +136,18 @@ func (l *ledger) Record(ctx context.Context, e interceptors.Event) {
 	took := now.Sub(c.began)
 	l.journal.event(now.Sub(l.began), e, took)
 	l.count(c, now, e)
-	if e.Kind == interceptors.CallEnd {
+	if e.Kind == observe.CallEnd {
 		c.act.took = append(c.act.took, took)
 	}
 }
 
 // count counts what ended, with mu held.
-func (l *ledger) count(c *call, now time.Time, e interceptors.Event) {
+func (l *ledger) count(c *call, now time.Time, e observe.Event) {
 	var n counts
 	switch e.Kind {
-	case interceptors.AttemptEnd:
+	case observe.AttemptEnd:
 		n.attempts = 1
-	case interceptors.CallEnd:
+	case observe.CallEnd:
 		n.calls = 1
 		n.outcomes[e.Outcome] = 1
 		if errors.Is(e.Err, interceptors.ErrBreakerOpen) {

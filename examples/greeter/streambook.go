@@ -7,7 +7,7 @@ import (
 	"time"
 
 	astracodes "github.com/astra-grpc/astra/codes"
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // streamCounts are of all streams so far.
@@ -25,26 +25,24 @@ type streamBook struct {
 	method string
 }
 
-var _ interceptors.Starter = streamBook{}
-
-// Start implements [interceptors.Starter].
-func (b streamBook) Start(ctx context.Context, e interceptors.Event) (own context.Context, more bool) {
-	if e.Kind == interceptors.AttemptStart && b.method == sayHelloServerStream {
+// start is [observe.Hooks.Start].
+func (b streamBook) start(ctx context.Context, e observe.Event) (own context.Context, more bool) {
+	if e.Kind == observe.AttemptStart && b.method == sayHelloServerStream {
 		b.another(ctx, e.AttemptKind)
 	}
-	return b.ledger.Start(ctx, e)
+	return b.ledger.start(ctx, e)
 }
 
 // another takes down what an attempt of a server stream is made for.
-func (b streamBook) another(ctx context.Context, kind interceptors.AttemptKind) {
+func (b streamBook) another(ctx context.Context, kind observe.AttemptKind) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	at := time.Since(b.began)
 	switch kind {
-	case interceptors.RetryAttempt:
+	case observe.RetryAttempt:
 		b.streams.retried++
 		b.journal.example(at, "retried", "stream cut before its first message: retried")
-	case interceptors.ResumeAttempt:
+	case observe.ResumeAttempt:
 		b.streams.resumed++
 		got, _ := ctx.Value(heardKey{}).(*heard)
 		if got == nil || len(got.messages) == 0 {
@@ -55,18 +53,18 @@ func (b streamBook) another(ctx context.Context, kind interceptors.AttemptKind) 
 	}
 }
 
-// Record implements [interceptors.Recorder].
-func (b streamBook) Record(ctx context.Context, e interceptors.Event) {
+// event is [observe.Hooks.Event].
+func (b streamBook) event(ctx context.Context, e observe.Event) {
 	now := time.Now()
 	at := now.Sub(b.began)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case e.Kind == interceptors.Replayed && b.method == sayHelloClientStream:
+	case e.Kind == observe.Replayed && b.method == sayHelloClientStream:
 		b.streams.replayed += e.Messages
 		again := plural(e.Messages, "message")
 		b.journal.example(at, again, "client stream: "+again+" sent again")
-	case e.Kind != interceptors.CallEnd:
+	case e.Kind != observe.CallEnd:
 	case e.Err == nil:
 		b.streams.done++
 	default:

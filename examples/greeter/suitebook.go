@@ -10,22 +10,23 @@ import (
 
 	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
-var _ interceptors.SuiteObserver = (*ledger)(nil)
+var _ observe.SuiteObserver = (*ledger)(nil)
 
-// Notice implements [interceptors.SuiteObserver]: it takes down that policies
+// SuiteEvent implements [observe.SuiteObserver]: it takes down that policies
 // were replaced, or why not. What concerns stores is in the log.
-func (l *ledger) Notice(n interceptors.Notice) {
-	if n.Kind != interceptors.Reloaded {
+func (l *ledger) SuiteEvent(e observe.SuiteEvent) {
+	if e.Kind != observe.Reloaded {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := time.Since(l.began)
-	if n.Err != nil {
-		l.refusal = n.Err.Error()
-		l.journal.write(entry{at, entrySuite, "bad file, " + firstFault(n.Err)})
+	if e.Err != nil {
+		l.refusal = e.Err.Error()
+		l.journal.write(entry{at, entrySuite, "bad file, " + firstFault(e.Err)})
 		return
 	}
 	l.generation++
@@ -69,7 +70,7 @@ func (s suiteLog) Handle(_ context.Context, r slog.Record) error {
 	})
 	s.books.mu.Lock()
 	defer s.books.mu.Unlock()
-	if why == "" || why != s.books.refusal { // that came as a Notice
+	if why == "" || why != s.books.refusal { // that came as a SuiteEvent
 		s.books.journal.write(entry{time.Since(s.books.began), entrySuite, text})
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // summary is what remains of a story: a column for each act, and their total.
@@ -44,7 +44,7 @@ func (s *summary) print(out io.Writer) {
 		fmt.Fprintln(out, row)
 	}
 	fmt.Fprintf(out, "\nOf %d calls the server answered %d at the first attempt and %d after a retry,\nthe cache %d; %d failed.\n",
-		all.calls, all.outcomes[interceptors.SuccessFirst], all.outcomes[interceptors.SuccessAfterRetry], all.cached(), all.failed())
+		all.calls, all.outcomes[observe.SuccessFirst], all.outcomes[observe.SuccessAfterRetry], all.cached(), all.failed())
 	if s.streams != (streamCounts{}) {
 		fmt.Fprintln(out, s.streamed())
 	}
@@ -79,7 +79,7 @@ func (s *summary) rows(all *tally) []string {
 	count := func(label string, of func(*tally) int) {
 		row(label, func(t *tally) string { return strconv.Itoa(of(t)) })
 	}
-	outcome := func(label string, o interceptors.Outcome) {
+	outcome := func(label string, o observe.Outcome) {
 		count(label, func(t *tally) int { return t.outcomes[o] })
 	}
 	row("", func(t *tally) string { return t.name })
@@ -89,9 +89,9 @@ func (s *summary) rows(all *tally) []string {
 		count("server's attempts", func(t *tally) int { return t.seen })
 	}
 	row("attempts ÷ calls", func(t *tally) string { return amplification(&t.counts) })
-	outcome("answered first try", interceptors.SuccessFirst)
-	outcome("saved by a retry", interceptors.SuccessAfterRetry)
-	outcome("answered by fallback", interceptors.Rescued)
+	outcome("answered first try", observe.SuccessFirst)
+	outcome("saved by a retry", observe.SuccessAfterRetry)
+	outcome("answered by fallback", observe.Rescued)
 	count("failed", func(t *tally) int { return t.failed() })
 	count("refused by breaker", func(t *tally) int { return t.refused })
 	row("unary latency p50", func(t *tally) string { return quantile(t.took, 0.50) })

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 const (
@@ -104,7 +104,7 @@ func mark(k entryKind) string {
 func (v *view) line(g glimpse) string {
 	n := &g.last
 	return fmt.Sprintf("breaker %-9s %3d calls/s: %d first try, %d after retry, %d cached, %d failed; amplification %s, budget %s",
-		g.breaker+",", v.perSecond(n.calls), v.perSecond(n.outcomes[interceptors.SuccessFirst]), v.perSecond(n.outcomes[interceptors.SuccessAfterRetry]),
+		g.breaker+",", v.perSecond(n.calls), v.perSecond(n.outcomes[observe.SuccessFirst]), v.perSecond(n.outcomes[observe.SuccessAfterRetry]),
 		v.perSecond(n.cached()), v.perSecond(n.failed()), amplification(n), v.budget(g.tokens, "/"))
 }
 
@@ -151,8 +151,8 @@ func (v *view) frame(g glimpse) []string {
 		" breaker  " + v.breaker(g.breaker) + p.dim("retry budget  ") + v.level(g.tokens)(full) + p.dim(empty) +
 			"  " + v.budget(g.tokens, " of "),
 		" traffic  " + number(n.calls, p.bold) + " calls/s    " + number(n.attempts, p.blue) + " attempts/s    amplification " + p.bold(amplification(n)),
-		" answers  " + number(n.outcomes[interceptors.SuccessFirst], p.green) + " first try  " +
-			number(n.outcomes[interceptors.SuccessAfterRetry], p.green) + " after retry   " +
+		" answers  " + number(n.outcomes[observe.SuccessFirst], p.green) + " first try  " +
+			number(n.outcomes[observe.SuccessAfterRetry], p.green) + " after retry   " +
 			number(n.cached(), p.yellow) + " cached   " + number(n.failed(), p.red) + " failed",
 		" streams  " + total(g.streams.done, p.bold) + " done       " + total(g.streams.retried, p.green) + " retried early " +
 			total(g.streams.resumed, p.green) + " resumed  " + total(g.streams.replayed, p.green) + " msgs replayed",
@@ -188,11 +188,11 @@ func (v *view) progress(at time.Duration) string {
 func (v *view) breaker(state string) string {
 	s, p := pad("● "+state, 17), v.palette
 	switch state {
-	case interceptors.BreakerClosed.String():
+	case observe.BreakerClosed.String():
 		return p.green(s)
-	case interceptors.BreakerHalfOpen.String():
+	case observe.BreakerHalfOpen.String():
 		return p.yellow(s)
-	case interceptors.BreakerOpen.String():
+	case observe.BreakerOpen.String():
 		return p.red(s)
 	}
 	return p.dim(s)

@@ -16,13 +16,15 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 var escapes = regexp.MustCompile(`\x1b\[[?0-9;]*[a-zA-Z]`)
 
 // glimpseOf is a moment as full as can be.
 func glimpseOf(act string) glimpse {
-	n := counts{calls: 50, attempts: 1500, outcomes: [...]int{10, 20, 0, 5, 5, 0, 10}}
+	n := counts{calls: 50, attempts: 1500, outcomes: [...]int{
+		observe.SuccessFirst: 10, observe.SuccessAfterRetry: 20, observe.Failed: 5, observe.RejectedBreaker: 5, observe.Rescued: 10}}
 	g := glimpse{at: 12 * time.Second, act: act, last: n, breaker: "half-open", tokens: 4.2}
 	for i := range 2 * sparkCells {
 		g.slots = append(g.slots, counts{calls: 12, attempts: i % 30})
@@ -30,15 +32,15 @@ func glimpseOf(act string) glimpse {
 	g.journal = newJournal(time.Second)
 	g.journal.act(g.at, act)
 	err := status.Error(codes.ResourceExhausted, "the server has a lot to say about this")
-	failed := interceptors.Event{Attempt: 2, Code: codes.ResourceExhausted, Err: err, Delay: 117 * time.Millisecond, Reason: "budget"}
-	for _, kind := range []interceptors.Kind{interceptors.BackoffStart, interceptors.Suppressed, interceptors.CallEnd} {
-		failed.Kind, failed.Outcome = kind, interceptors.Failed
+	failed := observe.Event{Attempt: 2, Code: codes.ResourceExhausted, Err: err, Delay: 117 * time.Millisecond, Reason: observe.ReasonBudget}
+	for _, kind := range []observe.Kind{observe.BackoffStart, observe.Suppressed, observe.CallEnd} {
+		failed.Kind, failed.Outcome = kind, observe.Failed
 		g.journal.event(g.at, failed, 117*time.Millisecond)
 	}
-	failed.Outcome = interceptors.Rescued
+	failed.Outcome = observe.Rescued
 	g.journal.event(g.at, failed, 117*time.Millisecond)
 	g.streams = streamCounts{done: 100, retried: 20, resumed: 30, replayed: 999}
-	g.journal.event(g.at, interceptors.Event{Kind: interceptors.BreakerChange, To: interceptors.BreakerOpen, Reason: "consecutive"}, 0)
+	g.journal.event(g.at, observe.Event{Kind: observe.BreakerChange, To: observe.BreakerOpen, Reason: observe.ReasonConsecutive}, 0)
 	g.journal.write(entry{g.at, entrySuite, "bad file, " + strings.Repeat("long ", 30)})
 	return g
 }
@@ -115,7 +117,7 @@ func TestIsTerminal(t *testing.T) {
 
 func TestJournalTakesExamples(t *testing.T) {
 	j := newJournal(time.Second / slotsPerSecond)
-	e := interceptors.Event{Kind: interceptors.CallEnd, Outcome: interceptors.SuccessAfterRetry, Attempt: 2}
+	e := observe.Event{Kind: observe.CallEnd, Outcome: observe.SuccessAfterRetry, Attempt: 2}
 	for at := time.Duration(0); at < 5*time.Second; at += 100 * time.Millisecond {
 		j.event(at, e, time.Millisecond)
 	}

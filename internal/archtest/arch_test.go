@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/verdict": {module + "codes", "google.golang.org/grpc/codes"},
 	"internal/text":    {},
 	"internal/retry":   {module + "codes", module + "jitter", "google.golang.org/grpc/codes"},
-	// observe is what happens to calls: words that need no transport.
+	// observe is what happens to calls: it needs no transport.
 	"observe": {"google.golang.org/grpc/codes"},
 	// The engine decides and keeps the books of one call. It knows neither
 	// transport nor stream.
@@ -58,10 +58,10 @@ var mayImport = map[string][]string{
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
-		module + "interceptors", module + "internal/text", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
+		module + "observe", module + "internal/text", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
 	},
 	"tracing": {
-		module + "codes", module + "interceptors", module + "internal/text", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
+		module + "codes", module + "observe", module + "internal/text", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		// The API alone, of OpenTelemetry: its SDK is the user's choice.
 		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/propagation",
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
@@ -69,7 +69,7 @@ var mayImport = map[string][]string{
 	"config": {
 		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
 	},
-	"state":                {module + "interceptors"},
+	"state":                {module + "interceptors", module + "observe"},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/state"
 	"github.com/astra-grpc/astra/tracing"
 )
@@ -103,13 +104,13 @@ func fromCache(cache map[string]string) interceptors.Option {
 // retryLog logs every backoff.
 type retryLog struct{ *slog.Logger }
 
-func (l retryLog) Method(e interceptors.Endpoint) interceptors.Recorder {
-	return retryLog{l.With("method", e.Method(), "target", e.Target())}
-}
-
-func (l retryLog) Record(ctx context.Context, e interceptors.Event) {
-	if e.Kind == interceptors.BackoffStart {
-		l.WarnContext(ctx, "retrying", "attempt", e.Attempt, "code", e.Code, "delay", e.Delay)
+func (l retryLog) Observe(e observe.Endpoint) observe.Hooks {
+	log := l.With("method", e.Method(), "target", e.Target())
+	return observe.Hooks{
+		Want: func(e observe.Event) bool { return e.Kind == observe.BackoffStart },
+		Event: func(ctx context.Context, e observe.Event) {
+			log.WarnContext(ctx, "retrying", "attempt", e.Attempt, "code", e.Code, "delay", e.Delay)
+		},
 	}
 }
 

@@ -25,7 +25,7 @@ type Call struct {
 	Plan   *Plan
 	Policy *Policy
 	Ctx    context.Context // the call's: deadline, cancellation, spans
-	Lane   uint32
+	Shard  uint32          // see observe.Event
 
 	Loop     retry.Loop
 	Kind     observe.AttemptKind // of the last attempt begun; in the end, of the one that is the call's outcome
@@ -36,22 +36,24 @@ type Call struct {
 	Funded   bool    // a budget token is held for an attempt not made yet
 	pausing  bool    // a backoff has begun and not ended
 	Running  Attempt // that has begun and not ended, of those made in turn
-	owed     bool    // those told in one word have not been told of the attempt yet
-	Closed   bool    // CallEnd has been told
+	Closed   bool    // CallEnd has been emitted
+
+	firstEndPending bool // the first attempt succeeded, and summary recorders do not know yet
 
 	Untimed   bool // a stream: how long it lives says nothing about the server
 	slow      bool // the last attempt was
 	exhausted bool
-	rejected  observe.Outcome // who refused it; SuccessFirst: nobody
+	rejected  observe.Outcome // who refused it; OutcomeNone: nobody
 	Code      codes.Code      // of the last attempt
 	last      verdict.Verdict // on it
 	losses    uint64          // Plan.Losses when it began
 	old       bool            // it was a stream that lived long unanswered
 	delay     time.Duration   // of the backoff
-	refusal   string          // why it was refused
+	refusal   observe.Reason  // why it was refused
 	Place     place           // in the method's limit
 
-	deaf    uint64        // bits of the starters that want to hear no more
+	mutedStarters uint64 // bits of those that want no more events of this call
+
 	why     retry.Reason  // there was no other attempt
 	started time.Duration // if an observer wants to know how long calls take
 	since   time.Duration // the backoff began
@@ -59,10 +61,10 @@ type Call struct {
 	hedges  int           // of the attempts
 }
 
-var lastLane atomic.Uint32
+var lastShard atomic.Uint32
 
-// newLane returns the next lane.
-func NewLane() uint32 { return lastLane.Add(1) }
+// NewShard returns the next shard.
+func NewShard() uint32 { return lastShard.Add(1) }
 
 // admit asks the limit, then the breaker. The error is what the caller gets.
 func (c *Call) Admit() error {
@@ -88,7 +90,7 @@ func (c *Call) Admit() error {
 }
 
 func (c *Call) refusedByBreaker(wait time.Duration) error {
-	c.rejected, c.refusal = observe.RejectedBreaker, "breaker_open"
+	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
 	return breakerOpen(c.Plan, wait)
 }
 
@@ -170,23 +172,17 @@ func (c *Call) Ended(a Attempt, err error, ev Evidence) {
 		c.Judge(a, err, ev)
 	}
 	c.Timed(a)
-	to := c.Plan.Recorders.All
-	if c.owed = err == nil && c.Loop.Attempts == 1; c.owed {
-		to = c.Plan.Recorders.verbose
+	to := c.Plan.Recorders.all
+	if c.firstEndPending = err == nil && c.Loop.Attempts == 1; c.firstEndPending {
+		to = c.Plan.Recorders.detailed
 	}
-	c.TellEnd(to, a, c.Code, err)
+	c.emitAttemptEnd(to, a, c.Code, err)
 }
 
 // timed sees whether an attempt has been slow.
 func (c *Call) Timed(a Attempt) {
 	if c.Policy.SlowCall > 0 && !c.Untimed {
 		c.slow = c.Host.Now()-a.Began >= c.Policy.SlowCall
-	}
-}
-
-func (c *Call) TellEnd(to []*recorder, a Attempt, code codes.Code, err error) {
-	if c.heard(to) {
-		c.tell(to, a.Ctx, observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Code: code, Err: err})
 	}
 }
 
@@ -235,7 +231,7 @@ func (c *Call) Afford() retry.Reason {
 // pause begins the backoff before another attempt.
 func (c *Call) Pause(delay time.Duration, err error) {
 	c.pausing, c.delay, c.since = true, delay, c.Host.Now()
-	c.TellAll(observe.Event{Kind: observe.BackoffStart, Attempt: c.Loop.Attempts, Delay: delay, Code: c.Code, Err: err})
+	c.Emit(observe.Event{Kind: observe.BackoffStart, Attempt: c.Loop.Attempts, Delay: delay, Code: c.Code, Err: err})
 }
 
 // paused ends it.
@@ -245,7 +241,7 @@ func (c *Call) Paused() {
 		c.last = verdict.Verdict{Origin: verdict.CallerGone}
 	}
 	c.waited += c.Host.Now() - c.since
-	c.TellAll(observe.Event{Kind: observe.BackoffEnd, Attempt: c.Loop.Attempts, Delay: c.delay, Code: c.Code})
+	c.Emit(observe.Event{Kind: observe.BackoffEnd, Attempt: c.Loop.Attempts, Delay: c.delay, Code: c.Code})
 }
 
 // resume is asked after the backoff: the breaker may have opened meanwhile.
@@ -270,7 +266,7 @@ func (c *Call) Stop(why retry.Reason) {
 		c.why = why
 	}
 	if why.Suppressed() {
-		c.TellAll(observe.Event{Kind: observe.Suppressed, Reason: why.String(), Attempt: c.Loop.Attempts, Code: c.Code})
+		c.Emit(observe.Event{Kind: observe.Suppressed, Reason: RetryReason(why), Attempt: c.Loop.Attempts, Code: c.Code})
 	}
 }
 
@@ -281,39 +277,35 @@ func (c *Call) Refund() {
 	}
 }
 
-// close tells the observers how the call ended, once. err is its error, even
-// if a fallback rescued it from that.
+// Close emits how the call ended, once. err is its error, even if a fallback
+// rescued it from that.
 func (c *Call) Close(err error, rescued bool) {
 	if c.Closed {
 		return
 	}
 	c.Closed = true
-	to := c.Plan.Recorders.All
-	if c.owed {
-		for i := range c.Plan.Recorders.terse {
-			c.confirm(&c.Plan.Recorders.terse[i], err == nil)
-		}
+	to := c.Plan.Recorders.all
+	if c.firstEndPending {
+		c.flushFirstEnd(err == nil)
 		if err == nil {
-			to = c.Plan.Recorders.verbose
+			to = c.Plan.Recorders.detailed
 		}
 	}
-	if !c.heard(to) {
+	if !c.anyListens(to) {
 		return
 	}
 	e := observe.Event{Kind: observe.CallEnd, Attempt: c.Loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
 	if err != nil {
 		e.Code = CodeOf(err)
-		if c.why.Suppressed() {
-			e.Reason = c.why.String()
-		}
+		e.Reason = RetryReason(c.why)
 	}
-	if c.Plan.Recorders.timed {
+	if c.Plan.Recorders.elapsed {
 		e.Elapsed = c.Host.Now() - c.started
 	}
 	switch {
 	case rescued:
 		e.Outcome = observe.Rescued
-	case c.rejected != observe.SuccessFirst:
+	case c.rejected != observe.OutcomeNone:
 		e.Outcome, e.Reason = c.rejected, c.refusal
 	case err != nil:
 		e.Outcome = observe.Failed
@@ -321,20 +313,10 @@ func (c *Call) Close(err error, rescued bool) {
 		e.Outcome = observe.SuccessHedge
 	case c.Kind != observe.FirstAttempt:
 		e.Outcome = observe.SuccessAfterRetry
-	}
-	c.tell(to, c.Ctx, e)
-}
-
-// confirm tells what was held back when the first attempt succeeded: that all
-// went well, or, if something panicked since, of the attempt alone.
-func (c *Call) confirm(t *terse, well bool) {
-	switch {
-	case c.deaf&t.bit != 0:
-	case well:
-		t.succeeded(c.Lane)
 	default:
-		t.Tell(c.Ctx, &observe.Event{Kind: observe.AttemptEnd, Attempt: 1, Lane: c.Lane})
+		e.Outcome = observe.SuccessFirst
 	}
+	c.emitTo(to, c.Ctx, e)
 }
 
 // unwind ends what a panic or runtime.Goexit beneath left open; after close

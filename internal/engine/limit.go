@@ -56,7 +56,7 @@ func (c *Call) ask(g *limit.Guard) error {
 	a, ticket := g.Enter(now, patience)
 	if ticket != nil {
 		c.Place.ticket, c.Place.queued = ticket, now
-		c.TellAll(observe.Event{Kind: observe.Queued})
+		c.Emit(observe.Event{Kind: observe.Queued})
 		for a.Verdict == limit.Waiting {
 			c.sleep(ticket.Ready, a.At)
 			if c.Ctx.Err() != nil {
@@ -69,13 +69,13 @@ func (c *Call) ask(g *limit.Guard) error {
 		c.Place.held = a.Verdict == limit.Admitted
 		c.Place.served = c.Host.Now()
 		c.Place.waited = c.Place.served - now
-		c.tellDequeued(c.Place.served)
+		c.emitDequeued(c.Place.served)
 	}
 	if a.Verdict == limit.Admitted {
 		return nil
 	}
-	c.rejected, c.refusal = observe.RejectedLimit, a.Verdict.String()
-	c.TellAll(observe.Event{Kind: observe.Limited, Reason: c.refusal, Delay: a.After})
+	c.rejected, c.refusal = observe.RejectedLimit, limitReason(a.Verdict)
+	c.Emit(observe.Event{Kind: observe.Limited, Reason: c.refusal, Delay: a.After})
 	return limited(c.Plan, a)
 }
 
@@ -101,12 +101,12 @@ func (c *Call) unqueue() {
 		c.Place.ticket = nil
 		now := c.Host.Now()
 		c.Plan.Limit.Cancel(now, t)
-		c.tellDequeued(now)
+		c.emitDequeued(now)
 	}
 }
 
-func (c *Call) tellDequeued(now time.Duration) {
-	c.TellAll(observe.Event{Kind: observe.Dequeued, Delay: now - c.Place.queued})
+func (c *Call) emitDequeued(now time.Duration) {
+	c.Emit(observe.Event{Kind: observe.Dequeued, Delay: now - c.Place.queued})
 }
 
 // leave gives the slot back, once. A call that has come to its end teaches an

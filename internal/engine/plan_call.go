@@ -43,5 +43,5 @@ type Plan struct {
 	Limit          *limit.Guard   // nil: none
 	Recorders      *Recorders
 	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be told from another
-	Changed        func(*breaker.Guard, breaker.Transition) // told of the breaker's transitions
+	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }

@@ -16,21 +16,13 @@ import (
 	"github.com/astra-grpc/astra/internal/text"
 )
 
-// ErrBreakerOpen is what errors.Is finds in the error of a call that a breaker
-// refused. That error is a gRPC status too: UNAVAILABLE, with ErrorInfo
-// {Domain: "astra", Reason: "BREAKER_OPEN", Metadata: method, target} and
-// RetryInfo, the time after which a call may pass.
+// ErrBreakerOpen is documented in package interceptors.
 var ErrBreakerOpen = errors.New("astra: breaker open")
 
-// ErrLimited is what errors.Is finds in the error of a call that a limit
-// refused. That error is a gRPC status too: RESOURCE_EXHAUSTED, with ErrorInfo
-// {Domain: "astra", Reason: "QUEUE_FULL", "QUEUE_TIMEOUT" or "RATE_LIMITED",
-// Metadata: method, target} and RetryInfo, the time after which a call may fare
-// better: exactly, if it is the rate's fault; if all slots are taken, by the
-// pace at which they came free of late. See [Limit].
+// ErrLimited is documented in package interceptors.
 var ErrLimited = errors.New("astra: limited")
 
-// errPanicked is what observers and OnFinish are told of a call whose
+// ErrPanicked is what observers and OnFinish get as the error of a call whose
 // interceptor, codec or credentials beneath panicked.
 var ErrPanicked = errors.New("astra: panic or Goexit beneath the interceptor")
 

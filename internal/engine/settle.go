@@ -18,7 +18,7 @@ func (c *Call) Answered() {
 	c.earn()
 	if c.admitted {
 		now := c.Host.Now()
-		c.changed(c.breaker().Succeed(now, c.token, c.Lane))
+		c.changed(c.breaker().Succeed(now, c.token, c.Shard))
 	}
 }
 
@@ -30,7 +30,7 @@ func (c *Call) Probing() bool { return c.admitted && !c.answered && c.token.Prob
 // has not failed.
 func (c *Call) Lived() {
 	if c.Probing() {
-		c.changed(c.breaker().Succeed(c.Host.Now(), c.token, c.Lane))
+		c.changed(c.breaker().Succeed(c.Host.Now(), c.token, c.Shard))
 	}
 }
 
@@ -63,7 +63,7 @@ func (c *Call) Settle(err error) {
 	c.admitted = false
 	g, now := c.breaker(), c.Host.Now()
 	if good && !c.slow {
-		c.changed(g.Succeed(now, c.token, c.Lane))
+		c.changed(g.Succeed(now, c.token, c.Shard))
 		return
 	}
 	c.changed(g.Settle(now, c.token, c.outcome(good), rand.Float64()))

@@ -54,7 +54,7 @@
 //
 // # Metrics
 //
-// An [interceptors.SuiteObserver], package metrics among them, is told as
+// An [observe.SuiteObserver], such as package metrics, receives events of the kind
 // StateShared: sent and received (reports), rejected (not understood), failed
 // (Redis was not to be had).
 package astraredis

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // Between one try to reach Redis and the next: doubling, from half of it to
@@ -31,7 +32,7 @@ func (s *store) listen() {
 			return
 		}
 		s.reached(err)
-		s.tell("failed", err)
+		s.notify(observe.ResultFailed, err)
 		if time.Since(began) > maxPause {
 			pause = firstPause
 		}
@@ -97,13 +98,13 @@ func (s *store) catchUp() error {
 func (s *store) hear(text string) {
 	r, left, err := parseNews(text)
 	if err != nil {
-		s.tell("rejected", fmt.Errorf("a report that is none: %w", err))
+		s.notify(observe.ResultRejected, fmt.Errorf("a report that is none: %w", err))
 		return
 	}
 	if r.Instance == s.instance {
 		if !strings.HasPrefix(r.Episode, s.life) { // of an earlier life
 			s.live.Restore(interceptors.State{Breakers: []interceptors.BreakerRecord{r.record(left)}})
-			s.tell("received", nil)
+			s.notify(observe.ResultReceived, nil)
 		}
 		return
 	}
@@ -116,5 +117,5 @@ func (s *store) hear(text string) {
 	} else if agreed, left, ok := s.others.agreed(now, r.key(), s.quorum); ok {
 		s.live.Open(agreed.record(left))
 	}
-	s.tell("received", nil)
+	s.notify(observe.ResultReceived, nil)
 }

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 func TestMain(m *testing.M) {
@@ -136,7 +137,7 @@ type peer struct {
 	store *store
 	log   lines
 
-	notices chan interceptors.Notice
+	notices chan observe.SuiteEvent
 }
 
 const method = "/helloworld.Greeter/SayHello"
@@ -158,7 +159,7 @@ func (s *server) join(t *testing.T, opts ...Option) *peer {
 
 func join(t *testing.T, st *store, opts ...interceptors.Option) *peer {
 	t.Helper()
-	p := &peer{store: st, notices: make(chan interceptors.Notice, 10000)}
+	p := &peer{store: st, notices: make(chan observe.SuiteEvent, 10000)}
 	st.pingEvery = 100 * time.Millisecond
 	suite, err := interceptors.New(append(opts, interceptors.WithPolicy(policy), interceptors.WithStore(st), interceptors.WithObserver(p),
 		interceptors.WithLogger(slog.New(slog.NewTextHandler(&p.log, nil))))...)
@@ -170,18 +171,18 @@ func join(t *testing.T, st *store, opts ...interceptors.Option) *peer {
 	return p
 }
 
-func (p *peer) Method(interceptors.Endpoint) interceptors.Recorder { return nil }
-func (p *peer) Notice(n interceptors.Notice)                       { p.notices <- n }
+func (p *peer) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
+func (p *peer) SuiteEvent(n observe.SuiteEvent)        { p.notices <- n }
 
 // await waits until the instance has told that many times of a result, and
 // returns what it told else.
-func (p *peer) await(t *testing.T, result string, times int) (others []interceptors.Notice) {
+func (p *peer) await(t *testing.T, result string, times int) (others []observe.SuiteEvent) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
 	for times > 0 {
 		select {
 		case n := <-p.notices:
-			if n.Kind == interceptors.StateShared && n.Result == result {
+			if n.Kind == observe.StateShared && n.Result.String() == result {
 				times--
 			} else {
 				others = append(others, n)

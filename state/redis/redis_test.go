@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // TestAdvisory: the word of one leaves the others one failure short.
@@ -43,7 +44,7 @@ func TestAdvisory(t *testing.T) {
 	}
 	received := 0
 	for _, n := range a.await(t, "rejected", 1) {
-		if n.Result == "received" {
+		if n.Result == observe.ResultReceived {
 			received++
 		}
 	}
@@ -317,7 +318,7 @@ func TestRubbish(t *testing.T) {
 		t.Errorf("%d of %d rejected: %v", len(others), len(rubbish), others)
 	}
 	for _, n := range others {
-		if n.Result != "rejected" || n.Err == nil {
+		if n.Result != observe.ResultRejected || n.Err == nil {
 			t.Errorf("told %+v", n)
 		}
 	}
@@ -457,7 +458,7 @@ func TestOneSuiteAStore(t *testing.T) {
 	if err := unused.Close(); err != nil {
 		t.Error(err)
 	}
-	unused.Changed(interceptors.Change{To: interceptors.BreakerOpen, Left: time.Minute})
+	unused.Changed(interceptors.Change{To: observe.BreakerOpen, Left: time.Minute})
 }
 
 func TestFaults(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 var sample = report{version, "pod-1", "abc-7", "dns:///shop:443", method, 3}
@@ -124,7 +125,7 @@ func TestHearsayIsBounded(t *testing.T) {
 // TestOwnIsBounded: what is to be reported, while Redis is away.
 func TestOwnIsBounded(t *testing.T) {
 	s := newStore(nil, settings{instance: "x"})
-	change := interceptors.Change{From: interceptors.BreakerClosed, To: interceptors.BreakerOpen, Left: time.Minute, Openings: 1}
+	change := interceptors.Change{From: observe.BreakerClosed, To: observe.BreakerOpen, Left: time.Minute, Openings: 1}
 	for i := range 2 * maxOwn {
 		change.Method = fmt.Sprint(i)
 		s.Changed(change)
@@ -136,14 +137,14 @@ func TestOwnIsBounded(t *testing.T) {
 	}
 	s = newStore(nil, settings{instance: "x"})
 	for _, c := range []interceptors.Change{
-		{To: interceptors.BreakerHalfOpen}, {To: interceptors.BreakerClosed}, {To: interceptors.BreakerOpen, Left: time.Minute, Told: true},
+		{To: observe.BreakerHalfOpen}, {To: observe.BreakerClosed}, {To: observe.BreakerOpen, Left: time.Minute, Told: true},
 	} {
 		s.Changed(c)
 	}
 	if len(s.own) != 0 || len(s.wake) != 0 {
 		t.Errorf("%+v is to be reported", s.own)
 	}
-	s.Changed(interceptors.Change{To: interceptors.BreakerOpen})
+	s.Changed(interceptors.Change{To: observe.BreakerOpen})
 	if o, ok := s.unsent(); ok || len(s.own) != 0 {
 		t.Errorf("%+v has expired", o)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/astra-grpc/astra/observe"
 )
 
 // retryAfter is when to try again what could not be reported. The listener's
@@ -41,7 +43,7 @@ func (s *store) reportAll(ctx context.Context) error {
 		member, err := o.member()
 		if err != nil || len(o.Target) > maxName || len(o.Method) > maxName {
 			s.settle(o)
-			s.tell("rejected", errors.New("a breaker's name is too long to be shared"))
+			s.notify(observe.ResultRejected, errors.New("a breaker's name is too long to be shared"))
 			continue
 		}
 		left := time.Until(o.until).Milliseconds()
@@ -50,12 +52,12 @@ func (s *store) reportAll(ctx context.Context) error {
 		}
 		if err := reportScript.Run(ctx, s.client, []string{s.set}, member, left, s.channel, maxReports).Err(); err != nil {
 			s.reached(err)
-			s.tell("failed", err)
+			s.notify(observe.ResultFailed, err)
 			return err
 		}
 		s.settle(o)
 		s.reached(nil)
-		s.tell("sent", nil)
+		s.notify(observe.ResultSent, nil)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // New returns a store that shares open breakers with the other instances of a
@@ -107,7 +108,7 @@ func (s *store) Attach(l interceptors.Live) error {
 
 // Changed implements [interceptors.Store].
 func (s *store) Changed(c interceptors.Change) {
-	if c.Told || c.To != interceptors.BreakerOpen {
+	if c.Told || c.To != observe.BreakerOpen {
 		return
 	}
 	k := key{c.Target, c.Method}
@@ -160,9 +161,9 @@ func (s *store) Close() error {
 	return s.err
 }
 
-// tell tells the suite's observers.
-func (s *store) tell(result string, err error) {
-	s.live.Notify(interceptors.Notice{Kind: interceptors.StateShared, Result: result, Err: err})
+// notify reports to the suite's observers.
+func (s *store) notify(result observe.SuiteResult, err error) {
+	s.live.Notify(observe.SuiteEvent{Kind: observe.StateShared, Result: result, Err: err})
 }
 
 // reached tells the log when Redis goes away, and when it is back.

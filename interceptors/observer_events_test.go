@@ -17,6 +17,7 @@ import (
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // few is an observer with a queue that wants the ends of failed calls alone,
@@ -26,22 +27,26 @@ type few struct {
 	panics bool
 }
 
-func (few) Timed() {}
-
-func (o few) Select(e interceptors.Event) bool {
-	if o.panics {
-		panic("in Select")
-	}
-	return e.Kind == interceptors.CallEnd && e.Err != nil
+func (o few) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Elapsed: true, Want: o.want, Event: o.record}
 }
 
-// timed is an observer in line that wants the same.
+func (o few) want(e observe.Event) bool {
+	if o.panics {
+		panic("in Want")
+	}
+	return e.Kind == observe.CallEnd && e.Err != nil
+}
+
+// timed is an observer with inline hooks that wants to know how long calls took.
 type timed struct{ inline }
 
-func (timed) Timed() {}
+func (o timed) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Elapsed: true, Event: o.record}
+}
 
 // last returns the last event.
-func (o *events) last(t *testing.T) interceptors.Event {
+func (o *events) last(t *testing.T) observe.Event {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -51,32 +56,32 @@ func (o *events) last(t *testing.T) interceptors.Event {
 	return o.all[len(o.all)-1]
 }
 
-// TestCallEndTellsHowItWent: the end of a call says why there was no other
+// TestCallEndSaysHowItWent: the end of a call says why there was no other
 // attempt, how long it waited and how long it took.
-func TestCallEndTellsHowItWent(t *testing.T) {
+func TestCallEndSaysHowItWent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rescue := interceptors.WithFallback("*", func(context.Context, string, any, any, error) error { return nil })
 		for _, tc := range []struct {
 			name            string
 			sc              *script
 			opts            []interceptors.Option
-			reason          string
+			reason          observe.Reason
 			waited, elapsed time.Duration
 		}{
 			{name: "success", sc: play(step{after: 7 * ms}), elapsed: 7 * ms},
 			{name: "saved", sc: play(fails(codes.Unavailable), step{after: 3 * ms}), waited: 500 * ms, elapsed: 503 * ms},
 			{name: "exhausted", sc: play(fails(codes.Unavailable)), waited: 1500 * ms, elapsed: 1500 * ms},
-			{name: "not retryable", sc: play(fails(codes.NotFound)), reason: "not_retryable"},
-			{name: "rescued", sc: play(fails(codes.NotFound)), opts: []interceptors.Option{rescue}, reason: "not_retryable"},
-			{name: "stopped at the second", sc: play(fails(codes.Unavailable), fails(codes.NotFound)), reason: "not_retryable", waited: 500 * ms, elapsed: 500 * ms},
+			{name: "not retryable", sc: play(fails(codes.NotFound)), reason: observe.ReasonNotRetryable},
+			{name: "rescued", sc: play(fails(codes.NotFound)), opts: []interceptors.Option{rescue}, reason: observe.ReasonNotRetryable},
+			{name: "stopped at the second", sc: play(fails(codes.Unavailable), fails(codes.NotFound)), reason: observe.ReasonNotRetryable, waited: 500 * ms, elapsed: 500 * ms},
 		} {
 			seen := &events{}
 			s := newSuite(t, append(tc.opts, interceptors.WithObserver(timed{inline{seen}}),
 				interceptors.WithPolicy(interceptors.Policy{Retry: interceptors.Retry{Backoff: noJitter}}))...)
 			_ = call(s, tc.sc)
 			e := seen.last(t)
-			if e.Kind != interceptors.CallEnd || e.Reason != tc.reason || e.Waited != tc.waited || e.Elapsed != tc.elapsed {
-				t.Errorf("%s: reason %q, waited %v, took %v; want %q, %v, %v",
+			if e.Kind != observe.CallEnd || e.Reason != tc.reason || e.Waited != tc.waited || e.Elapsed != tc.elapsed {
+				t.Errorf("%s: reason %v, waited %v, took %v; want %v, %v, %v",
 					tc.name, e.Reason, e.Waited, e.Elapsed, tc.reason, tc.waited, tc.elapsed)
 			}
 		}
@@ -94,15 +99,15 @@ func TestWaitedIsWhatWasWaited(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(200*ms, cancel)
 		_ = callWith(ctx, s, play(fails(codes.Unavailable)))
-		if e := seen.last(t); e.Waited != 200*ms || e.Reason != "" || e.Elapsed != 0 {
-			t.Errorf("waited %v, reason %q, took %v; want 200ms, none, and not measured", e.Waited, e.Reason, e.Elapsed)
+		if e := seen.last(t); e.Waited != 200*ms || e.Reason != observe.ReasonNone || e.Elapsed != 0 {
+			t.Errorf("waited %v, reason %v, took %v; want 200ms, none, and not measured", e.Waited, e.Reason, e.Elapsed)
 		}
 		_ = call(s, play(fails(codes.Unavailable)))
 		if err := call(s, play(step{})); !errors.Is(err, interceptors.ErrBreakerOpen) {
 			t.Fatal(err)
 		}
-		if e := seen.last(t); e.Reason != "breaker_open" {
-			t.Errorf("a refused call gives %q as the reason", e.Reason)
+		if e := seen.last(t); e.Reason != observe.ReasonBreakerOpen {
+			t.Errorf("a refused call gives %v as the reason", e.Reason)
 		}
 	})
 }
@@ -120,15 +125,15 @@ func TestBufferIsNoReason(t *testing.T) {
 	}
 	_, err = stream.Recv()
 	wantCode(t, err, codes.NotFound)
-	if seen.count(interceptors.Suppressed) != 1 {
+	if seen.count(observe.Suppressed) != 1 {
 		t.Errorf("told\n%swant one suppression", seen.story())
 	}
-	if e := seen.last(t); e.Kind != interceptors.CallEnd || e.Reason != "" {
-		t.Errorf("the end gives the reason %q, want none", e.Reason)
+	if e := seen.last(t); e.Kind != observe.CallEnd || e.Reason != observe.ReasonNone {
+		t.Errorf("the end gives the reason %v, want none", e.Reason)
 	}
 }
 
-func TestSelectiveObserver(t *testing.T) {
+func TestWant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := &events{}
 		s := newSuite(t, interceptors.WithObserver(few{events: seen}), interceptors.WithPolicy(attemptsOf(2)))
@@ -150,14 +155,14 @@ func TestSelectiveObserver(t *testing.T) {
 		}
 		_ = s.Close()
 		if n := strings.Count(log.String(), "panicked"); n != 1 || seen.count() != 1 {
-			t.Errorf("a panic in Select was logged %d times, %d events told", n, seen.count())
+			t.Errorf("a panic in Want was logged %d times, %d events told", n, seen.count())
 		}
 	})
 }
 
 func TestCanonicalTarget(t *testing.T) {
 	var got []string
-	s := newSuite(t, interceptors.WithObserver(ask(func(e interceptors.Endpoint) {
+	s := newSuite(t, interceptors.WithObserver(ask(func(e observe.Endpoint) {
 		got = append(got, e.Target()+" "+e.CanonicalTarget())
 	})))
 	for _, target := range []string{"localhost:1", "passthrough:///x"} {
@@ -188,23 +193,25 @@ func TestHedgesAreCounted(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			if e := seen.last(t); e.Kind != interceptors.CallEnd || e.Hedges != want || e.Attempt != want+1 {
+			if e := seen.last(t); e.Kind != observe.CallEnd || e.Hedges != want || e.Attempt != want+1 {
 				t.Errorf("%d hedges of %d attempts, want %d", e.Hedges, e.Attempt, want)
 			}
 		}
 	})
 }
 
-// sampler is a Starter that wants to hear of every other call.
+// sampler wants the events of every other call.
 type sampler struct {
 	inline
 	calls, attempts int
 }
 
-func (s *sampler) Method(interceptors.Endpoint) interceptors.Recorder { return s }
+func (s *sampler) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: s.record, Start: s.start}
+}
 
-func (s *sampler) Start(ctx context.Context, e interceptors.Event) (context.Context, bool) {
-	if e.Kind == interceptors.AttemptStart {
+func (s *sampler) start(ctx context.Context, e observe.Event) (context.Context, bool) {
+	if e.Kind == observe.AttemptStart {
 		s.attempts++
 		return nil, false // means nothing here
 	}
@@ -212,13 +219,13 @@ func (s *sampler) Start(ctx context.Context, e interceptors.Event) (context.Cont
 	return context.WithValue(ctx, spanKey{}, s.calls), s.calls%2 == 0
 }
 
-// TestStarterWantsNoMore: of a call that it wants no more of, a starter is told
-// nothing, though its context stays; others are told all.
+// TestStarterWantsNoMore: of a call that it wants no more of, a starter gets no
+// event, though its context stays; others get all.
 func TestStarterWantsNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		seen, all, terse := &events{}, &events{}, &counts{}
+		seen, all, summary := &events{}, &events{}, &counts{}
 		o := &sampler{inline: inline{seen}}
-		s := newSuite(t, interceptors.WithPolicy(attemptsOf(2)), interceptors.WithObserver(o, inline{all}, inlineTerse{inline{&terse.events}, terse}))
+		s := newSuite(t, interceptors.WithPolicy(attemptsOf(2)), interceptors.WithObserver(o, inline{all}, summary))
 		var ctxs []any
 		note := func(ctx context.Context, _ any) { ctxs = append(ctxs, ctx.Value(spanKey{})) }
 		for range 2 {
@@ -241,11 +248,11 @@ call failed 1 NotFound exhausted false
 		if o.attempts != 3 {
 			t.Errorf("asked for the contexts of %d attempts, want 3", o.attempts)
 		}
-		if got := all.count(interceptors.CallEnd); got != 6 {
+		if got := all.count(observe.CallEnd); got != 6 {
 			t.Errorf("the other was told of %d calls, want 6", got)
 		}
-		if got := terse.succeeded.Load(); got != 4 {
-			t.Errorf("the terse one was told of %d successes, want 4", got)
+		if got := summary.succeeded.Load(); got != 4 {
+			t.Errorf("the one with FirstSuccess got %d successes, want 4", got)
 		}
 		if want := []any{1, 2, 3, 4, 5, 5, 6}; !slices.Equal(ctxs, want) {
 			t.Errorf("attempts ran in the contexts of calls %v, want %v", ctxs, want)
@@ -261,15 +268,15 @@ func TestStartersWantDifferentCalls(t *testing.T) {
 	for range 3 {
 		_ = call(s, play(step{}))
 	}
-	if even.count(interceptors.CallEnd) != 1 || odd.count(interceptors.CallEnd) != 2 {
-		t.Errorf("told of %d and %d calls, want 1 and 2", even.count(interceptors.CallEnd), odd.count(interceptors.CallEnd))
+	if even.count(observe.CallEnd) != 1 || odd.count(observe.CallEnd) != 2 {
+		t.Errorf("told of %d and %d calls, want 1 and 2", even.count(observe.CallEnd), odd.count(observe.CallEnd))
 	}
 }
 
-// TestTerseStarterWantsNoMore: one that would be told of a success in one word
-// is not told that word either.
-func TestTerseStarterWantsNoMore(t *testing.T) {
-	o := &terseSampler{}
+// TestMutedStarterGetsNoFirstSuccess: of a call that Start wants no more of,
+// FirstSuccess is not called either.
+func TestMutedStarterGetsNoFirstSuccess(t *testing.T) {
+	o := &countingSampler{}
 	s := newSuite(t, interceptors.WithObserver(o))
 	for range 4 {
 		_ = call(s, play(step{}))
@@ -279,22 +286,24 @@ func TestTerseStarterWantsNoMore(t *testing.T) {
 	}
 }
 
-type terseSampler struct {
+type countingSampler struct {
 	counts
 	calls int
 }
 
-func (o *terseSampler) Inline()                                            {}
-func (o *terseSampler) Method(interceptors.Endpoint) interceptors.Recorder { return o }
-func (o *terseSampler) Start(_ context.Context, e interceptors.Event) (context.Context, bool) {
-	if e.Kind == interceptors.CallStart {
+func (o *countingSampler) Observe(observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: o.record, Start: o.start, FirstSuccess: o.firstSuccess}
+}
+
+func (o *countingSampler) start(_ context.Context, e observe.Event) (context.Context, bool) {
+	if e.Kind == observe.CallStart {
 		o.calls++
 	}
 	return nil, o.calls%2 == 0
 }
 
 func TestObserversAreBounded(t *testing.T) {
-	many := make([]interceptors.Observer, 64)
+	many := make([]observe.Observer, 64)
 	for i := range many {
 		many[i] = inline{&events{}}
 	}

@@ -6,12 +6,12 @@ import (
 )
 
 // Lanes are apart in memory, or striping is for nothing.
-func TestLanesApart(t *testing.T) {
-	if size := unsafe.Sizeof(lane{}); size != 128 {
-		t.Errorf("a lane has %d bytes, want 128", size)
+func TestShardsApart(t *testing.T) {
+	if size := unsafe.Sizeof(shard{}); size != 128 {
+		t.Errorf("a shard has %d bytes, want 128", size)
 	}
-	l := make(lanes, 8)
-	used := make(map[*lane]bool)
+	l := make(shards, 8)
+	used := make(map[*shard]bool)
 	for n := range uint32(8) {
 		used[l.of(n)] = true
 		if l.of(n) != l.of(n+8) {
@@ -19,6 +19,6 @@ func TestLanesApart(t *testing.T) {
 		}
 	}
 	if len(used) != 8 {
-		t.Errorf("%d lanes of 8 used", len(used))
+		t.Errorf("%d shards of 8 used", len(used))
 	}
 }

@@ -1,0 +1,66 @@
+package observe
+
+// BreakerState is the state of a breaker; its values are those of the
+// astra_breaker_state metric.
+type BreakerState uint8
+
+// The states of a breaker.
+const (
+	BreakerClosed   BreakerState = iota // calls pass
+	BreakerHalfOpen                     // a few calls pass, to find out
+	BreakerOpen                         // no call passes
+)
+
+var breakerStateNames = [...]string{BreakerClosed: "closed", BreakerHalfOpen: "half-open", BreakerOpen: "open"}
+
+// String returns "closed", "half-open" or "open".
+func (s BreakerState) String() string { return name(breakerStateNames[:], uint8(s)) }
+
+// LimitState is how far a limit is used.
+type LimitState struct {
+	InFlight int // calls that hold a slot
+	Queued   int // calls that wait
+	Max      int // calls that may be in flight; 0: any number
+}
+
+// Source is what an [Endpoint] reads. Suites implement it; a test of an observer
+// may, and embed the interface for the methods that it does not need. Its
+// methods must be safe for concurrent use. Endpoint documents them.
+type Source interface {
+	Target() string
+	CanonicalTarget() string
+	Method() string
+	BreakerState() (s BreakerState, ok bool)
+	BudgetTokens() (tokens float64, ok bool)
+	LimitState() (s LimitState, ok bool)
+}
+
+// Endpoint is a method of a target, with the state that a suite keeps for it.
+// Its methods may be called at any time, from any goroutine, also after the
+// suite has forgotten the endpoint. The zero Endpoint must not be used.
+type Endpoint struct{ source Source }
+
+// NewEndpoint returns an endpoint that reads s, which must not be nil. It is for
+// suites, and for tests that call an [Observer] without one.
+func NewEndpoint(s Source) Endpoint { return Endpoint{s} }
+
+// Target returns the target as the connection was given it.
+func (e Endpoint) Target() string { return e.source.Target() }
+
+// CanonicalTarget returns the target with its scheme.
+func (e Endpoint) CanonicalTarget() string { return e.source.CanonicalTarget() }
+
+// Method returns the full method name, "/pkg.Service/Method".
+func (e Endpoint) Method() string { return e.source.Method() }
+
+// BreakerState returns the state of the breaker now; ok is false if the policy
+// has none.
+func (e Endpoint) BreakerState() (s BreakerState, ok bool) { return e.source.BreakerState() }
+
+// BudgetTokens returns what the target's retry budget holds now; ok is false if
+// the policy has none.
+func (e Endpoint) BudgetTokens() (tokens float64, ok bool) { return e.source.BudgetTokens() }
+
+// LimitState returns how far the limit is used now; ok is false if the policy
+// has none.
+func (e Endpoint) LimitState() (s LimitState, ok bool) { return e.source.LimitState() }
