@@ -31,7 +31,7 @@ type streamAttempt struct {
 	opened   time.Duration               // when, if the stream can be resumed
 }
 
-// limit ends the attempt after d unless it is committed before. The context
+// Limit ends the attempt after d unless it is committed before. The context
 // of a committed stream must live on, so this is a timer, not a deadline.
 func (a *streamAttempt) Limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, a.cancel = context.WithCancel(ctx)

@@ -13,13 +13,13 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// call is the engine: one call's way from admission through its attempts to
+// Call is the engine: one call's way from admission through its attempts to
 // its settlement. It decides and keeps the books; attempts, timers and
 // goroutines are its driver's, who owns it:
 //
 //	admit → (begin → attempt → end → next → [backoff → resume])… → settle → close
 //
-// Whatever happens to the driver, a panic too, [call.unwind] must be reached.
+// Whatever happens to the driver, a panic too, [Call.Unwind] must be reached.
 type Call struct {
 	Host   *Host
 	Plan   *Plan
@@ -66,7 +66,7 @@ var lastShard atomic.Uint32
 // NewShard returns the next shard.
 func NewShard() uint32 { return lastShard.Add(1) }
 
-// admit asks the limit, then the breaker. The error is what the caller gets.
+// Admit asks the limit, then the breaker. The error is what the caller gets.
 func (c *Call) Admit() error {
 	if err := c.enter(); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (c *Call) breaker() *breaker.Guard {
 	return c.Plan.Breaker
 }
 
-// attempt is one that has begun and not ended.
+// Attempt is one that has begun and not ended.
 type Attempt struct {
 	Ctx    context.Context // nil: there is none
 	Number int
@@ -109,7 +109,7 @@ type Attempt struct {
 	Began  time.Duration // if it matters
 }
 
-// begin starts an attempt and returns its context. cancel, which may be nil,
+// Begin starts an attempt and returns its context. cancel, which may be nil,
 // must be called when the attempt is over.
 func (c *Call) Begin(l Limiter) (ctx context.Context, cancel context.CancelFunc) {
 	if c.Policy.AttemptTimeout == 0 {
@@ -126,19 +126,20 @@ func (c *Call) End(err error, ev Evidence) {
 	c.Ended(a, err, ev)
 }
 
-// limiter bounds an attempt's context.
+// Limiter bounds an attempt's context.
 type Limiter interface {
 	Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
 }
 
-// limitFunc is a limiter.
+// LimitFunc is a limiter.
 type LimitFunc func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
 
+// Limit implements [Limiter].
 func (f LimitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return f(ctx, timeout)
 }
 
-// launch starts an attempt. Its context derives from the call's, never from
+// Launch starts an attempt. Its context derives from the call's, never from
 // another attempt's.
 func (c *Call) Launch(l Limiter) (a Attempt, cancel context.CancelFunc) {
 	c.Loop.Attempts++
@@ -179,7 +180,7 @@ func (c *Call) Ended(a Attempt, err error, ev Evidence) {
 	c.emitAttemptEnd(to, a, c.Code, err)
 }
 
-// timed sees whether an attempt has been slow.
+// Timed sees whether an attempt has been slow.
 func (c *Call) Timed(a Attempt) {
 	if c.Policy.SlowCall > 0 && !c.Untimed {
 		c.slow = c.Host.Now()-a.Began >= c.Policy.SlowCall
@@ -195,7 +196,7 @@ func (c *Call) EndStream(err error, committed bool, ev Evidence) {
 	}
 }
 
-// next decides what follows the failed attempt: another one after the delay,
+// Next decides what follows the failed attempt: another one after the delay,
 // or the end. The token for it is taken now, before the backoff: were it taken
 // after, an outage would run for seconds of backoffs before it empties the
 // bucket.
@@ -214,7 +215,7 @@ func (c *Call) Next(f retry.Failure) (delay time.Duration, again bool) {
 	return 0, false
 }
 
-// afford asks those who may veto another attempt.
+// Afford asks those who may veto another attempt.
 func (c *Call) Afford() retry.Reason {
 	switch {
 	case c.opened():
@@ -228,13 +229,13 @@ func (c *Call) Afford() retry.Reason {
 	return retry.Again
 }
 
-// pause begins the backoff before another attempt.
+// Pause begins the backoff before another attempt.
 func (c *Call) Pause(delay time.Duration, err error) {
 	c.pausing, c.delay, c.since = true, delay, c.Host.Now()
 	c.Emit(observe.Event{Kind: observe.BackoffStart, Attempt: c.Loop.Attempts, Delay: delay, Code: c.Code, Err: err})
 }
 
-// paused ends it.
+// Paused ends it.
 func (c *Call) Paused() {
 	c.pausing = false
 	if CallerOf(c.Ctx) == retry.Cancelled { // so the failure before is not the call's end
@@ -244,7 +245,7 @@ func (c *Call) Paused() {
 	c.Emit(observe.Event{Kind: observe.BackoffEnd, Attempt: c.Loop.Attempts, Delay: c.delay, Code: c.Code})
 }
 
-// resume is asked after the backoff: the breaker may have opened meanwhile.
+// Resume is asked after the backoff: the breaker may have opened meanwhile.
 func (c *Call) Resume() bool {
 	if c.opened() { // settle refunds
 		c.Stop(retry.Breaker)
@@ -260,6 +261,8 @@ func (c *Call) opened() bool {
 	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token))
 }
 
+// Stop notes why there is no other attempt, and emits it if that is not because
+// the attempts are used up or the caller has gone.
 func (c *Call) Stop(why retry.Reason) {
 	c.exhausted = why == retry.Exhausted
 	if why != retry.Buffer { // that one ends nothing yet
@@ -270,6 +273,7 @@ func (c *Call) Stop(why retry.Reason) {
 	}
 }
 
+// Refund gives back the budget token of an attempt that is not made.
 func (c *Call) Refund() {
 	if c.Funded {
 		c.Funded = false
@@ -319,7 +323,7 @@ func (c *Call) Close(err error, rescued bool) {
 	c.emitTo(to, c.Ctx, e)
 }
 
-// unwind ends what a panic or runtime.Goexit beneath left open; after close
+// Unwind ends what a panic or runtime.Goexit beneath left open; after close
 // there is nothing to do.
 func (c *Call) Unwind() {
 	if c.Closed {

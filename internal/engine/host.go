@@ -5,14 +5,16 @@ import (
 	"time"
 )
 
-// host is what calls share with the suite that makes them.
+// Host is what calls share with the suite that makes them.
 type Host struct {
 	Epoch  time.Time // the cores' time starts here
 	Logger *slog.Logger
 }
 
+// Now returns the cores' time.
 func (h *Host) Now() time.Duration { return time.Since(h.Epoch) }
 
+// Log returns the suite's logger, or the default one.
 func (h *Host) Log() *slog.Logger {
 	if h.Logger != nil {
 		return h.Logger

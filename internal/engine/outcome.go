@@ -19,7 +19,7 @@ import (
 // (gRFC A6).
 const pushbackKey = "grpc-retry-pushback-ms"
 
-// codeOf returns the code of an error as gRPC would show it. An interceptor
+// CodeOf returns the code of an error as gRPC would show it. An interceptor
 // beneath may return a bare context error, which is that, not UNKNOWN.
 func CodeOf(err error) codes.Code {
 	switch s, ok := status.FromError(err); {
@@ -104,6 +104,7 @@ func (c *Call) FailureOf(err error, trailer metadata.MD) retry.Failure {
 	return f
 }
 
+// CallerOf returns what has become of a call's context.
 func CallerOf(ctx context.Context) retry.Caller {
 	switch err := ctx.Err(); {
 	case err == nil:

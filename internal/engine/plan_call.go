@@ -13,7 +13,7 @@ import (
 	"github.com/astra-grpc/astra/internal/verdict"
 )
 
-// callPolicy is a policy as calls use it. It is immutable.
+// Policy is a policy as calls use it. It is immutable.
 type Policy struct {
 	Retry          retry.Policy
 	Timeout        time.Duration
@@ -31,10 +31,13 @@ type Policy struct {
 	HedgeDelay     time.Duration // 0: the method's own p95
 }
 
+// Hedges reports whether calls are made side by side.
 func (c *Policy) Hedges() bool { return c.Hedge.MaxAttempts > 1 }
+
+// Limits reports whether there is a limit on calls.
 func (c *Policy) Limits() bool { return c.Limit.MaxConcurrent > 0 || c.Limit.Rate > 0 }
 
-// callPlan is what the engine needs of it.
+// Plan is what the engine needs of a plan.
 type Plan struct {
 	Target, Method string
 	Adaptive       bool           // the limit is

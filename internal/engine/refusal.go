@@ -71,7 +71,7 @@ func refused(p *Plan, cause error, code codes.Code, reason, what string, after t
 	return &refusal{st, []error{cause}}
 }
 
-// interrupted is the error of a call whose context ended between attempts: of
+// Interrupted is the error of a call whose context ended between attempts: of
 // the context's kind, as from grpc-go, and for errors.Is the context's error
 // and the last attempt's too.
 func Interrupted(ctx context.Context, attempts int, last error) error {
@@ -83,12 +83,13 @@ func Interrupted(ctx context.Context, attempts int, last error) error {
 	}
 }
 
-// ended is the error of a call whose context was over before any attempt, be it while it waited for a slot.
+// Ended is the error of a call whose context was over before any attempt, be it while it waited for a slot.
 func Ended(ctx context.Context) error {
 	err := ctx.Err()
 	return &refusal{status.FromContextError(err), []error{err}}
 }
 
+// BadCallPolicy returns the error of a call whose own policy is invalid.
 func BadCallPolicy(faults error) error {
 	return &refusal{status.New(codes.InvalidArgument, "astra: "+faults.Error()), []error{faults}}
 }

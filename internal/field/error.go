@@ -30,6 +30,7 @@ type Error struct {
 // printed as the path's last name, unless [Error.Naming] has a better one.
 type Ref string
 
+// String returns the field's own name.
 func (r Ref) String() string { return string(r[strings.LastIndexByte(string(r), '.')+1:]) }
 
 // New returns an error whose Problem is a sentence of its own. The value is nil

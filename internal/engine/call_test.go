@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/internal/verdict"
+)
+
+var unavailable = status.Error(codes.Unavailable, "scripted")
+
+// newCall returns a call whose breaker opens at two failures in a row, and whose
+// budget holds two tokens.
+func newCall(t *testing.T) *Call {
+	t.Helper()
+	host := &Host{Epoch: time.Now()}
+	plan := &Plan{
+		Breaker: breaker.NewGuard(breaker.Config{FailureRate: 1, SlowRate: 1, MinCalls: 100, Window: time.Second, Consecutive: 2,
+			OpenFor: time.Hour, MaxOpenFor: time.Hour, Probes: 1, ProbeTTL: time.Hour}),
+		Budget:    budget.NewGuard(host.Now(), budget.Config{Ratio: 0.5, MinPerSecond: 1e-9, Burst: 2}),
+		Recorders: &Recorders{},
+		Losses:    new(atomic.Uint64),
+		Changed:   func(*breaker.Guard, breaker.Transition) {},
+	}
+	return next(&Call{Host: host, Plan: plan, Policy: &Policy{
+		Retry:    retry.Policy{MaxAttempts: 3, Codes: astracodes.Retryable},
+		Failures: astracodes.Failure,
+		Repeat:   verdict.RepeatAny,
+	}})
+}
+
+// next returns another call of the same plan.
+func next(c *Call) *Call {
+	return &Call{Host: c.Host, Plan: c.Plan, Policy: c.Policy, Ctx: context.Background()}
+}
+
+// try makes an attempt that ends with err.
+func try(c *Call, err error) {
+	c.Begin(nil)
+	c.End(err, Evidence{})
+}
+
+func level(c *Call) float64 { return c.Plan.Budget.Level(c.Host.Now()) }
+
+// TestSettledOnce: breaker and budget hear of a call once, however often its
+// driver settles it.
+func TestSettledOnce(t *testing.T) {
+	c := newCall(t)
+	if err := c.Admit(); err != nil {
+		t.Fatal(err)
+	}
+	try(c, unavailable)
+	for range 3 {
+		c.Settle(unavailable)
+	}
+	if got := c.Plan.Breaker.At(c.Host.Now()); got != breaker.Closed {
+		t.Errorf("one failure settled three times leaves the breaker %v", got)
+	}
+	c.Plan.Budget.Take(c.Host.Now())
+	good := next(c)
+	_ = good.Admit()
+	try(good, nil)
+	for range 3 {
+		good.Settle(nil)
+	}
+	if got := level(c); got < 1.49 || got > 1.51 {
+		t.Errorf("%v tokens after a success settled three times, want 1.5", got)
+	}
+}
+
+// TestUnwoundOnPanic: whatever was under way is given back, and counts as
+// nothing.
+func TestUnwoundOnPanic(t *testing.T) {
+	c := newCall(t)
+	if err := c.Admit(); err != nil {
+		t.Fatal(err)
+	}
+	try(c, unavailable)
+	if _, again := c.Next(c.FailureOf(unavailable, nil)); !again || level(c) > 1.01 {
+		t.Fatalf("again %v, %v tokens: want a retry that is paid for", again, level(c))
+	}
+	c.Pause(time.Second, unavailable)
+	c.Unwind()
+	c.Unwind()
+	if got := level(c); got < 1.99 || got > 2.01 {
+		t.Errorf("%v tokens after the panic, want 2", got)
+	}
+	other := next(c)
+	_ = other.Admit()
+	try(other, unavailable)
+	other.Settle(unavailable)
+	if got := c.Plan.Breaker.At(c.Host.Now()); got != breaker.Closed {
+		t.Errorf("the call that panicked counted: the breaker is %v", got)
+	}
+}
+
+// TestOrderOfVetoes: the policy's word comes before the breaker's, and that before
+// the budget's, which is not asked for a token then.
+func TestOrderOfVetoes(t *testing.T) {
+	c := newCall(t)
+	_ = c.Admit()
+	for range 2 { // others open the breaker meanwhile
+		o := next(c)
+		_ = o.Admit()
+		try(o, unavailable)
+		o.Settle(unavailable)
+	}
+	notFound := status.Error(codes.NotFound, "")
+	try(c, notFound)
+	if _, again := c.Next(c.FailureOf(notFound, nil)); again || c.why != retry.NotRetryable {
+		t.Errorf("again %v, because of %v, want not_retryable", again, c.why)
+	}
+	try(c, unavailable)
+	if _, again := c.Next(c.FailureOf(unavailable, nil)); again || c.why != retry.Breaker {
+		t.Errorf("again %v, because of %v, want breaker", again, c.why)
+	}
+	if got := level(c); got < 1.99 {
+		t.Errorf("%v tokens: one was taken though the breaker had refused", got)
+	}
+	c.Policy.BreakerOff = true
+	poor := next(c)
+	_ = poor.Admit()
+	for c.Plan.Budget.Take(c.Host.Now()) {
+	}
+	try(poor, unavailable)
+	if _, again := poor.Next(poor.FailureOf(unavailable, nil)); again || poor.why != retry.Budget {
+		t.Errorf("again %v, because of %v, want budget", again, poor.why)
+	}
+}
+
+// TestOneLossIsOneFailure: calls in flight together when their connection is lost
+// are one failure; the next loss is another.
+func TestOneLossIsOneFailure(t *testing.T) {
+	lost := Evidence{Known: true, Sent: true}
+	first := newCall(t)
+	calls := []*Call{first}
+	for range 7 {
+		calls = append(calls, next(first))
+	}
+	for _, c := range calls {
+		if err := c.Admit(); err != nil {
+			t.Fatal(err)
+		}
+		c.Begin(nil)
+	}
+	for _, c := range calls {
+		c.End(unavailable, lost)
+		c.Settle(unavailable)
+	}
+	if got := first.Plan.Breaker.At(first.Host.Now()); got != breaker.Closed {
+		t.Fatalf("one connection lost beneath eight calls leaves the breaker %v", got)
+	}
+	again := next(first)
+	_ = again.Admit()
+	again.Begin(nil)
+	again.End(unavailable, lost)
+	again.Settle(unavailable)
+	if err := next(first).Admit(); !errors.Is(err, ErrBreakerOpen) {
+		t.Errorf("%v after the second loss, want the breaker open", err)
+	}
+}
