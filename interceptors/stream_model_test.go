@@ -501,7 +501,7 @@ func (r *run) checkBooks(own bool, last *fake) {
 	if astracodes.Failure.Contains(end.Code) && (!answered || end.Code == codes.Internal) {
 		state = observe.BreakerOpen
 	}
-	if got, _ := r.where.BreakerState(); got != state && !r.gone && !(r.bad >= 0 && end.Code == codes.Internal) { // whose INTERNAL it was, the code does not say
+	if got, _ := r.where.BreakerState(); got != state && !r.gone && r.bad < 0 { // who refused a message may have found the attempt dead as well
 		r.fault("the breaker is %v after %v", got, end.Code)
 	}
 }
