@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -12,7 +13,8 @@ import (
 func (e *entry) validate() {
 	err := e.policy.Validate()
 	for _, f := range unjoin(err) {
-		if fault, ok := f.(*interceptors.FieldError); ok && !e.consequence(fault) {
+		var fault *interceptors.FieldError
+		if errors.As(f, &fault) && !e.consequence(fault) {
 			at, key, value, problem := e.inDocument(fault)
 			e.faults.add(at, key, value, problem)
 		}

@@ -41,7 +41,7 @@ func (r *registry) warnUnhedged(p *plan) {
 	}
 	r.Log().Warn("astra: a policy that hedges names this method only by a wildcard, and its descriptor does not declare it"+
 		" NO_SIDE_EFFECTS or IDEMPOTENT: it is neither hedged nor retried; name it exactly to hedge it",
-		"method", text.Name(p.endpoint.method), "target", text.Name(p.endpoint.target))
+		"method", text.Name(p.method), "target", text.Name(p.target))
 	if n == maxUnhedged {
 		r.Log().Warn("astra: many methods are not hedged: further ones are not named until the next Reload", "named", n)
 	}

@@ -49,9 +49,9 @@ func (l *layers) check(s *Suite, p *plan, cc *grpc.ClientConn, method string) {
 	if cc == nil || cc.GetMethodConfig(method).RetryPolicy == nil {
 		return
 	}
-	if l.first(p.endpoint.target) {
+	if l.first(p.target) {
 		s.Log().Warn("astra: the service config has a retry policy: unless the connection is dialed with"+
 			" grpc.WithDisableRetry, grpc-go retries each of our attempts; use Suite.DialOptions",
-			"target", text.Name(p.endpoint.target), "method", text.Name(p.endpoint.method))
+			"target", text.Name(p.target), "method", text.Name(p.method))
 	}
 }

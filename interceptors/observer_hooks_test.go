@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -211,7 +210,7 @@ func TestObserversAreCalledWithoutTheLock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				log := &revisioned{Handler: slog.NewTextHandler(io.Discard, nil)}
+				log := &revisioned{Handler: slog.DiscardHandler}
 				s, _ := withMemory(t, opened(time.Minute, 1), interceptors.WithObserver(observer), interceptors.WithLogger(slog.New(log)))
 				log.suite = s
 				_ = call(s, play(step{}))
@@ -228,7 +227,7 @@ func TestObserversAreCalledWithoutTheLock(t *testing.T) {
 func TestBehindIsLoggedWithoutTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
-		log := &revisioned{Handler: slog.NewTextHandler(io.Discard, nil)}
+		log := &revisioned{Handler: slog.DiscardHandler}
 		s := newSuite(t, interceptors.WithLogger(slog.New(log)), interceptors.WithObserver(hooks{
 			Event:   func(context.Context, observe.Event) { <-free },
 			Evicted: func() {},

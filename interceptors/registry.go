@@ -213,7 +213,7 @@ func (r *registry) overflowPlanLocked(now time.Duration, target, method string, 
 	e := &endpoint{target: target, method: method, idempotent: idempotent, fleeting: true}
 	c, _ := r.policyLocked(method, idempotent)
 	p := &plan{endpoint: e, policy: c, Plan: r.callPlan(e, c)}
-	p.Plan.Budget = r.budgetLocked(now, &endpoint{target: overflow}, c, nil)
+	p.Budget = r.budgetLocked(now, &endpoint{target: overflow}, c, nil)
 	if !r.closed {
 		p.Recorders = &r.others.recorders
 		p.fallback, _ = r.fallbacks.lookup(method)
@@ -261,7 +261,7 @@ func (r *registry) sweepLocked(now time.Duration) (idle []*endpoint) {
 
 // refillLocked replaces the table by one of today's plans.
 func (r *registry) refillLocked() {
-	r.table.Store(r.table.Load().with(func(p *plan) *plan { return r.plans[key{p.endpoint.target, p.endpoint.method}] }))
+	r.table.Store(r.table.Load().with(func(p *plan) *plan { return r.plans[key{p.target, p.method}] }))
 }
 
 // strangeLocked is for a plan that is kept. See [registry.fullLocked].

@@ -111,7 +111,7 @@ func TestTargetNamesShareBudgets(t *testing.T) {
 func TestTargetNameIsAskedOnce(t *testing.T) {
 	targets := []*grpc.ClientConn{to(t, "passthrough:///a"), to(t, "passthrough:///b"), nil}
 	var asked atomic.Int64
-	s := newSuite(t, interceptors.WithTargetName(func(target string) string {
+	s := newSuite(t, interceptors.WithTargetName(func(string) string {
 		asked.Add(1)
 		return "" // keeps the target
 	}))

@@ -123,7 +123,7 @@ func (w *wire) upload(t *testing.T, sender bool) (*greeterpb.HelloReply, error) 
 func TestReplayRefused(t *testing.T) {
 	for _, sender := range []bool{false, true} {
 		refuse := &beneath{}
-		refuse.send = func(n int, m any, send func(any) error) error {
+		refuse.send = func(_ int, m any, send func(any) error) error {
 			if refuse.names(1) != "" {
 				return status.Error(codes.ResourceExhausted, "too many messages")
 			}
@@ -139,7 +139,7 @@ func TestReplayRefused(t *testing.T) {
 // TestReplayPanics: what panics on a goroutine of ours must not end the process.
 func TestReplayPanics(t *testing.T) {
 	panics := &beneath{}
-	panics.send = func(n int, m any, send func(any) error) error {
+	panics.send = func(_ int, m any, send func(any) error) error {
 		if panics.names(1) != "" {
 			panic("no")
 		}

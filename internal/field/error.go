@@ -4,6 +4,7 @@
 package field
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +55,10 @@ func All(err error) (all []*Error) {
 		for _, each := range joined.Unwrap() {
 			all = append(all, All(each)...)
 		}
-	} else if e, ok := err.(*Error); ok {
+		return all
+	}
+	var e *Error
+	if errors.As(err, &e) {
 		all = append(all, e)
 	}
 	return all

@@ -34,7 +34,7 @@ func TestErrorTexts(t *testing.T) {
 // only, and Depends has its path still.
 func TestNaming(t *testing.T) {
 	e := Within(OutOfRange("Max", time.Second, "", "from %v to %v", Ref("Base"), Ref("Top")), "", "Backoff.")
-	named := e.Naming(func(path string) string { return strings.ToLower(path) })
+	named := e.Naming(strings.ToLower)
 	if want := "from backoff.base to backoff.top"; named.Want != want {
 		t.Errorf("named: want %q, is %q", want, named.Want)
 	}
