@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -210,7 +211,7 @@ func TestObserversAreCalledWithoutTheLock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				log := &revisioned{Handler: slog.DiscardHandler}
+				log := &revisioned{Handler: slog.NewTextHandler(io.Discard, nil)} //nolint:sloglint // DiscardHandler is not enabled, so nothing would be recorded
 				s, _ := withMemory(t, opened(time.Minute, 1), interceptors.WithObserver(observer), interceptors.WithLogger(slog.New(log)))
 				log.suite = s
 				_ = call(s, play(step{}))
@@ -227,7 +228,7 @@ func TestObserversAreCalledWithoutTheLock(t *testing.T) {
 func TestBehindIsLoggedWithoutTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
-		log := &revisioned{Handler: slog.DiscardHandler}
+		log := &revisioned{Handler: slog.NewTextHandler(io.Discard, nil)} //nolint:sloglint // DiscardHandler is not enabled, so nothing would be recorded
 		s := newSuite(t, interceptors.WithLogger(slog.New(log)), interceptors.WithObserver(hooks{
 			Event:   func(context.Context, observe.Event) { <-free },
 			Evicted: func() {},
