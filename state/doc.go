@@ -58,8 +58,14 @@
 // # Two processes
 //
 // A file is one process's. [File] locks path.lock, which stays behind, and fails
-// while another process has it. Where the system has no flock (Windows among
-// others), or the file system, nobody is kept out: the last to save wins, whole.
+// while another process, or another store of this one, has it. Where the system
+// or the file system has no locks, nobody is kept out: the last to save wins,
+// whole.
+//
+// The lock is the owner's alone (mode 0600), except in a directory that others
+// may write to, where all may read it: the next program may run as another user,
+// as in a volume that containers share. It sets aside the state that it may not
+// read, and saves its own.
 //
 // # Metrics
 //

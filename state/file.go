@@ -15,7 +15,7 @@ import (
 // File returns a store that keeps a suite's state in a file, for the next
 // process. Give it to one suite, by [interceptors.WithStore].
 //
-// The error names the path and tells what is wrong with it: it is empty, or no
+// The error names the path and what is wrong with it: it is empty, or no
 // regular file; its directory does not exist; another process uses it. What the
 // file holds, whether it can be read or written, is no error: see the package's
 // documentation.
@@ -59,19 +59,6 @@ func resolve(path string) (string, error) {
 	return path, nil
 }
 
-// heldError says that another process has the lock.
-type heldError struct{ pid int }
-
-func (e heldError) Error() string {
-	switch e.pid {
-	case 0:
-		return "in use by another process"
-	case os.Getpid():
-		return fmt.Sprintf("in use by this process, %d", e.pid)
-	}
-	return fmt.Sprintf("in use by process %d", e.pid)
-}
-
 // store is a suite's state in a file. All it does to the file, once attached,
 // is done by one goroutine.
 type store struct {
@@ -104,7 +91,7 @@ func open(path string, d disk, now func() time.Time) (*store, error) {
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	release, err := lock(s.lockName())
 	if held := (heldError{}); errors.As(err, &held) {
-		return nil, fmt.Errorf("state: path %q: %w: want a file for each process", path, held)
+		return nil, fmt.Errorf("state: path %q: %w", path, held)
 	}
 	// If there is another reason, nothing can be saved: that is for the suite's
 	// logger, which is not known yet, and may change until then.

@@ -199,37 +199,12 @@ func TestKilledInAnOutage(t *testing.T) {
 	}
 }
 
-// hold has the file until it is told otherwise.
+// hold has the file until its input ends.
 func hold() {
 	s := mine()
 	say("held")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	must(s.Close())
-}
-
-func TestTwoProcesses(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state")
-	c := startChild(t, "hold", path)
-	if !c.out.Scan() {
-		t.Fatalf("the process ended by itself: %v", c.Wait())
-	}
-	_, err := File(path)
-	want := fmt.Sprintf("state: path %q: in use by process %d: want a file for each process", path, c.Process.Pid)
-	if err == nil || err.Error() != want {
-		t.Errorf("%v, want %s", err, want)
-	}
-	_ = c.in.Close()
-	if err := c.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	s := mustFile(t, path)
-	want = fmt.Sprintf("state: path %q: in use by this process, %d: want a file for each process", path, os.Getpid())
-	if _, err := File(path); err == nil || err.Error() != want {
-		t.Errorf("%v, want %s", err, want)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // ended waits for a process that tells what went wrong.

@@ -21,8 +21,8 @@ func (s *store) restore() {
 	result, err := s.read()
 	if err != nil {
 		s.reject = err
-		name, missed := "", error(nil)
-		if s.release != nil {
+		name, missed := "", s.have()
+		if missed == nil {
 			name, missed = s.discard()
 		}
 		s.live.Logger().Warn("astra: the state file cannot be used: breakers and budgets begin anew",
@@ -97,6 +97,14 @@ func (s *store) rest() {
 	}
 }
 
+// have takes the lock, if that could not be done before.
+func (s *store) have() (err error) {
+	if s.release == nil {
+		s.release, err = lock(s.lockName())
+	}
+	return err
+}
+
 func (s *store) unlock() {
 	if s.release != nil {
 		s.release()
@@ -124,11 +132,9 @@ func (s *store) save() {
 	s.live.Notify(n)
 }
 
-func (s *store) write(st interceptors.State) (err error) {
-	if s.release == nil {
-		if s.release, err = lock(s.lockName()); err != nil {
-			return err
-		}
+func (s *store) write(st interceptors.State) error {
+	if err := s.have(); err != nil {
+		return err
 	}
 	if s.reject != nil {
 		if _, err := s.discard(); err != nil {

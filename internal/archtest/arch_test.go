@@ -69,7 +69,7 @@ var mayImport = map[string][]string{
 	"config": {
 		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
 	},
-	"state":                {module + "interceptors", module + "observe"},
+	"state":                {module + "interceptors", module + "observe", "github.com/gofrs/flock"},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
 }
 

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package state
+
+// unfollowed is nothing: this system has no such flags.
+const unfollowed = 0
