@@ -29,11 +29,14 @@ type file interface {
 type realDisk struct{}
 
 func (realDisk) Read(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|unfollowed, 0) // whatever has been put there since
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("its type is %v: want a regular file", info.Mode().Type())
+	}
 	return io.ReadAll(io.LimitReader(f, maxSize+1))
 }
 

@@ -55,6 +55,16 @@
 // clock. Set back, it makes breakers wait again, for what they had left at most;
 // set forward, it makes them probe early.
 //
+// # Symbolic links
+//
+// Links in the path are followed once, by [File]: the file they lead to is
+// replaced, not the link. Links that another user may have planted, so that this
+// process replaces a file for them, are refused: a link to the file must belong to
+// root or the user the process runs as; one to a directory may belong to the
+// owner of the directory it is in, too. Windows' links are not checked. Better
+// keep state in a directory that nobody else may write to, not in /tmp: whoever
+// may can also have breakers opened.
+//
 // # Two processes
 //
 // A file is one process's. [File] locks path.lock, which stays behind, and fails

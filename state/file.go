@@ -16,7 +16,8 @@ import (
 // process. Give it to one suite, by [interceptors.WithStore].
 //
 // The error names the path and what is wrong with it: it is empty, or no
-// regular file; its directory does not exist; another process uses it. What the
+// regular file; its directory does not exist; a symbolic link in it is another
+// user's; another process uses it. What the
 // file holds, whether it can be read or written, is no error: see the package's
 // documentation.
 func File(path string) (interceptors.Store, error) {
@@ -36,10 +37,15 @@ func resolve(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		// It is the file that is replaced, not the link.
-		if path, err = filepath.EvalSymlinks(path); err != nil {
-			return "", fmt.Errorf("a symbolic link that leads to no file: %w", err)
+	named := path
+	// It is the file that is replaced, not a link to it; and it stays where its
+	// lock is, wherever links lead later.
+	if path, err = follow(named); err != nil {
+		return "", err
+	}
+	if _, missing := os.Lstat(path); errors.Is(missing, fs.ErrNotExist) {
+		if _, err := os.Lstat(named); err == nil {
+			return "", fmt.Errorf("a symbolic link that leads to no file: %w", missing)
 		}
 	}
 	switch info, err := os.Lstat(path); {
