@@ -13,7 +13,9 @@
 //
 // An instance reports a breaker when it opens it for failures of its own: never
 // one that it opened on the word of others, so that no word feeds itself. A
-// report holds for what the open time has left.
+// report holds for what the open time has left. A breaker that probes reopen
+// again and again is reported at once, then after half of what its last report
+// holds for, but 250 ms to 1 s.
 //
 //	advisory    (the default) A report leaves the others' breakers for that
 //	            target and method one failure short of opening: the next

@@ -145,7 +145,7 @@ func TestOwnIsBounded(t *testing.T) {
 		t.Errorf("%+v is to be reported", s.own)
 	}
 	s.Changed(interceptors.Change{To: observe.BreakerOpen})
-	if o, ok := s.unsent(); ok || len(s.own) != 0 {
+	if o, _, ok := s.unsent(false); ok || len(s.own) != 0 {
 		t.Errorf("%+v has expired", o)
 	}
 }

@@ -84,6 +84,7 @@ type store struct {
 type opening struct {
 	report
 	until time.Time
+	quiet time.Time // until which it is not reported again
 	sent  bool
 }
 
@@ -113,11 +114,11 @@ func (s *store) Changed(c interceptors.Change) {
 	}
 	k := key{c.Target, c.Method}
 	s.mu.Lock()
-	if _, known := s.own[k]; known || len(s.own) < maxOwn {
+	if old, known := s.own[k]; known || len(s.own) < maxOwn {
 		s.episodes++
 		s.own[k] = opening{
 			report: report{version, s.instance, s.life + "-" + strconv.FormatUint(s.episodes, 10), c.Target, c.Method, max(1, c.Openings)},
-			until:  time.Now().Add(c.Left),
+			until:  time.Now().Add(c.Left), quiet: old.quiet,
 		}
 	}
 	s.mu.Unlock()
@@ -127,7 +128,7 @@ func (s *store) Changed(c interceptors.Change) {
 func (s *store) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
-	default:
+	default: // it will see this one too
 	}
 }
 
