@@ -36,7 +36,7 @@ const (
 	ResultSuccess                     // done
 	ResultFailed                      // not done; SuiteEvent.Err says why
 	ResultAbsent                      // there was nothing to restore
-	ResultStale                       // what there was is too old
+	ResultStale                       // what there was is too old, or from the future
 	ResultRejected                    // what there was makes no sense
 	ResultSent                        // reported to other instances
 	ResultReceived                    // reported by other instances

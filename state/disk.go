@@ -95,17 +95,18 @@ func replace(d disk, path string, data []byte) (err error) {
 // maxRejected bounds the files set aside.
 const maxRejected = 100
 
-// setAside renames a file that cannot be used, and returns its new name.
-func setAside(d disk, path string) (string, error) {
+// setAside renames a file that cannot be used to the first name that is free,
+// or else to the last, and returns it. What came first is kept, as it may be
+// another program's; what comes again and again must not end saving.
+func setAside(d disk, path string) (name string, err error) {
 	for n := range maxRejected {
-		name := fmt.Sprintf("%s.rejected-%d", path, n+1)
-		if d.Exists(name) {
-			continue
+		name = fmt.Sprintf("%s.rejected-%d", path, n+1)
+		if !d.Exists(name) {
+			break
 		}
-		if err := d.Rename(path, name); err != nil {
-			return "", err
-		}
-		return name, d.SyncDir(filepath.Dir(path))
 	}
-	return "", fmt.Errorf("there are %d rejected files beside it: remove some", maxRejected)
+	if err := d.Rename(path, name); err != nil {
+		return "", err
+	}
+	return name, d.SyncDir(filepath.Dir(path))
 }

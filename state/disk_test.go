@@ -3,7 +3,6 @@ package state
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -265,30 +264,5 @@ func TestRefusedSteps(t *testing.T) {
 	}
 	if err := replace(d, somewhere, []byte("new")); !errors.Is(err, syscall.EIO) {
 		t.Errorf("%v of a directory that could not be synced", err)
-	}
-}
-
-func TestSetAsideIsBounded(t *testing.T) {
-	d := newFakeDisk()
-	d.put(somewhere+".rejected-2", []byte("mine"))
-	for n := range maxRejected {
-		text := fmt.Sprint("content ", n)
-		d.put(somewhere, []byte(text))
-		name, err := setAside(d, somewhere)
-		if n == maxRejected-1 { // one name was taken
-			if err == nil || !strings.Contains(err.Error(), "remove some") || string(d.get(somewhere)) != text {
-				t.Fatalf("%v; the file holds %q", err, d.get(somewhere))
-			}
-			break
-		}
-		if err != nil || string(d.get(name)) != text || d.get(somewhere) != nil {
-			t.Fatalf("%d: %v; %s holds %q", n, err, name, d.get(name))
-		}
-	}
-	if got := string(d.get(somewhere + ".rejected-2")); got != "mine" {
-		t.Errorf("a file of somebody's was replaced by %q", got)
-	}
-	if got := string(d.get(somewhere + ".rejected-1")); got != "content 0" {
-		t.Errorf("the first now holds %q", got)
 	}
 }

@@ -24,11 +24,11 @@
 // # When it is written
 //
 // Never by a call. A goroutine of the store's writes when the suite begins,
-// after a breaker has changed (at once, then not again for 100 ms), when a
+// after a breaker has changed (at once, then not again for a second), when a
 // budget has come to differ by more than a token (of large ones, a twentieth)
 // from what the file would give back, which is looked at once a second, and
-// when the suite is closed. A process that is killed loses at most what
-// happened since.
+// when the suite is closed: in an outage about once a second. A process that is
+// killed loses at most what happened since.
 //
 // # The file
 //
@@ -39,11 +39,14 @@
 // metadata are not.
 //
 // A file that cannot be used (damaged, cut short, larger than 4 MiB, of another
-// program or a newer version, unreadable, saved more than 24 hours ago, or more
-// than 5 minutes in the future) is never overwritten: it is renamed to the first
-// free of path.rejected-1 to path.rejected-100, with one warning, and the suite
-// begins without state. Once a hundred are there, the file stays where it is
-// and nothing is saved until some are removed.
+// program or a newer version, unreadable) is renamed to the first free of
+// path.rejected-1 to path.rejected-100, with one warning, and the suite begins
+// without state. Once a hundred are there, the last is replaced. Until the file
+// could be renamed, it is not overwritten and nothing is saved.
+//
+// A sound file that was saved more than 24 hours ago is replaced, which is no
+// fault. So is one saved more than 5 minutes in the future, with one warning, as
+// a clock must be wrong.
 //
 // If the file cannot be written, the suite goes on. That is warned of once, and
 // once more should it happen again after a success; it is tried again after
@@ -82,7 +85,8 @@
 // An [observe.SuiteObserver], such as package metrics, receives an event for each
 // reading and writing:
 //
-//	StateRestored  success, none (no file), stale, rejected (set aside),
+//	StateRestored  success, none (no file), stale (too old, or from the
+//	               future; replaced), rejected (set aside),
 //	               failed (unreadable; set aside)
 //	StateSaved     success, failed
 package state

@@ -26,8 +26,11 @@ const (
 	maxAhead = 5 * time.Minute
 )
 
-// errStale is what is wrong with a file that is merely too old.
-var errStale = errors.New("too old")
+// What is wrong with files that are sound and may be replaced.
+var (
+	errOld   = errors.New("too old")
+	errAhead = errors.New("from the future")
+)
 
 // document is the file's second line. Fields may be added within a version; a
 // change of meaning is another version.
@@ -162,9 +165,9 @@ func (d document) state(now time.Time) (st interceptors.State, err error) {
 	passed := now.Sub(d.Saved)
 	switch {
 	case passed > interceptors.MaxStateAge:
-		return st, fmt.Errorf("%w: saved %v ago, want %v at most", errStale, passed.Round(time.Second), interceptors.MaxStateAge)
+		return st, fmt.Errorf("%w: saved %v ago, want %v at most", errOld, passed.Round(time.Second), interceptors.MaxStateAge)
 	case passed < -maxAhead:
-		return st, fmt.Errorf("saved %v in the future: want %v at most", -passed.Round(time.Second), maxAhead)
+		return st, fmt.Errorf("%w: saved in %v, want %v at most", errAhead, -passed.Round(time.Second), maxAhead)
 	}
 	passed = max(0, passed)
 	for _, b := range d.Breakers {

@@ -11,27 +11,34 @@ import (
 )
 
 const (
-	lookEvery  = time.Second            // at budgets, and whether it is time to try again
-	quietFor   = 100 * time.Millisecond // after a breaker's change was saved
-	retryAfter = 10 * time.Second       // what could not be saved
+	lookEvery  = time.Second      // at budgets, and whether it is time to try again
+	quietFor   = time.Second      // after a change was saved: in an outage probes bring ten a second
+	retryAfter = 10 * time.Second // what could not be saved
 )
 
 // restore reads the file and hands the suite what is in it.
 func (s *store) restore() {
 	result, err := s.read()
-	if err != nil {
+	switch log := s.live.Logger(); {
+	case err == nil:
+	case errors.Is(err, errOld):
+		log.Info("astra: the state file is too old and is replaced: breakers and budgets begin anew", "path", s.path, "err", err)
+	case errors.Is(err, errAhead):
+		log.Warn("astra: the state file is from the future and is replaced: breakers and budgets begin anew: check the clock", "path", s.path, "err", err)
+	default:
 		s.reject = err
 		name, missed := "", s.have()
 		if missed == nil {
 			name, missed = s.discard()
 		}
-		s.live.Logger().Warn("astra: the state file cannot be used: breakers and budgets begin anew",
+		log.Warn("astra: the state file cannot be used: breakers and budgets begin anew",
 			"path", s.path, "err", err, "moved_to", name, "not_moved", missed)
 	}
 	s.live.Notify(observe.SuiteEvent{Kind: observe.StateRestored, Result: result, Err: err})
 }
 
-// read returns an error if the file is to be set aside.
+// read returns an error if the file cannot be used: it must be set aside, except
+// if that is [errOld] or [errAhead].
 func (s *store) read() (result observe.SuiteResult, err error) {
 	data, err := s.disk.Read(s.path)
 	switch {
@@ -45,11 +52,8 @@ func (s *store) read() (result observe.SuiteResult, err error) {
 		return observe.ResultRejected, err
 	}
 	st, err := doc.state(s.now())
-	switch {
-	case errors.Is(err, errStale):
+	if err != nil {
 		return observe.ResultStale, err
-	case err != nil:
-		return observe.ResultRejected, err
 	}
 	s.live.Restore(st)
 	return observe.ResultSuccess, nil
@@ -79,6 +83,7 @@ func (s *store) run() {
 		case <-look.C:
 			if s.due() {
 				s.save()
+				s.rest()
 			}
 		case <-s.stop:
 			s.save()
