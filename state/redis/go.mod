@@ -2,10 +2,11 @@ module github.com/astra-grpc/astra/state/redis
 
 go 1.26.0
 
+// For development: it counts in this module alone. Users get the version required.
 replace github.com/astra-grpc/astra => ../../
 
 require (
-	github.com/astra-grpc/astra v0.0.0-00010101000000-000000000000
+	github.com/astra-grpc/astra v0.1.0
 	github.com/redis/go-redis/v9 v9.23.0
 	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.85.0
