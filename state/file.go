@@ -16,10 +16,10 @@ import (
 // process. Give it to one suite, by [interceptors.WithStore].
 //
 // The error names the path and what is wrong with it: it is empty, or no
-// regular file; its directory does not exist; a symbolic link in it is another
-// user's; another process uses it. What the
-// file holds, whether it can be read or written, is no error: see the package's
-// documentation.
+// regular file; its directory does not exist; another user may have planted a
+// symbolic link in it; another process, or another store of this one, uses it.
+// What the file holds, whether it can be read or written, is no error: see the
+// package's documentation.
 func File(path string) (interceptors.Store, error) {
 	real, err := resolve(path)
 	if err != nil {
