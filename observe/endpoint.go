@@ -44,13 +44,15 @@ type Endpoint struct{ source Source }
 // suites, and for tests that call an [Observer] without one.
 func NewEndpoint(s Source) Endpoint { return Endpoint{s} }
 
-// Target returns the target as the connection was given it.
+// Target returns the target as the connection was given it, or its name by
+// WithTargetName.
 func (e Endpoint) Target() string { return e.source.Target() }
 
 // CanonicalTarget returns the target with its scheme.
 func (e Endpoint) CanonicalTarget() string { return e.source.CanonicalTarget() }
 
-// Method returns the full method name, "/pkg.Service/Method".
+// Method returns the full method name, "/pkg.Service/Method"; names over 512
+// bytes are shortened.
 func (e Endpoint) Method() string { return e.source.Method() }
 
 // BreakerState returns the state of the breaker now; ok is false if the policy
