@@ -28,8 +28,9 @@ type capture struct {
 
 // wrap returns the options for attempts. A unary call always wants the trailer,
 // as pushback comes in it; a stream can be asked for it. Every attempt wants the
-// peer: that it is filled says that the attempt got a stream on a connection. A type that embeds one of grpc's options is not
-// recognised; its attempts write to the caller's variable.
+// peer: that it is filled says that the attempt got a stream on a connection. A
+// type that embeds one of grpc's options is not recognised; its attempts write to
+// the caller's variable.
 func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption {
 	c.theirs = theirs
 	c.ours = c.ours[:0]
@@ -71,10 +72,10 @@ func (c *capture) sent() bool {
 	return c.peer.Addr != nil || c.peer.LocalAddr != nil || c.peer.AuthInfo != nil
 }
 
-// evidence is what the last attempt of a unary call left.
-func (c *capture) evidence(err error, cc *grpc.ClientConn, reply any) engine.Evidence {
+// evidence is what the last attempt of a unary call left, which failed.
+func (c *capture) evidence(cc *grpc.ClientConn, reply any) engine.Evidence {
 	ev := engine.Evidence{Known: cc != nil, Sent: c.sent(), Trailer: c.trailer}
-	if err != nil && ev.Sent && len(c.trailer["content-type"]) == 0 { // else there was no header before the end
+	if ev.Sent && len(c.trailer["content-type"]) == 0 { // else there was no header before the end
 		m, ok := reply.(proto.Message)
 		ev.Message = ok && proto.Size(m) > 0
 	}

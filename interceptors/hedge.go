@@ -38,8 +38,8 @@ func (w *unaryWork) attempt(a *side) error {
 
 func (w *unaryWork) trailers() metadata.MD { return w.trailer }
 
-func (w *unaryWork) evidence(err error) engine.Evidence {
-	return w.capture.evidence(err, w.cc, w.reply)
+func (w *unaryWork) evidence() engine.Evidence {
+	return w.capture.evidence(w.cc, w.reply)
 }
 
 func (w *unaryWork) recycle() {
@@ -59,8 +59,8 @@ type firstWork unaryCall
 func (w *firstWork) of() *side             { return &w.first }
 func (w *firstWork) trailers() metadata.MD { return w.trailer }
 func (w *firstWork) recycle()              {}
-func (w *firstWork) evidence(err error) engine.Evidence {
-	return w.capture.evidence(err, w.cc, w.reply)
+func (w *firstWork) evidence() engine.Evidence {
+	return w.capture.evidence(w.cc, w.reply)
 }
 func (w *firstWork) attempt(a *side) error {
 	return w.invoker(a.Ctx, w.method, w.req, w.reply, w.cc, w.opts...)

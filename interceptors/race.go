@@ -267,7 +267,7 @@ func (r *racing) ended(a *side) bool {
 		return true
 	}
 	a.cancel()
-	c.Ended(a.Attempt, a.err, a.work.evidence(a.err))
+	c.Ended(a.Attempt, a.err, a.work.evidence())
 	if c.Answer() {
 		r.sample(r.clock - a.Began - a.idle)
 	}

@@ -23,7 +23,7 @@ type work interface {
 	of() *side             // the same each time
 	attempt(a *side) error // on its own goroutine
 	trailers() metadata.MD // once it has ended
-	evidence(err error) engine.Evidence
+	evidence() engine.Evidence // of one that failed
 	recycle() // nobody uses it any more
 }
 

@@ -132,7 +132,7 @@ func (w *streamWork) trailers() metadata.MD {
 	return w.streamAttempt.trailers()
 }
 
-func (w *streamWork) evidence(error) engine.Evidence {
+func (w *streamWork) evidence() engine.Evidence {
 	if w.cut {
 		return engine.Evidence{}
 	}

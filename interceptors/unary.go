@@ -132,7 +132,11 @@ func (u *unaryCall) attempt() error {
 		defer cancel()
 	}
 	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
-	u.End(err, u.evidence(err, u.cc, u.reply))
+	if err == nil { // which says all
+		u.End(nil, engine.Evidence{})
+		return nil
+	}
+	u.End(err, u.evidence(u.cc, u.reply))
 	return err
 }
 
