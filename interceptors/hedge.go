@@ -102,7 +102,7 @@ func (u *unaryCall) admitAndRace() (err error) {
 	if u.Ctx.Err() != nil {
 		return engine.Ended(u.Ctx)
 	}
-	if err := u.Admit(); err != nil {
+	if err := admit(&u.Call); err != nil {
 		return err
 	}
 	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {

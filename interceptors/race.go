@@ -7,17 +7,14 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/hedge"
-	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/observe"
-	"google.golang.org/grpc/codes"
 )
 
 const (
 	// minHedgeDelay is the least delay that is made of a method's own latency.
 	minHedgeDelay = time.Millisecond
-	// hintMost is how long a google.rpc.RetryInfo may put off the next attempt.
-	hintMost = 5 * time.Second
 )
 
 // racing drives the engine through attempts side by side. One goroutine at a
@@ -28,7 +25,7 @@ type racing struct {
 	call    *engine.Call
 	of      *endpoint
 	late    *logFailure // of attempts that nobody waits for
-	race    hedge.Race
+	race    hedge.Schedule
 	delay   time.Duration
 	source  source
 	lives   bool          // an attempt that succeeds goes on: it is a stream
@@ -38,9 +35,8 @@ type racing struct {
 	headed  *side         // one of them, while nobody waited for it
 	asked   atomic.Bool   // somebody waits for a header: the first decides
 	sides   []*side
-	refused retry.Reason // why a hedge was
-	last    *side        // the last attempt that failed
-	left    error        // what those given up are told to have ended with
+	last    *side // the last attempt that failed
+	left    error // what those given up are told to have ended with
 }
 
 // racings keeps the memory of races. Their channels and timers belong to the
@@ -61,7 +57,7 @@ func newRacing(c *engine.Call, of *endpoint, late *logFailure, from source) *rac
 	}
 	r := racings.Get().(*racing)
 	r.call, r.of, r.late, r.source, r.delay = c, of, late, from, delay
-	r.race = hedge.NewRace(&c.Policy.Hedge, now, delay)
+	r.race = hedge.New(&c.Policy.Hedge, now, delay)
 	r.clock = now
 	r.left = errLost
 	r.reports = make(chan *side, c.Policy.Hedge.MaxAttempts+2) // and what timers say
@@ -99,7 +95,7 @@ func (r *racing) adopt(a *side) bool {
 		return false
 	}
 	a.gone = true
-	r.call.Running, r.call.Kind = a.Attempt, a.Kind
+	r.call.Adopt(&a.Attempt)
 	r.hedged(a, observe.HedgeWon)
 	return true
 }
@@ -131,7 +127,7 @@ func (r *racing) start(w work) { go r.begin(w).run() }
 func (r *racing) begin(w work) *side {
 	c, a := r.call, w.of()
 	a.work, a.reports, a.failed = w, r.reports, r.late
-	a.Attempt, a.cancel = c.Launch(w)
+	a.cancel = c.Launch(&a.Attempt, w)
 	r.sides = append(r.sides, a)
 	r.race.Start(a.Began)
 	r.clock = a.Began
@@ -145,21 +141,18 @@ func (r *racing) startDue() {
 	for r.race.Due() <= r.clock && c.Ctx.Err() == nil && !r.waiting() {
 		why := c.Afford()
 		var w work
-		if why == retry.Again {
+		if why == failure.Again {
 			var err error
 			if w, err = r.source.work(); err != nil { // a codec that fails now and then
 				c.Refund()
-				why = retry.NotRetryable
+				why = failure.NotRetryable
 			}
 		}
-		if why != retry.Again {
-			r.refused = why
-			r.race.Refuse()
+		if why != failure.Again {
+			r.race.Refuse(why)
 			r.suppressed(why)
 			return
 		}
-		c.Funded = false // spent
-		c.Kind = observe.HedgeAttempt
 		r.start(w)
 	}
 }
@@ -174,8 +167,8 @@ func (r *racing) waiting() bool {
 	return false
 }
 
-func (r *racing) suppressed(why retry.Reason) {
-	r.call.Emit(observe.Event{Kind: observe.Hedged, Attempt: r.call.Loop.Attempts + 1, Hedge: observe.HedgeSuppressed, Reason: engine.RetryReason(why)})
+func (r *racing) suppressed(why failure.Reason) {
+	r.call.Emit(observe.Event{Kind: observe.Hedged, Attempt: r.call.Attempts() + 1, Hedge: observe.HedgeSuppressed, Reason: engine.RetryReason(why)})
 }
 
 // await waits until an attempt has ended or, if that is asked for, has a header;
@@ -229,18 +222,16 @@ func (r *racing) expired() error {
 	if c.Ctx.Err() == nil {
 		return nil
 	}
-	err := engine.Ended(c.Ctx)
-	c.Code, r.left = engine.CodeOf(err), err
-	c.Stop(stopped(engine.CallerOf(c.Ctx)))
-	oldest := r.oldest()
-	if oldest != nil { // as if it had ended
-		c.Timed(oldest.Attempt)
-		c.Judge(oldest.Attempt, err, engine.Evidence{})
+	var last error
+	if r.last != nil {
+		last = r.last.err
 	}
-	if r.last != nil && oldest == nil {
-		return engine.Interrupted(c.Ctx, c.Loop.Attempts, r.last.err)
+	var oldest *engine.Attempt
+	if a := r.oldest(); a != nil {
+		oldest = &a.Attempt
 	}
-	return err
+	r.left = engine.Ended(c.Ctx)
+	return c.Expire(oldest, last)
 }
 
 // ended books the end of an attempt, and reports whether it has ended the call.
@@ -250,77 +241,41 @@ func (r *racing) ended(a *side) bool {
 	if !a.returned {
 		a.cancel()
 		r.left = engine.ErrPanicked
-		c.EmitAttemptEnd(a.Attempt, codes.Unknown, engine.ErrPanicked)
+		c.Abandon(&a.Attempt, engine.ErrPanicked)
 		r.hedged(a, observe.HedgeLost)
 		return true // no other may save what check will end
 	}
 	if a.err == nil {
 		r.sample(r.clock - a.Began - a.idle)
 		if r.lives {
-			c.Running = a.Attempt
+			c.Adopt(&a.Attempt)
 		} else {
 			a.cancel()
-			c.Ended(a.Attempt, nil, engine.Evidence{})
+			c.EndOf(&a.Attempt, nil, engine.Evidence{})
 		}
-		c.Kind = a.Kind
 		r.hedged(a, observe.HedgeWon)
 		return true
 	}
 	a.cancel()
-	c.Ended(a.Attempt, a.err, a.work.evidence())
+	c.EndOf(&a.Attempt, a.err, a.work.evidence())
 	if c.Answer() {
 		r.sample(r.clock - a.Began - a.idle)
 	}
 	r.hedged(a, observe.HedgeLost)
 	r.last = a
 	f := c.FailureOf(a.err, a.work.trailers())
-	if f.Caller != retry.Waiting {
-		f.Remaining = 0 // for another attempt
-	}
-	wait := min(f.RetryInfo, hintMost)
-	if f.Pushback.Given {
-		wait = f.Pushback.Delay // exactly
-	}
 	before := r.race.Why()
-	r.race.Fail(r.clock, hedge.Failure{
-		Code: f.Code,
-		Stop: f.Pushback.Stop,
-		Told: f.Pushback.Given || f.RetryInfo > 0,
-		Wait: wait,
-		Left: f.Remaining,
-	})
-	if before == hedge.Open && r.race.Why() == hedge.PushedBack {
-		r.suppressed(retry.PushedBack)
+	r.race.Fail(r.clock, f)
+	if before == failure.Again && r.race.Why() == failure.PushedBack {
+		r.suppressed(failure.PushedBack)
 	}
 	return false
 }
 
 // lose returns the error of a call that no attempt can save any more.
 func (r *racing) lose() error {
-	why := retry.NotRetryable
-	switch r.race.Why() {
-	case hedge.UsedUp:
-		why = retry.Exhausted
-	case hedge.PushedBack:
-		why = retry.PushedBack
-	case hedge.TooLate:
-		why = retry.Deadline
-	case hedge.Refused:
-		why = r.refused
-	}
-	if gone := engine.CallerOf(r.call.Ctx); gone != retry.Waiting {
-		why = stopped(gone)
-	}
-	r.call.Stop(why)
+	r.call.StopSchedule(r.race.Why())
 	return r.last.err
-}
-
-// stopped is the reason that a caller's going is.
-func stopped(gone retry.Caller) retry.Reason {
-	if gone == retry.Expired {
-		return retry.Deadline
-	}
-	return retry.CallerGone
 }
 
 // leave gives up the attempts that still run, and ends the race.
@@ -341,7 +296,7 @@ func (r *racing) leave() {
 		if errors.Is(r.left, errLost) && r.clock-a.Began >= r.delay {
 			r.sample(r.clock - a.Began) // it took that long at least, which is as much as counts
 		}
-		c.EmitAttemptEnd(a.Attempt, engine.CodeOf(r.left), r.left)
+		c.Abandon(&a.Attempt, r.left)
 		r.hedged(a, observe.HedgeLost)
 	}
 	for late > 0 { // too late to win, and too early to be given up
@@ -376,6 +331,6 @@ func (r *racing) sample(took time.Duration) {
 		return
 	}
 	if q := r.of.latencies(); q != nil {
-		q.Add(r.clock, took, r.call.Shard)
+		q.Add(r.clock, took, r.call.Shard())
 	}
 }

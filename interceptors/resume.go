@@ -7,8 +7,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/message"
-	"github.com/astra-grpc/astra/internal/retry"
-	"github.com/astra-grpc/astra/observe"
+	"github.com/astra-grpc/astra/internal/failure"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -100,7 +99,7 @@ func (s *clientStream) resumed(a *streamAttempt, err error) (*streamAttempt, err
 			return nil, err
 		}
 		a = new(streamAttempt)
-		s.call.Kind = observe.ResumeAttempt
+		s.call.Continue()
 		if err = s.open(a); err != nil {
 			continue
 		}
@@ -133,14 +132,14 @@ func (s *clientStream) deliver(a *streamAttempt, m any) {
 	}
 	a.commit()
 	s.resume.last, s.resume.delivered, s.resume.uncopied = last, true, err != nil
-	s.call.Loop.Delivered()
+	s.call.Delivered()
 }
 
 // askResume returns what sends the request that continues, for which it asks
 // the caller's function, without mu.
 func (s *clientStream) askResume(a *streamAttempt) (send func(*streamAttempt) error, ok bool) {
 	r := s.resume
-	if r.sent.Empty() || r.uncopied || engine.CallerOf(s.call.Ctx) != retry.Waiting {
+	if r.sent.Empty() || r.uncopied || engine.CallerOf(s.call.Ctx) != failure.Waiting {
 		return nil, false
 	}
 	if !r.delivered {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/message"
-	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -75,7 +74,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		st := &clientStream{desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts}
 		st.changed.L = &st.mu
 		st.of, st.late, st.ledger = p.endpoint, &s.lateFailure, &s.replay
-		st.call = engine.Call{Host: &s.Host, Plan: &p.Plan, Policy: &with.apply(p).Policy, Ctx: ctx, Shard: engine.NewShard(), Untimed: true}
+		st.call.InitStream(ctx, &s.Host, &p.Plan, &with.apply(p).Policy)
 		fromServer := desc.ServerStreams && !desc.ClientStreams
 		hedges := fromServer && st.call.Policy.Hedges()
 		if r := p.resume; r != nil && fromServer && !hedges { // which has no retries
@@ -115,11 +114,12 @@ func (s *clientStream) guarded(do func() error) error {
 // that is for later.
 func (s *clientStream) admit(open bool) error {
 	c := &s.call
+	ctx := c.Ctx
 	if d := c.Policy.Timeout; d > 0 {
-		c.Ctx, s.release = context.WithTimeout(c.Ctx, d)
+		ctx, s.release = context.WithTimeout(ctx, d)
 	}
-	c.Ctx = c.Start(c.Ctx, observe.CallStart)
-	err := c.Admit()
+	c.Start(ctx)
+	err := admit(c)
 	if c.Ctx.Err() != nil {
 		err = engine.Ended(c.Ctx)
 	}
@@ -159,7 +159,7 @@ func (s *clientStream) open(a *streamAttempt) error {
 	var err error
 	s.drives(func() {
 		ctx, _ := c.Begin(a)
-		a.number = c.Loop.Attempts
+		a.number = c.Attempts()
 		a.ours = a.opts[:0]
 		opts := a.wrap(s.theirs, false)
 		if c.Policy.Retry.MaxAttempts > 1 {
@@ -210,7 +210,6 @@ func (s *clientStream) drive(dead *streamAttempt, err error) bool {
 			return false
 		}
 		next := new(streamAttempt)
-		s.call.Kind = observe.RetryAttempt
 		if err = s.open(next); err == nil {
 			s.replaying = len(s.log.Messages) > 0 || s.log.Closed
 			return true
@@ -237,18 +236,15 @@ func (s *clientStream) retry(dead *streamAttempt, err error, committed bool) (bo
 		f.Committed = committed
 		f.Ambiguous = f.Ambiguous && s.resume == nil // who gives a Resume has said how to go on
 		if s.livedLong(dead) {
-			c.Loop.Delivered()
+			c.Delivered()
 		}
 		var delay time.Duration
 		if delay, again = c.Next(f); !again {
 			return
 		}
 		c.Pause(delay, err)
-		gone := wait(c.Ctx, delay)
-		c.Paused()
-		if again = gone == nil && c.Resume(); gone != nil {
-			err = engine.Interrupted(c.Ctx, c.Loop.Attempts, err)
-		}
+		wait(c.Ctx, delay)
+		again, err = c.Resume(err)
 	})
 	if again {
 		dead.release()

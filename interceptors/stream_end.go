@@ -61,8 +61,8 @@ func (s *clientStream) conclude(err error) {
 	if errors.Is(s.cut, engine.ErrPanicked) {
 		defer c.Unwind()
 	} else {
-		defer c.Close(err, false)
-		if c.Running.Ctx != nil {
+		defer c.Finish(err, false)
+		if c.Runs() {
 			ev := s.lastEvidence()
 			c.EndStream(err, s.recvTo.Load() != nil, ev)
 		}

@@ -4,7 +4,7 @@ import (
 	"runtime/debug"
 
 	"github.com/astra-grpc/astra/internal/message"
-	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
@@ -33,7 +33,7 @@ func (s *clientStream) keep(a *streamAttempt, m any, encoded mem.BufferSlice, ow
 	}
 	k.Free()
 	if replays {
-		c.Stop(retry.Buffer)
+		c.Stop(failure.Buffer)
 		s.commit(a)
 	}
 }

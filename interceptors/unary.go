@@ -7,7 +7,6 @@ import (
 
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/message"
-	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 )
 
@@ -35,9 +34,7 @@ type unaryCall struct {
 // unaryCalls keeps calls for reuse. Pools are per processor, and so, mostly,
 // are the shards of their calls.
 var unaryCalls = sync.Pool{New: func() any {
-	u := new(unaryCall)
-	u.Shard = engine.NewShard()
-	return u
+	return new(unaryCall)
 }}
 
 func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
@@ -49,8 +46,8 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		}
 		p, fresh := s.planOf(cc, method, l)
 		u := unaryCalls.Get().(*unaryCall)
-		u.Host, u.Plan, u.Ctx = &s.Host, &p.Plan, ctx
-		u.full, u.late, u.Policy = p, &s.lateFailure, &with.apply(p).Policy
+		u.Init(ctx, &s.Host, &p.Plan, &with.apply(p).Policy)
+		u.full, u.late = p, &s.lateFailure
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
 		u.opts = u.wrap(opts, true)
 
@@ -66,12 +63,13 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 // run is the whole call.
 func (u *unaryCall) run(caller context.Context) error {
 	defer u.abort()
+	ctx := caller
 	if d := u.Policy.Timeout; d > 0 {
 		var cancel context.CancelFunc
-		u.Ctx, cancel = context.WithTimeout(caller, d)
+		ctx, cancel = context.WithTimeout(caller, d)
 		defer cancel()
 	}
-	u.Ctx = u.Start(u.Ctx, observe.CallStart)
+	u.Start(ctx)
 	u.before = message.BeforeOf(u.reply)
 	var err error
 	if u.Policy.Hedges() {
@@ -83,15 +81,15 @@ func (u *unaryCall) run(caller context.Context) error {
 	u.deliver()
 	u.onFinish(err)
 	if err == nil || u.full.fallback == nil || errors.Is(caller.Err(), context.Canceled) {
-		u.Close(err, false)
+		u.Finish(err, false)
 		return err
 	}
 	own := u.fallBack(caller, err)
 	if own == nil {
-		u.Close(err, true)
+		u.Finish(err, true)
 		return nil
 	}
-	u.Close(own, false)
+	u.Finish(own, false)
 	return own
 }
 
@@ -99,7 +97,7 @@ func (u *unaryCall) admitAndTry() error {
 	if u.Ctx.Err() != nil {
 		return engine.Ended(u.Ctx) // no attempt, so no word about the server
 	}
-	if err := u.Admit(); err != nil {
+	if err := admit(&u.Call); err != nil {
 		return err
 	}
 	for {
@@ -112,15 +110,10 @@ func (u *unaryCall) admitAndTry() error {
 			return err
 		}
 		u.Pause(delay, err)
-		gone := wait(u.Ctx, delay)
-		u.Paused()
-		switch {
-		case gone != nil:
-			return engine.Interrupted(u.Ctx, u.Loop.Attempts, err)
-		case !u.Resume():
+		wait(u.Ctx, delay)
+		if again, err = u.Resume(err); !again {
 			return err
 		}
-		u.Kind = observe.RetryAttempt
 		u.resetReply() // a codec that merges would add to what the failed one left
 	}
 }
@@ -141,7 +134,7 @@ func (u *unaryCall) attempt() error {
 }
 
 func (u *unaryCall) fallBack(ctx context.Context, err error) error {
-	if u.Loop.Attempts > 0 {
+	if u.Attempts() > 0 {
 		u.resetReply()
 	}
 	return u.full.fallback(ctx, u.method, u.req, u.reply, err)
@@ -151,7 +144,7 @@ func (u *unaryCall) resetReply() { u.before.Restore(u.reply) }
 
 // abort runs when run ends, and does something if it did not return.
 func (u *unaryCall) abort() {
-	if !u.Closed {
+	if !u.Finished() {
 		u.Unwind()
 		u.onFinish(engine.ErrPanicked)
 	}
@@ -159,7 +152,7 @@ func (u *unaryCall) abort() {
 
 func (u *unaryCall) release() {
 	u.capture.release()
-	u.Call = engine.Call{Shard: u.Shard}
+	u.Release()
 	u.before = message.Before{}
 	u.full, u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil, nil
 	if u.first.work != nil {

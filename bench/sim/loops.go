@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/jitter"
 )
@@ -26,8 +27,8 @@ func retries(attempts int, b jitter.Backoff) func() loop {
 
 func (l *ourLoop) next(made int, c codes.Code, left time.Duration, u float64) (time.Duration, bool) {
 	l.Attempts = made
-	d := l.Next(&l.policy, retry.Failure{Code: c, Remaining: left}, u)
-	return d.Delay, d.Reason == retry.Again
+	d := l.Next(&l.policy, failure.Failure{Code: c, Remaining: left}, u)
+	return d.Delay, d.Reason == failure.Again
 }
 
 // plainLoop is a peer's: so many attempts, the delays of a formula. That it

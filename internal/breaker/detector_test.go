@@ -100,7 +100,7 @@ func TestGuardBooksSuccessesExactly(t *testing.T) {
 				now += time.Duration(rapid.Int64Range(0, int64(20*time.Second)).Draw(t, "dt"))
 				late := now - time.Duration(rapid.SampledFrom([]int64{0, 0, 0, int64(15 * time.Second)}).Draw(t, "late"))
 				token, _ := g.AdmitClosed()
-				g.Succeed(late, token, rapid.Uint32Range(0, 1).Draw(t, "lane"))
+				g.Succeed(late, token, rapid.Uint32Range(0, 1).Draw(t, "shard"))
 				plain.succeeded(&cfg, 1)
 			}
 			token, ok := g.AdmitClosed()

@@ -11,10 +11,10 @@ import (
 // seldom share; everything else takes the lock. Successes matter only once a
 // failure is to be judged, so that is when they are booked.
 type Guard struct {
-	word  atomic.Uint64               // what the lock-free paths need: generation and state
-	width atomic.Int64                // of a bucket, in nanoseconds
-	first lane                        // successes not booked in m yet, of a breaker that is not busy …
-	more  atomic.Pointer[[lanes]lane] // … and of one that is; nil: it never was
+	word  atomic.Uint64                 // what the lock-free paths need: generation and state
+	width atomic.Int64                  // of a bucket, in nanoseconds
+	first shard                         // successes not booked in m yet, of a breaker that is not busy …
+	more  atomic.Pointer[[shards]shard] // … and of one that is; nil: it never was
 
 	mu sync.Mutex
 	m  Machine
@@ -23,15 +23,15 @@ type Guard struct {
 const (
 	stateBits = 2 // the word: generation << 2 | state
 	stateMask = 1<<stateBits - 1
-	lanes     = 8
-	// busy is how many successes a bucket has that is worth more lanes: most of
+	shards    = 8
+	// busy is how many successes a bucket has that is worth more shards: most of
 	// the thousands of methods that a proxy may have are not worth that KiB.
 	busy = 64
 )
 
-// lane is the write buffer of some of the successes, a counter a bucket. Each
+// shard is the write buffer of some of the successes, a counter a bucket. Each
 // holds the low 32 bits of the epoch and a count of 32 bits.
-type lane struct {
+type shard struct {
 	slots   [buckets]atomic.Uint64
 	outside atomic.Uint64             // of the window, where they still clear failures
 	_       [128 - (buckets+1)*8]byte // a cache line (and its prefetched twin) each
@@ -89,16 +89,16 @@ func (g *Guard) Refuses(now time.Duration) (wait time.Duration, refuses bool) {
 	return g.m.Wait(now), true
 }
 
-// Succeed is Settle with [Success]. Lane is any number; calls that run on
+// Succeed is Settle with [Success]. Shard is any number; calls that run on
 // different processors should give different ones.
-func (g *Guard) Succeed(now time.Duration, t Token, laneHint uint32) Transition {
+func (g *Guard) Succeed(now time.Duration, t Token, shardHint uint32) Transition {
 	if w := g.word.Load(); w == t.gen<<stateBits { // closed, and ours
 		l, more := &g.first, g.more.Load()
 		if more != nil {
-			l = &more[laneHint%lanes]
+			l = &more[shardHint%shards]
 		}
 		if l.add(epoch(now, time.Duration(g.width.Load()))) == busy && more == nil {
-			g.more.CompareAndSwap(nil, new([lanes]lane))
+			g.more.CompareAndSwap(nil, new([shards]shard))
 		}
 		return Transition{}
 	}
@@ -139,7 +139,7 @@ func (g *Guard) publish() {
 	g.word.Store(g.m.gen<<stateBits | uint64(g.m.state))
 }
 
-// batch is successes taken from the lanes.
+// batch is successes taken from the shards.
 type batch struct {
 	width time.Duration         // of the buckets that they were counted by
 	last  int64                 // the epoch of now
@@ -163,7 +163,7 @@ func (g *Guard) collect(now time.Duration) (b batch) {
 	return b
 }
 
-func (b *batch) collect(l *lane) {
+func (b *batch) collect(l *shard) {
 	if l.outside.Load() > 0 {
 		b.all += l.outside.Swap(0)
 	}
@@ -208,7 +208,7 @@ func take(c *atomic.Uint64) (epoch, n uint32) {
 }
 
 // add returns what the bucket then holds, if that is more than 1.
-func (l *lane) add(epoch int64) (n uint32) {
+func (l *shard) add(epoch int64) (n uint32) {
 	c := &l.slots[slotOf(epoch)]
 	for {
 		w := c.Load()

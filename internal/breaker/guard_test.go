@@ -173,7 +173,7 @@ func TestLateClocks(t *testing.T) {
 
 	g = NewGuard(cfg)
 	token, _ = g.AdmitClosed()
-	g.more.Store(new([lanes]lane))
+	g.more.Store(new([shards]shard))
 	g.more.Load()[0].add(1_000_015) // as if the width had been a thousandth
 	for range 10 {
 		g.Succeed(15*time.Second, token, 1)
@@ -195,9 +195,9 @@ func BenchmarkGuardSuccess(b *testing.B) {
 
 func BenchmarkGuardSuccessParallel(b *testing.B) {
 	g := NewGuard(testConfig())
-	var lane atomic.Uint32
+	var shard atomic.Uint32
 	b.RunParallel(func(pb *testing.PB) {
-		own := lane.Add(1)
+		own := shard.Add(1)
 		for pb.Next() {
 			token, _ := g.AdmitClosed()
 			g.Succeed(time.Second, token, own)
@@ -237,20 +237,20 @@ func BenchmarkGuardFailure(b *testing.B) {
 	}
 }
 
-// TestGuardBooksAllLanes: what was counted before a busy breaker got its lanes
+// TestGuardBooksAllShards: what was counted before a busy breaker got its shards
 // counts as well.
-func TestGuardBooksAllLanes(t *testing.T) {
+func TestGuardBooksAllShards(t *testing.T) {
 	cfg := testConfig()
 	g := NewGuard(cfg)
 	token, _ := g.AdmitClosed()
-	for i := range uint32(busy + 10*lanes) {
+	for i := range uint32(busy + 10*shards) {
 		if got := g.more.Load() != nil; got != (i >= busy) {
-			t.Fatalf("lanes %v after %d successes", got, i)
+			t.Fatalf("shards %v after %d successes", got, i)
 		}
 		g.Succeed(0, token, i)
 	}
 	b := g.collect(0)
-	if b.all != busy+10*lanes || b.near[buckets-1] != b.all {
-		t.Errorf("%d successes booked, %d of them now, want %d", b.all, b.near[buckets-1], busy+10*lanes)
+	if b.all != busy+10*shards || b.near[buckets-1] != b.all {
+		t.Errorf("%d successes booked, %d of them now, want %d", b.all, b.near[buckets-1], busy+10*shards)
 	}
 }

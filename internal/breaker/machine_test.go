@@ -469,7 +469,7 @@ func TestMachineAgainstModel(t *testing.T) {
 			}
 			var held Transition
 			if o == Success {
-				held = g.Succeed(now, f.token, rapid.Uint32().Draw(t, "lane"))
+				held = g.Succeed(now, f.token, rapid.Uint32().Draw(t, "shard"))
 			} else {
 				held = g.Settle(now, f.token, o, 0.5)
 			}

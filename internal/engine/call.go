@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
@@ -17,63 +18,90 @@ import (
 // its settlement. It decides and keeps the books; attempts, timers and
 // goroutines are its driver's, who owns it:
 //
-//	admit → (begin → attempt → end → next → [backoff → resume])… → settle → close
+//	start → admit → (begin → attempt → end → next → [pause → resume])… → settle → finish → release
 //
 // Whatever happens to the driver, a panic too, [Call.Unwind] must be reached.
 type Call struct {
+	// What drivers may read, and only the engine writes.
 	Host   *Host
 	Plan   *Plan
 	Policy *Policy
 	Ctx    context.Context // the call's: deadline, cancellation, spans
-	Shard  uint32          // see observe.Event
 
-	Loop     retry.Loop
-	Kind     observe.AttemptKind // of the last attempt begun; in the end, of the one that is the call's outcome
+	shard   uint32 // see observe.Event
+	stream  bool   // how long it lives says nothing about the server
+	loop    retry.Loop
+	kind    observe.AttemptKind // of the last attempt begun; in the end, of the one that is the call's outcome
+	running Attempt             // that has begun and not ended, of those made in turn
+	hedges  int                 // of the attempts
+
 	token    breaker.Token
-	admitted bool    // token is to be settled
-	answered bool    // a stream whose server has answered, which has been counted
-	earned   bool    // the budget has been paid for it
-	Funded   bool    // a budget token is held for an attempt not made yet
-	pausing  bool    // a backoff has begun and not ended
-	Running  Attempt // that has begun and not ended, of those made in turn
-	Closed   bool    // CallEnd has been emitted
+	admitted bool // token is to be settled
+	answered bool // a stream whose server has answered, which has been counted
+	earned   bool // the budget has been paid for it
+	funded   bool // a budget token is held for an attempt not made yet
+	pausing  bool // a backoff has begun and not ended
+	finished bool // CallEnd has been emitted
+	slot     slot // of the method's limit
 
-	firstEndPending bool // the first attempt succeeded, and summary recorders do not know yet
+	firstEndPending bool   // the first attempt succeeded, and summary recorders do not know yet
+	mutedStarters   uint64 // bits of those that want no more events of this call
 
-	Untimed   bool // a stream: how long it lives says nothing about the server
 	slow      bool // the last attempt was
+	old       bool // it was a stream that lived long unanswered
 	exhausted bool
-	rejected  observe.Outcome // who refused it; OutcomeNone: nobody
-	Code      codes.Code      // of the last attempt
+	code      codes.Code      // of the last attempt
 	last      verdict.Verdict // on it
 	losses    uint64          // Plan.Losses when it began
-	old       bool            // it was a stream that lived long unanswered
-	delay     time.Duration   // of the backoff
-	refusal   observe.Reason  // why it was refused
-	Place     place           // in the method's limit
+	why       failure.Reason  // there was no other attempt
+	rejected  observe.Outcome // who refused the call; OutcomeNone: nobody
+	refusal   observe.Reason  // why
 
-	mutedStarters uint64 // bits of those that want no more events of this call
-
-	why     retry.Reason  // there was no other attempt
 	started time.Duration // if an observer wants to know how long calls take
 	since   time.Duration // the backoff began
+	delay   time.Duration // of the backoff
 	waited  time.Duration // in backoffs
-	hedges  int           // of the attempts
 }
 
 var lastShard atomic.Uint32
 
-// NewShard returns the next shard.
-func NewShard() uint32 { return lastShard.Add(1) }
+// Init prepares a unary call, which may have been released by another use.
+func (c *Call) Init(ctx context.Context, h *Host, p *Plan, policy *Policy) {
+	if c.shard == 0 {
+		c.shard = lastShard.Add(1)
+	}
+	c.Host, c.Plan, c.Policy, c.Ctx = h, p, policy, ctx
+}
 
-// Admit asks the limit, then the breaker. The error is what the caller gets.
-func (c *Call) Admit() error {
-	if err := c.enter(); err != nil {
-		return err
+// InitStream prepares a stream.
+func (c *Call) InitStream(ctx context.Context, h *Host, p *Plan, policy *Policy) {
+	c.Init(ctx, h, p, policy)
+	c.stream = true
+}
+
+// Release lets go of everything that the call knows, for another to be made of it.
+func (c *Call) Release() { *c = Call{shard: c.shard} }
+
+// Shard returns which of the shards of counters is the call's.
+func (c *Call) Shard() uint32 { return c.shard }
+
+// Attempts returns how many attempts have begun.
+func (c *Call) Attempts() int { return c.loop.Attempts }
+
+// Start begins the call, in a context that has its deadline: the hooks' that
+// want to know may put their values into it.
+func (c *Call) Start(ctx context.Context) { c.Ctx = c.begins(ctx, observe.CallStart) }
+
+// Admit asks the limit, then the breaker. The error is what the caller gets. A
+// call that has to wait for a slot has not been asked all: its driver must wait
+// as it is returned, and ask again.
+func (c *Call) Admit() (Wait, error) {
+	if w, err := c.takeSlot(); err != nil || w.Needed() {
+		return w, err
 	}
 	g := c.breaker()
 	if g == nil {
-		return nil
+		return Wait{}, nil
 	}
 	token, ok := g.AdmitClosed()
 	if !ok {
@@ -82,11 +110,11 @@ func (c *Call) Admit() error {
 		token, change, wait, ok = g.Admit(c.Host.Now())
 		c.changed(change)
 		if !ok {
-			return c.refusedByBreaker(wait)
+			return Wait{}, c.refusedByBreaker(wait)
 		}
 	}
 	c.token, c.admitted = token, true
-	return nil
+	return Wait{}, nil
 }
 
 func (c *Call) refusedByBreaker(wait time.Duration) error {
@@ -109,21 +137,21 @@ type Attempt struct {
 	Began  time.Duration // if it matters
 }
 
-// Begin starts an attempt and returns its context. cancel, which may be nil,
-// must be called when the attempt is over.
+// Begin starts the next of attempts made in turn and returns its context. cancel,
+// which may be nil, must be called when the attempt is over.
 func (c *Call) Begin(l Limiter) (ctx context.Context, cancel context.CancelFunc) {
 	if c.Policy.AttemptTimeout == 0 {
 		l = nil
 	}
-	c.Running, cancel = c.Launch(l)
-	return c.Running.Ctx, cancel
+	cancel = c.launch(&c.running, l)
+	return c.running.Ctx, cancel
 }
 
 // End closes the books of the attempt that Begin started.
 func (c *Call) End(err error, ev Evidence) {
-	a := c.Running
-	c.Running = Attempt{}
-	c.Ended(a, err, ev)
+	a := c.running
+	c.running.Ctx = nil
+	c.ended(&a, err, ev)
 }
 
 // Limiter bounds an attempt's context.
@@ -139,60 +167,61 @@ func (f LimitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Co
 	return f(ctx, timeout)
 }
 
-// Launch starts an attempt. Its context derives from the call's, never from
+// launch starts an attempt. Its context derives from the call's, never from
 // another attempt's.
-func (c *Call) Launch(l Limiter) (a Attempt, cancel context.CancelFunc) {
-	c.Loop.Attempts++
-	if c.Kind == observe.HedgeAttempt {
-		c.hedges++
-	}
-	a = Attempt{Ctx: c.Ctx, Number: c.Loop.Attempts, Kind: c.Kind}
+func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
+	c.loop.Attempts++
+	a.Number, a.Kind = c.loop.Attempts, c.kind
 	c.losses, c.answered = c.Plan.Losses.Load(), false
-	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.Untimed {
+	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream {
 		a.Began = c.Host.Now()
 	}
+	ctx := c.Ctx
 	if a.Number > 1 {
-		a.Ctx = numbered(a.Ctx, a.Number)
+		ctx = numbered(ctx, a.Number)
 	}
 	if l != nil {
-		a.Ctx, cancel = l.Limit(a.Ctx, c.Policy.AttemptTimeout)
+		ctx, cancel = l.Limit(ctx, c.Policy.AttemptTimeout)
 	}
-	a.Ctx = c.Start(a.Ctx, observe.AttemptStart)
-	return a, cancel
+	a.Ctx = c.begins(ctx, observe.AttemptStart)
+	return cancel
 }
 
-// Ended closes the books of an attempt whose end is the call's, or was to be.
-func (c *Call) Ended(a Attempt, err error, ev Evidence) {
-	c.Code = codes.OK
+// ended closes the books of an attempt whose end is the call's, or was to be.
+func (c *Call) ended(a *Attempt, err error, ev Evidence) {
+	c.code = codes.OK
 	c.last = verdict.Verdict{}
-	if c.Untimed && (err == nil || ev.Header || ev.Message) {
+	if c.stream && (err == nil || ev.Header || ev.Message) {
 		c.Answered()
 	}
 	if err != nil {
-		c.Code = CodeOf(err)
-		c.Judge(a, err, ev)
+		c.code = CodeOf(err)
+		c.judge(a, err, ev)
 	}
-	c.Timed(a)
+	c.timed(a)
 	to := c.Plan.Recorders.all
-	if c.firstEndPending = err == nil && c.Loop.Attempts == 1; c.firstEndPending {
+	if c.firstEndPending = err == nil && c.loop.Attempts == 1; c.firstEndPending {
 		to = c.Plan.Recorders.detailed
 	}
-	c.emitAttemptEnd(to, a, c.Code, err)
+	c.emitAttemptEnd(to, a, c.code, err)
 }
 
-// Timed sees whether an attempt has been slow.
-func (c *Call) Timed(a Attempt) {
-	if c.Policy.SlowCall > 0 && !c.Untimed {
+// timed sees whether an attempt has been slow.
+func (c *Call) timed(a *Attempt) {
+	if c.Policy.SlowCall > 0 && !c.stream {
 		c.slow = c.Host.Now()-a.Began >= c.Policy.SlowCall
 	}
 }
+
+// Runs reports whether an attempt has begun and not ended.
+func (c *Call) Runs() bool { return c.running.Ctx != nil }
 
 // EndStream closes the books of a stream's last attempt. A committed one that
 // failed might have been retried, had it failed before.
 func (c *Call) EndStream(err error, committed bool, ev Evidence) {
 	c.End(err, ev)
-	if err != nil && committed && c.Policy.Retry.Codes.Contains(c.Code) && CallerOf(c.Ctx) == retry.Waiting {
-		c.Stop(retry.Committed)
+	if err != nil && committed && c.Policy.Retry.Codes.Contains(c.code) && CallerOf(c.Ctx) == failure.Waiting {
+		c.Stop(failure.Committed)
 	}
 }
 
@@ -200,15 +229,15 @@ func (c *Call) EndStream(err error, committed bool, ev Evidence) {
 // or the end. The token for it is taken now, before the backoff: were it taken
 // after, an outage would run for seconds of backoffs before it empties the
 // bucket.
-func (c *Call) Next(f retry.Failure) (delay time.Duration, again bool) {
+func (c *Call) Next(f failure.Failure) (delay time.Duration, again bool) {
 	if c.old {
-		c.Loop.Delivered() // it has used up no attempt
+		c.loop.Delivered() // it has used up no attempt
 	}
-	d := c.Loop.Next(&c.Policy.Retry, f, rand.Float64())
-	if d.Reason == retry.Again {
+	d := c.loop.Next(&c.Policy.Retry, f, rand.Float64())
+	if d.Reason == failure.Again {
 		d.Reason = c.Afford()
 	}
-	if d.Reason == retry.Again {
+	if d.Reason == failure.Again {
 		return d.Delay, true
 	}
 	c.Stop(d.Reason)
@@ -216,44 +245,59 @@ func (c *Call) Next(f retry.Failure) (delay time.Duration, again bool) {
 }
 
 // Afford asks those who may veto another attempt.
-func (c *Call) Afford() retry.Reason {
+func (c *Call) Afford() failure.Reason {
 	switch {
 	case c.opened():
-		return retry.Breaker
+		return failure.Breaker
 	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old:
-		return retry.Again
+		return failure.Again
 	case !c.Plan.Budget.Take(c.Host.Now()):
-		return retry.Budget
+		return failure.Budget
 	}
-	c.Funded = true
-	return retry.Again
+	c.funded = true
+	return failure.Again
 }
 
-// Pause begins the backoff before another attempt.
+// Pause begins the backoff before another attempt, which the driver waits for.
 func (c *Call) Pause(delay time.Duration, err error) {
 	c.pausing, c.delay, c.since = true, delay, c.Host.Now()
-	c.Emit(observe.Event{Kind: observe.BackoffStart, Attempt: c.Loop.Attempts, Delay: delay, Code: c.Code, Err: err})
+	c.Emit(observe.Event{Kind: observe.BackoffStart, Attempt: c.loop.Attempts, Delay: delay, Code: c.code, Err: err})
 }
 
-// Paused ends it.
-func (c *Call) Paused() {
+// paused ends the backoff.
+func (c *Call) paused() {
 	c.pausing = false
-	if CallerOf(c.Ctx) == retry.Cancelled { // so the failure before is not the call's end
+	if CallerOf(c.Ctx) == failure.Cancelled { // so the failure before is not the call's end
 		c.last = verdict.Verdict{Origin: verdict.CallerGone}
 	}
 	c.waited += c.Host.Now() - c.since
-	c.Emit(observe.Event{Kind: observe.BackoffEnd, Attempt: c.Loop.Attempts, Delay: c.delay, Code: c.Code})
+	c.Emit(observe.Event{Kind: observe.BackoffEnd, Attempt: c.loop.Attempts, Delay: c.delay, Code: c.code})
 }
 
-// Resume is asked after the backoff: the breaker may have opened meanwhile.
-func (c *Call) Resume() bool {
-	if c.opened() { // settle refunds
-		c.Stop(retry.Breaker)
-		return false
+// Resume ends the backoff that followed a failure, and reports whether to try
+// again: the call's context may have ended meanwhile, or the breaker opened. If
+// there is to be no other attempt, the error is the call's.
+func (c *Call) Resume(last error) (again bool, err error) {
+	c.paused()
+	switch {
+	case c.Ctx.Err() != nil:
+		return false, Interrupted(c.Ctx, c.loop.Attempts, last)
+	case c.opened(): // Settle refunds
+		c.Stop(failure.Breaker)
+		return false, last
 	}
-	c.Funded = false // spent
-	return true
+	c.funded = false // spent
+	c.kind = observe.RetryAttempt
+	return true, nil
 }
+
+// Continue makes of the retry that follows the resumption of a stream that was
+// cut after it had delivered messages.
+func (c *Call) Continue() { c.kind = observe.ResumeAttempt }
+
+// Delivered notes that the running attempt of a stream that can be resumed has
+// delivered a message, or lived for long: attempts and backoff count from here.
+func (c *Call) Delivered() { c.loop.Delivered() }
 
 // opened reports whether the breaker forbids another attempt: it has opened
 // since the call was admitted, or is open and had the call try once.
@@ -263,31 +307,34 @@ func (c *Call) opened() bool {
 
 // Stop notes why there is no other attempt, and emits it if that is not because
 // the attempts are used up or the caller has gone.
-func (c *Call) Stop(why retry.Reason) {
-	c.exhausted = why == retry.Exhausted
-	if why != retry.Buffer { // that one ends nothing yet
+func (c *Call) Stop(why failure.Reason) {
+	c.exhausted = why == failure.Exhausted
+	if why != failure.Buffer { // that one ends nothing yet
 		c.why = why
 	}
 	if why.Suppressed() {
-		c.Emit(observe.Event{Kind: observe.Suppressed, Reason: RetryReason(why), Attempt: c.Loop.Attempts, Code: c.Code})
+		c.Emit(observe.Event{Kind: observe.Suppressed, Reason: RetryReason(why), Attempt: c.loop.Attempts, Code: c.code})
 	}
 }
 
 // Refund gives back the budget token of an attempt that is not made.
 func (c *Call) Refund() {
-	if c.Funded {
-		c.Funded = false
+	if c.funded {
+		c.funded = false
 		c.Plan.Budget.Refund()
 	}
 }
 
-// Close emits how the call ended, once. err is its error, even if a fallback
+// Finished reports whether Finish has been called.
+func (c *Call) Finished() bool { return c.finished }
+
+// Finish emits how the call ended, once. err is its error, even if a fallback
 // rescued it from that.
-func (c *Call) Close(err error, rescued bool) {
-	if c.Closed {
+func (c *Call) Finish(err error, rescued bool) {
+	if c.finished {
 		return
 	}
-	c.Closed = true
+	c.finished = true
 	to := c.Plan.Recorders.all
 	if c.firstEndPending {
 		c.flushFirstEnd(err == nil)
@@ -298,7 +345,7 @@ func (c *Call) Close(err error, rescued bool) {
 	if !c.anyListens(to) {
 		return
 	}
-	e := observe.Event{Kind: observe.CallEnd, Attempt: c.Loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
 	if err != nil {
 		e.Code = CodeOf(err)
 		e.Reason = RetryReason(c.why)
@@ -313,9 +360,9 @@ func (c *Call) Close(err error, rescued bool) {
 		e.Outcome, e.Reason = c.rejected, c.refusal
 	case err != nil:
 		e.Outcome = observe.Failed
-	case c.Kind == observe.HedgeAttempt:
+	case c.kind == observe.HedgeAttempt:
 		e.Outcome = observe.SuccessHedge
-	case c.Kind != observe.FirstAttempt:
+	case c.kind != observe.FirstAttempt:
 		e.Outcome = observe.SuccessAfterRetry
 	default:
 		e.Outcome = observe.SuccessFirst
@@ -323,24 +370,24 @@ func (c *Call) Close(err error, rescued bool) {
 	c.emitTo(to, c.Ctx, e)
 }
 
-// Unwind ends what a panic or runtime.Goexit beneath left open; after close
+// Unwind ends what a panic or runtime.Goexit beneath left open; after Finish
 // there is nothing to do.
 func (c *Call) Unwind() {
-	if c.Closed {
+	if c.finished {
 		return
 	}
-	if c.Running.Ctx != nil {
+	if c.running.Ctx != nil {
 		c.End(ErrPanicked, Evidence{})
 	}
 	if c.pausing { // a context may panic too
-		c.Paused()
+		c.paused()
 	}
-	c.unqueue()
-	c.leave(false)
+	c.leaveQueue()
+	c.releaseSlot(false)
 	if c.admitted {
 		c.admitted = false
 		c.changed(c.breaker().Settle(c.Host.Now(), c.token, breaker.Neutral, 0))
 	}
 	c.Refund()
-	c.Close(ErrPanicked, false)
+	c.Finish(ErrPanicked, false)
 }

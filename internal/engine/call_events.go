@@ -25,12 +25,7 @@ func (c *Call) Emit(e observe.Event) {
 	c.emitTo(c.Plan.Recorders.all, c.Ctx, e)
 }
 
-// EmitAttemptEnd hands the end of an attempt to all recorders.
-func (c *Call) EmitAttemptEnd(a Attempt, code codes.Code, err error) {
-	c.emitAttemptEnd(c.Plan.Recorders.all, a, code, err)
-}
-
-func (c *Call) emitAttemptEnd(to []*recorder, a Attempt, code codes.Code, err error) {
+func (c *Call) emitAttemptEnd(to []*recorder, a *Attempt, code codes.Code, err error) {
 	if c.anyListens(to) {
 		c.emitTo(to, a.Ctx, observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Code: code, Err: err})
 	}
@@ -47,7 +42,7 @@ func (c *Call) anyListens(to []*recorder) bool {
 }
 
 func (c *Call) emitTo(to []*recorder, ctx context.Context, e observe.Event) {
-	e.Shard = c.Shard
+	e.Shard = c.shard
 	for _, r := range to {
 		if c.mutedStarters&r.bit == 0 {
 			r.emit(ctx, &e)
@@ -62,16 +57,16 @@ func (c *Call) flushFirstEnd(succeeded bool) {
 		switch {
 		case c.mutedStarters&r.bit != 0:
 		case succeeded:
-			r.firstSuccess(c.Shard)
+			r.firstSuccess(c.shard)
 		case r.hooks.Event != nil:
-			r.emit(c.Ctx, &observe.Event{Kind: observe.AttemptEnd, Attempt: 1, Shard: c.Shard})
+			r.emit(c.Ctx, &observe.Event{Kind: observe.AttemptEnd, Attempt: 1, Shard: c.shard})
 		}
 	}
 }
 
-// Start calls the Start hooks for a call or an attempt that begins, and returns
+// begins calls the Start hooks for a call or an attempt that begins, and returns
 // the context that they want it to have.
-func (c *Call) Start(ctx context.Context, k observe.Kind) context.Context {
+func (c *Call) begins(ctx context.Context, k observe.Kind) context.Context {
 	if k == observe.CallStart && c.Plan.Recorders.elapsed {
 		c.started = c.Host.Now()
 	}
@@ -80,7 +75,7 @@ func (c *Call) Start(ctx context.Context, k observe.Kind) context.Context {
 			continue
 		}
 		var enough bool
-		ctx, enough = r.start(ctx, observe.Event{Kind: k, Attempt: c.Loop.Attempts, AttemptKind: c.Kind, Shard: c.Shard})
+		ctx, enough = r.start(ctx, observe.Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Shard: c.shard})
 		if k == observe.CallStart && enough {
 			c.mutedStarters |= r.bit
 		}

@@ -13,6 +13,7 @@ import (
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
 )
@@ -41,7 +42,19 @@ func newCall(t *testing.T) *Call {
 
 // next returns another call of the same plan.
 func next(c *Call) *Call {
-	return &Call{Host: c.Host, Plan: c.Plan, Policy: c.Policy, Ctx: context.Background()}
+	n := new(Call)
+	n.Init(context.Background(), c.Host, c.Plan, c.Policy)
+	n.Start(n.Ctx)
+	return n
+}
+
+// admit is for a call that has not to wait.
+func admit(c *Call) error {
+	w, err := c.Admit()
+	if w.Needed() {
+		panic("waits for a slot")
+	}
+	return err
 }
 
 // try makes an attempt that ends with err.
@@ -56,7 +69,7 @@ func level(c *Call) float64 { return c.Plan.Budget.Level(c.Host.Now()) }
 // driver settles it.
 func TestSettledOnce(t *testing.T) {
 	c := newCall(t)
-	if err := c.Admit(); err != nil {
+	if err := admit(c); err != nil {
 		t.Fatal(err)
 	}
 	try(c, unavailable)
@@ -68,7 +81,7 @@ func TestSettledOnce(t *testing.T) {
 	}
 	c.Plan.Budget.Take(c.Host.Now())
 	good := next(c)
-	_ = good.Admit()
+	_ = admit(good)
 	try(good, nil)
 	for range 3 {
 		good.Settle(nil)
@@ -82,7 +95,7 @@ func TestSettledOnce(t *testing.T) {
 // nothing.
 func TestUnwoundOnPanic(t *testing.T) {
 	c := newCall(t)
-	if err := c.Admit(); err != nil {
+	if err := admit(c); err != nil {
 		t.Fatal(err)
 	}
 	try(c, unavailable)
@@ -96,7 +109,7 @@ func TestUnwoundOnPanic(t *testing.T) {
 		t.Errorf("%v tokens after the panic, want 2", got)
 	}
 	other := next(c)
-	_ = other.Admit()
+	_ = admit(other)
 	try(other, unavailable)
 	other.Settle(unavailable)
 	if got := c.Plan.Breaker.At(c.Host.Now()); got != breaker.Closed {
@@ -108,20 +121,20 @@ func TestUnwoundOnPanic(t *testing.T) {
 // the budget's, which is not asked for a token then.
 func TestOrderOfVetoes(t *testing.T) {
 	c := newCall(t)
-	_ = c.Admit()
+	_ = admit(c)
 	for range 2 { // others open the breaker meanwhile
 		o := next(c)
-		_ = o.Admit()
+		_ = admit(o)
 		try(o, unavailable)
 		o.Settle(unavailable)
 	}
 	notFound := status.Error(codes.NotFound, "")
 	try(c, notFound)
-	if _, again := c.Next(c.FailureOf(notFound, nil)); again || c.why != retry.NotRetryable {
+	if _, again := c.Next(c.FailureOf(notFound, nil)); again || c.why != failure.NotRetryable {
 		t.Errorf("again %v, because of %v, want not_retryable", again, c.why)
 	}
 	try(c, unavailable)
-	if _, again := c.Next(c.FailureOf(unavailable, nil)); again || c.why != retry.Breaker {
+	if _, again := c.Next(c.FailureOf(unavailable, nil)); again || c.why != failure.Breaker {
 		t.Errorf("again %v, because of %v, want breaker", again, c.why)
 	}
 	if got := level(c); got < 1.99 {
@@ -129,11 +142,11 @@ func TestOrderOfVetoes(t *testing.T) {
 	}
 	c.Policy.BreakerOff = true
 	poor := next(c)
-	_ = poor.Admit()
+	_ = admit(poor)
 	for c.Plan.Budget.Take(c.Host.Now()) {
 	}
 	try(poor, unavailable)
-	if _, again := poor.Next(poor.FailureOf(unavailable, nil)); again || poor.why != retry.Budget {
+	if _, again := poor.Next(poor.FailureOf(unavailable, nil)); again || poor.why != failure.Budget {
 		t.Errorf("again %v, because of %v, want budget", again, poor.why)
 	}
 }
@@ -148,7 +161,7 @@ func TestOneLossIsOneFailure(t *testing.T) {
 		calls = append(calls, next(first))
 	}
 	for _, c := range calls {
-		if err := c.Admit(); err != nil {
+		if err := admit(c); err != nil {
 			t.Fatal(err)
 		}
 		c.Begin(nil)
@@ -161,11 +174,11 @@ func TestOneLossIsOneFailure(t *testing.T) {
 		t.Fatalf("one connection lost beneath eight calls leaves the breaker %v", got)
 	}
 	again := next(first)
-	_ = again.Admit()
+	_ = admit(again)
 	again.Begin(nil)
 	again.End(unavailable, lost)
 	again.Settle(unavailable)
-	if err := next(first).Admit(); !errors.Is(err, ErrBreakerOpen) {
+	if err := admit(next(first)); !errors.Is(err, ErrBreakerOpen) {
 		t.Errorf("%v after the second loss, want the breaker open", err)
 	}
 }

@@ -6,99 +6,101 @@ import (
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
 
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/limit"
-	"github.com/astra-grpc/astra/internal/retry"
 )
 
-// place is what a call has of its method's limit.
-type place struct {
-	held     bool          // a slot
+// slot is what a call has of its method's limit.
+type slot struct {
+	held     bool          // it is the call's
 	ticket   *limit.Ticket // of the queue; nil: it does not wait
 	queued   time.Duration // since when it has
 	entered  time.Duration // when it got the slot; 0: the limit was not adaptive then
 	served   time.Duration // when its wait in the queue was over
 	waited   time.Duration // how long that was
-	Strained bool          // an attempt failed as overload has it
+	overload bool          // an attempt failed as overload has it
 }
 
-// enter takes a slot of the method's limit, and waits for it if it must. The
-// error is what the caller gets.
-func (c *Call) enter() error {
+// Wait is what a call waits for in the queue of its limit: until it is woken,
+// until a time, or until its context ends. The zero Wait is none.
+type Wait struct {
+	Woken <-chan struct{}
+	Until time.Duration // of the cores' time; [limit.Forever]: no end
+}
+
+// Needed reports whether there is anything to wait for.
+func (w Wait) Needed() bool { return w.Woken != nil }
+
+// takeSlot takes a slot of the method's limit, unless the call has to wait for
+// it. The error is what the caller gets.
+func (c *Call) takeSlot() (Wait, error) {
 	g := c.Plan.Limit
 	if g == nil {
-		return nil
+		return Wait{}, nil
 	}
-	if !g.EnterFree() {
-		if err := c.ask(g); err != nil {
-			return err
+	if c.slot.ticket != nil || !g.EnterFree() {
+		if w, err := c.waitForSlot(g); err != nil || w.Needed() {
+			return w, err
 		}
 	}
-	c.Place.held = true
+	c.slot.held = true
 	if c.Plan.Adaptive {
-		c.Place.entered = c.Host.Now()
+		c.slot.entered = c.Host.Now()
 	}
-	return nil
+	return Wait{}, nil
 }
 
-// ask is for a call that may have to wait. It does not if the breaker would
-// refuse it then.
-func (c *Call) ask(g *limit.Guard) error {
+// waitForSlot is for a call that may have to wait, or has waited. It does not
+// begin to if the breaker would refuse it then.
+func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 	now := c.Host.Now()
-	if b := c.breaker(); b != nil {
-		if wait, refuses := b.Refuses(now); refuses {
-			return c.refusedByBreaker(wait)
+	var a limit.Answer
+	if t := c.slot.ticket; t != nil {
+		if c.Ctx.Err() != nil {
+			c.leaveQueue()
+			return Wait{}, Ended(c.Ctx)
 		}
-	}
-	patience := limit.Forever
-	if deadline, ok := c.Ctx.Deadline(); ok {
-		patience = time.Until(deadline)
-	}
-	a, ticket := g.Enter(now, patience)
-	if ticket != nil {
-		c.Place.ticket, c.Place.queued = ticket, now
-		c.Emit(observe.Event{Kind: observe.Queued})
-		for a.Verdict == limit.Waiting {
-			c.sleep(ticket.Ready, a.At)
-			if c.Ctx.Err() != nil {
-				c.unqueue()
-				return Ended(c.Ctx)
+		a = g.Poll(now, t)
+	} else {
+		if b := c.breaker(); b != nil {
+			if wait, refuses := b.Refuses(now); refuses {
+				return Wait{}, c.refusedByBreaker(wait)
 			}
-			a = g.Poll(c.Host.Now(), ticket)
 		}
-		c.Place.ticket = nil
-		c.Place.held = a.Verdict == limit.Admitted
-		c.Place.served = c.Host.Now()
-		c.Place.waited = c.Place.served - now
-		c.emitDequeued(c.Place.served)
+		if a, c.slot.ticket = g.Enter(now, c.patience()); c.slot.ticket != nil {
+			c.slot.queued = now
+			c.Emit(observe.Event{Kind: observe.Queued})
+		}
+	}
+	if t := c.slot.ticket; t != nil {
+		if a.Verdict == limit.Waiting {
+			return Wait{Woken: t.Ready, Until: a.At}, nil
+		}
+		c.slot.ticket = nil
+		c.slot.served, c.slot.waited = now, now-c.slot.queued
+		c.emitDequeued(now)
 	}
 	if a.Verdict == limit.Admitted {
-		return nil
+		return Wait{}, nil
 	}
 	c.rejected, c.refusal = observe.RejectedLimit, limitReason(a.Verdict)
 	c.Emit(observe.Event{Kind: observe.Limited, Reason: c.refusal, Delay: a.After})
-	return limited(c.Plan, a)
+	return Wait{}, limited(c.Plan, a)
 }
 
-// sleep waits until it is woken, until a time, or until the call's context
-// ends.
-func (c *Call) sleep(woken <-chan struct{}, until time.Duration) {
-	var alarm <-chan time.Time
-	if until < limit.Forever {
-		t := time.NewTimer(until - c.Host.Now())
-		defer t.Stop()
-		alarm = t.C
+// patience is how long the call can wait.
+func (c *Call) patience() time.Duration {
+	if deadline, ok := c.Ctx.Deadline(); ok {
+		return time.Until(deadline)
 	}
-	select {
-	case <-woken:
-	case <-alarm:
-	case <-c.Ctx.Done():
-	}
+	return limit.Forever
 }
 
-// unqueue gives up the place in the queue, or the slot that has come meanwhile.
-func (c *Call) unqueue() {
-	if t := c.Place.ticket; t != nil {
-		c.Place.ticket = nil
+// leaveQueue gives up the call's turn in the queue, or the slot that has come
+// meanwhile.
+func (c *Call) leaveQueue() {
+	if t := c.slot.ticket; t != nil {
+		c.slot.ticket = nil
 		now := c.Host.Now()
 		c.Plan.Limit.Cancel(now, t)
 		c.emitDequeued(now)
@@ -106,17 +108,17 @@ func (c *Call) unqueue() {
 }
 
 func (c *Call) emitDequeued(now time.Duration) {
-	c.Emit(observe.Event{Kind: observe.Dequeued, Delay: now - c.Place.queued})
+	c.Emit(observe.Event{Kind: observe.Dequeued, Delay: now - c.slot.queued})
 }
 
-// leave gives the slot back, once. A call that has come to its end teaches an
+// releaseSlot gives the slot back, once. A call that has come to its end teaches an
 // adaptive limit.
-func (c *Call) leave(itself bool) {
-	if !c.Place.held {
+func (c *Call) releaseSlot(itself bool) {
+	if !c.slot.held {
 		return
 	}
-	c.Place.held = false
-	g, made := c.Plan.Limit, c.Loop.Attempts > 0
+	c.slot.held = false
+	g, made := c.Plan.Limit, c.loop.Attempts > 0
 	if made && g.LeaveFree() {
 		return
 	}
@@ -133,10 +135,10 @@ func (c *Call) leave(itself bool) {
 // sample is what the call tells an adaptive limit. The life of a stream, and of
 // a call that backed off or was hedged, is no latency.
 func (c *Call) sample(now time.Duration) limit.Sample {
-	s := limit.Sample{Overload: c.Place.Strained}
-	timed := c.Place.entered > 0 && c.Loop.Attempts == 1 && !c.Untimed && CallerOf(c.Ctx) != retry.Cancelled
-	if timed && (!s.Overload || c.Code == codes.DeadlineExceeded) {
-		s.Latency = max(1, now-c.Place.entered)
+	s := limit.Sample{Overload: c.slot.overload}
+	timed := c.slot.entered > 0 && c.loop.Attempts == 1 && !c.stream && CallerOf(c.Ctx) != failure.Cancelled
+	if timed && (!s.Overload || c.code == codes.DeadlineExceeded) {
+		s.Latency = max(1, now-c.slot.entered)
 	}
 	return s
 }

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/astra-grpc/astra/internal/retry"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/verdict"
 )
 
@@ -45,13 +45,13 @@ type Evidence struct {
 	Local   bool // SendMsg returned an error other than io.EOF
 }
 
-// Judge looks at a failed attempt, and remembers the verdict on it.
-func (c *Call) Judge(a Attempt, err error, ev Evidence) {
+// judge looks at a failed attempt, and remembers the verdict on it.
+func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	now := time.Duration(0)
-	if c.Untimed || c.Place.waited > 0 {
+	if c.stream || c.slot.waited > 0 {
 		now = c.Host.Now()
 	}
-	c.old = c.Untimed && !c.answered && a.Ctx != nil && now-a.Began >= c.Policy.Breaker.Window
+	c.old = c.stream && !c.answered && a.Ctx != nil && now-a.Began >= c.Policy.Breaker.Window
 	c.last = verdict.Of(verdict.Attempt{
 		Code:     CodeOf(err),
 		Failures: c.Policy.Failures,
@@ -62,11 +62,11 @@ func (c *Call) Judge(a Attempt, err error, ev Evidence) {
 		Message:  ev.Message,
 		Trailer:  len(ev.Trailer) > 0,
 		Local:    ev.Local || ev.Known && ev.Sent && local(err, ev.Trailer),
-		Hurried:  c.Place.waited > 0 && now-c.Place.served < c.Place.waited,
-		Stream:   c.Untimed,
+		Hurried:  c.slot.waited > 0 && now-c.slot.served < c.slot.waited,
+		Stream:   c.stream,
 		Old:      c.old,
 	})
-	c.Place.Strained = c.Place.Strained || c.last.Limit == verdict.Bad
+	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
 }
 
 // local reports whether an error of a call that got a stream is grpc-go's own
@@ -88,13 +88,13 @@ func local(err error, trailer metadata.MD) bool {
 // FailureOf gathers what the retry decision needs to know of the attempt that
 // ended last. Whether the call's context has ended, not the code, distinguishes
 // the caller's cancellation from a server's CANCELLED.
-func (c *Call) FailureOf(err error, trailer metadata.MD) retry.Failure {
-	f := retry.Failure{
-		Code:      c.Code,
+func (c *Call) FailureOf(err error, trailer metadata.MD) failure.Failure {
+	f := failure.Failure{
+		Code:      c.code,
 		Caller:    CallerOf(c.Ctx),
-		Pushback:  retry.ParsePushback(trailer[pushbackKey]),
+		Pushback:  failure.ParsePushback(trailer[pushbackKey]),
 		RetryInfo: retryInfo(err),
-		Remaining: retry.Forever,
+		Remaining: failure.Forever,
 		Final:     c.last.Final,
 		Ambiguous: !c.last.May(c.Policy.Repeat),
 	}
@@ -105,14 +105,14 @@ func (c *Call) FailureOf(err error, trailer metadata.MD) retry.Failure {
 }
 
 // CallerOf returns what has become of a call's context.
-func CallerOf(ctx context.Context) retry.Caller {
+func CallerOf(ctx context.Context) failure.Caller {
 	switch err := ctx.Err(); {
 	case err == nil:
-		return retry.Waiting
+		return failure.Waiting
 	case errors.Is(err, context.DeadlineExceeded):
-		return retry.Expired
+		return failure.Expired
 	default:
-		return retry.Cancelled
+		return failure.Cancelled
 	}
 }
 

@@ -2,25 +2,25 @@ package engine
 
 import (
 	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/limit"
-	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/observe"
 )
 
 var retryReasons = [...]observe.Reason{
-	retry.NotRetryable: observe.ReasonNotRetryable,
-	retry.Deadline:     observe.ReasonDeadline,
-	retry.PushedBack:   observe.ReasonPushback,
-	retry.Committed:    observe.ReasonCommitted,
-	retry.Budget:       observe.ReasonBudget,
-	retry.Breaker:      observe.ReasonBreaker,
-	retry.Buffer:       observe.ReasonBuffer,
-	retry.Ambiguous:    observe.ReasonAmbiguous,
+	failure.NotRetryable: observe.ReasonNotRetryable,
+	failure.Deadline:     observe.ReasonDeadline,
+	failure.PushedBack:   observe.ReasonPushback,
+	failure.Committed:    observe.ReasonCommitted,
+	failure.Budget:       observe.ReasonBudget,
+	failure.Breaker:      observe.ReasonBreaker,
+	failure.Buffer:       observe.ReasonBuffer,
+	failure.Ambiguous:    observe.ReasonAmbiguous,
 }
 
 // RetryReason returns the reason of an event for a verdict, ReasonNone unless it
-// is one that [retry.Reason.Suppressed] reports.
-func RetryReason(r retry.Reason) observe.Reason { return retryReasons[r] }
+// is one that [failure.Reason.Suppressed] reports.
+func RetryReason(r failure.Reason) observe.Reason { return retryReasons[r] }
 
 var breakerReasons = [...]observe.Reason{
 	breaker.None:          observe.ReasonNone,

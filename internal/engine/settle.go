@@ -18,7 +18,7 @@ func (c *Call) Answered() {
 	c.earn()
 	if c.admitted {
 		now := c.Host.Now()
-		c.changed(c.breaker().Succeed(now, c.token, c.Shard))
+		c.changed(c.breaker().Succeed(now, c.token, c.shard))
 	}
 }
 
@@ -30,7 +30,7 @@ func (c *Call) Probing() bool { return c.admitted && !c.answered && c.token.Prob
 // has not failed.
 func (c *Call) Lived() {
 	if c.Probing() {
-		c.changed(c.breaker().Succeed(c.Host.Now(), c.token, c.Shard))
+		c.changed(c.breaker().Succeed(c.Host.Now(), c.token, c.shard))
 	}
 }
 
@@ -50,9 +50,9 @@ func (c *Call) earn() {
 // counts is the last attempt: a call saved by a retry is a success, one whose
 // attempts all failed is one failure.
 func (c *Call) Settle(err error) {
-	c.leave(true)
+	c.releaseSlot(true)
 	c.Refund()
-	good := err == nil || c.Loop.Attempts > 0 && c.last.Earns
+	good := err == nil || c.loop.Attempts > 0 && c.last.Earns
 	if good {
 		c.earn()
 	}
@@ -63,7 +63,7 @@ func (c *Call) Settle(err error) {
 	c.admitted = false
 	g, now := c.breaker(), c.Host.Now()
 	if good && !c.slow {
-		c.changed(g.Succeed(now, c.token, c.Shard))
+		c.changed(g.Succeed(now, c.token, c.shard))
 		return
 	}
 	c.changed(g.Settle(now, c.token, c.outcome(good), rand.Float64()))

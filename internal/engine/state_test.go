@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/limit"
-	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -20,7 +20,7 @@ func TestBreakerStatesAgree(t *testing.T) {
 
 // The engine converts the cores' reasons by tables.
 func TestReasonsAgree(t *testing.T) {
-	for r := retry.Again; r.String() != "invalid"; r++ {
+	for r := failure.Again; r.String() != "invalid"; r++ {
 		got := RetryReason(r)
 		if suppressed := got != observe.ReasonNone; suppressed != r.Suppressed() || suppressed && got.String() != r.String() {
 			t.Errorf("retry says %q, observe %q", r, got)

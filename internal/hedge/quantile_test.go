@@ -108,7 +108,7 @@ func TestQuantileFollows(t *testing.T) {
 func TestQuantileUnderLoad(t *testing.T) {
 	q := NewQuantile()
 	q.Add(0, time.Millisecond, 0) // the generation has begun
-	for l := range q.lanes {
+	for l := range q.shards {
 		q.Add(0, time.Millisecond, uint32(l))
 	}
 	var wg sync.WaitGroup
@@ -122,10 +122,10 @@ func TestQuantileUnderLoad(t *testing.T) {
 	}
 	wg.Wait()
 	var total uint64
-	for i := range q.lanes {
-		total += q.lanes[i].halves[1].total.Load()
+	for i := range q.shards {
+		total += q.shards[i].halves[1].total.Load()
 	}
-	if want := uint64(80000 + 1 + lanes); total != want {
+	if want := uint64(80000 + 1 + shards); total != want {
 		t.Errorf("%d samples, want %d", total, want)
 	}
 }

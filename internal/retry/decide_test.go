@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/jitter"
 )
 
@@ -26,48 +27,48 @@ func testPolicy() *Policy {
 
 func TestNext(t *testing.T) {
 	const ms = time.Millisecond
-	stop, wait := Pushback{Stop: true}, Pushback{Given: true, Delay: 50 * ms}
+	stop, wait := failure.Pushback{Stop: true}, failure.Pushback{Given: true, Delay: 50 * ms}
 	for _, tc := range []struct {
 		name     string
 		attempts int
-		f        Failure
+		f        failure.Failure
 		want     Decision
 	}{
-		{"retryable", 1, Failure{Code: codes.Unavailable}, Decision{Delay: 500 * ms}},
-		{"a code with its own backoff", 1, Failure{Code: codes.DeadlineExceeded}, Decision{Delay: ms}},
-		{"not retryable", 1, Failure{Code: codes.NotFound}, Decision{Reason: NotRetryable}},
-		{"not retryable with attempts used up", 3, Failure{Code: codes.NotFound}, Decision{Reason: NotRetryable}},
-		{"attempts used up", 3, Failure{Code: codes.Unavailable}, Decision{Reason: Exhausted}},
-		{"caller cancelled", 1, Failure{Code: codes.Unavailable, Caller: Cancelled}, Decision{Reason: CallerGone}},
-		{"caller's deadline passed", 1, Failure{Code: codes.DeadlineExceeded, Caller: Expired}, Decision{Reason: Deadline}},
-		{"server's CANCELLED", 1, Failure{Code: codes.Canceled}, Decision{Reason: NotRetryable}},
-		{"committed", 1, Failure{Code: codes.Unavailable, Committed: true}, Decision{Reason: Committed}},
+		{"retryable", 1, failure.Failure{Code: codes.Unavailable}, Decision{Delay: 500 * ms}},
+		{"a code with its own backoff", 1, failure.Failure{Code: codes.DeadlineExceeded}, Decision{Delay: ms}},
+		{"not retryable", 1, failure.Failure{Code: codes.NotFound}, Decision{Reason: failure.NotRetryable}},
+		{"not retryable with attempts used up", 3, failure.Failure{Code: codes.NotFound}, Decision{Reason: failure.NotRetryable}},
+		{"attempts used up", 3, failure.Failure{Code: codes.Unavailable}, Decision{Reason: failure.Exhausted}},
+		{"caller cancelled", 1, failure.Failure{Code: codes.Unavailable, Caller: failure.Cancelled}, Decision{Reason: failure.CallerGone}},
+		{"caller's deadline passed", 1, failure.Failure{Code: codes.DeadlineExceeded, Caller: failure.Expired}, Decision{Reason: failure.Deadline}},
+		{"server's CANCELLED", 1, failure.Failure{Code: codes.Canceled}, Decision{Reason: failure.NotRetryable}},
+		{"committed", 1, failure.Failure{Code: codes.Unavailable, Committed: true}, Decision{Reason: failure.Committed}},
 
-		{"pushback", 1, Failure{Code: codes.Unavailable, Pushback: wait}, Decision{Delay: 50 * ms}},
-		{"pushback 0", 1, Failure{Code: codes.Unavailable, Pushback: Pushback{Given: true}}, Decision{}},
-		{"pushback stop", 1, Failure{Code: codes.Unavailable, Pushback: stop}, Decision{Reason: PushedBack}},
-		{"pushback and attempts used up", 3, Failure{Code: codes.Unavailable, Pushback: wait}, Decision{Reason: Exhausted}},
-		{"pushback on a code not retried", 1, Failure{Code: codes.Internal, Pushback: wait}, Decision{Reason: NotRetryable}},
-		{"pushback before hint", 1, Failure{Code: codes.Unavailable, Pushback: wait, RetryInfo: time.Second}, Decision{Delay: 50 * ms}},
+		{"pushback", 1, failure.Failure{Code: codes.Unavailable, Pushback: wait}, Decision{Delay: 50 * ms}},
+		{"pushback 0", 1, failure.Failure{Code: codes.Unavailable, Pushback: failure.Pushback{Given: true}}, Decision{}},
+		{"pushback stop", 1, failure.Failure{Code: codes.Unavailable, Pushback: stop}, Decision{Reason: failure.PushedBack}},
+		{"pushback and attempts used up", 3, failure.Failure{Code: codes.Unavailable, Pushback: wait}, Decision{Reason: failure.Exhausted}},
+		{"pushback on a code not retried", 1, failure.Failure{Code: codes.Internal, Pushback: wait}, Decision{Reason: failure.NotRetryable}},
+		{"pushback before hint", 1, failure.Failure{Code: codes.Unavailable, Pushback: wait, RetryInfo: time.Second}, Decision{Delay: 50 * ms}},
 
-		{"exhausted resource", 1, Failure{Code: codes.ResourceExhausted}, Decision{Reason: NotRetryable}},
-		{"exhausted resource, pushback", 1, Failure{Code: codes.ResourceExhausted, Pushback: wait}, Decision{Delay: 50 * ms}},
-		{"exhausted resource, hint", 1, Failure{Code: codes.ResourceExhausted, RetryInfo: 2 * time.Second}, Decision{Delay: 2 * time.Second}},
-		{"exhausted resource, stop", 1, Failure{Code: codes.ResourceExhausted, Pushback: stop}, Decision{Reason: NotRetryable}},
-		{"exhausted resource, stop and hint", 1, Failure{Code: codes.ResourceExhausted, Pushback: stop, RetryInfo: 1}, Decision{Reason: PushedBack}},
+		{"exhausted resource", 1, failure.Failure{Code: codes.ResourceExhausted}, Decision{Reason: failure.NotRetryable}},
+		{"exhausted resource, pushback", 1, failure.Failure{Code: codes.ResourceExhausted, Pushback: wait}, Decision{Delay: 50 * ms}},
+		{"exhausted resource, hint", 1, failure.Failure{Code: codes.ResourceExhausted, RetryInfo: 2 * time.Second}, Decision{Delay: 2 * time.Second}},
+		{"exhausted resource, stop", 1, failure.Failure{Code: codes.ResourceExhausted, Pushback: stop}, Decision{Reason: failure.NotRetryable}},
+		{"exhausted resource, stop and hint", 1, failure.Failure{Code: codes.ResourceExhausted, Pushback: stop, RetryInfo: 1}, Decision{Reason: failure.PushedBack}},
 
-		{"hint below the delay", 1, Failure{Code: codes.Unavailable, RetryInfo: ms}, Decision{Delay: 500 * ms}},
-		{"hint above the delay", 1, Failure{Code: codes.Unavailable, RetryInfo: 3 * time.Second}, Decision{Delay: 3 * time.Second}},
-		{"hint beyond all patience", 1, Failure{Code: codes.Unavailable, RetryInfo: math.MaxInt64}, Decision{Delay: 5500 * ms}},
-		{"hint below zero", 1, Failure{Code: codes.Unavailable, RetryInfo: math.MinInt64}, Decision{Delay: 500 * ms}},
+		{"hint below the delay", 1, failure.Failure{Code: codes.Unavailable, RetryInfo: ms}, Decision{Delay: 500 * ms}},
+		{"hint above the delay", 1, failure.Failure{Code: codes.Unavailable, RetryInfo: 3 * time.Second}, Decision{Delay: 3 * time.Second}},
+		{"hint beyond all patience", 1, failure.Failure{Code: codes.Unavailable, RetryInfo: math.MaxInt64}, Decision{Delay: 5500 * ms}},
+		{"hint below zero", 1, failure.Failure{Code: codes.Unavailable, RetryInfo: math.MinInt64}, Decision{Delay: 500 * ms}},
 
-		{"backoff to the deadline", 1, Failure{Code: codes.Unavailable, Remaining: 500 * ms}, Decision{Reason: Deadline}},
-		{"backoff just before it", 1, Failure{Code: codes.Unavailable, Remaining: 501 * ms}, Decision{Delay: 500 * ms}},
-		{"pushback past it", 1, Failure{Code: codes.Unavailable, Pushback: wait, Remaining: 50 * ms}, Decision{Reason: Deadline}},
+		{"backoff to the deadline", 1, failure.Failure{Code: codes.Unavailable, Remaining: 500 * ms}, Decision{Reason: failure.Deadline}},
+		{"backoff just before it", 1, failure.Failure{Code: codes.Unavailable, Remaining: 501 * ms}, Decision{Delay: 500 * ms}},
+		{"pushback past it", 1, failure.Failure{Code: codes.Unavailable, Pushback: wait, Remaining: 50 * ms}, Decision{Reason: failure.Deadline}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if tc.f.Remaining == 0 {
-				tc.f.Remaining = Forever
+				tc.f.Remaining = failure.Forever
 			}
 			l := Loop{Attempts: tc.attempts}
 			if got := l.Next(testPolicy(), tc.f, 0.5); got != tc.want {
@@ -81,11 +82,11 @@ func TestScheduleStartsOverAfterPushback(t *testing.T) {
 	p := testPolicy()
 	p.MaxAttempts = 10
 	var l Loop
-	plain := Failure{Code: codes.Unavailable, Remaining: Forever}
+	plain := failure.Failure{Code: codes.Unavailable, Remaining: failure.Forever}
 	pushed := plain
-	pushed.Pushback = Pushback{Given: true, Delay: 297 * time.Millisecond}
+	pushed.Pushback = failure.Pushback{Given: true, Delay: 297 * time.Millisecond}
 	for i, step := range []struct {
-		f    Failure
+		f    failure.Failure
 		want time.Duration
 	}{
 		{plain, 500 * time.Millisecond},
@@ -95,7 +96,7 @@ func TestScheduleStartsOverAfterPushback(t *testing.T) {
 		{plain, time.Second},
 	} {
 		l.Attempts++
-		if got := l.Next(p, step.f, 0); got.Reason != Again || got.Delay != step.want {
+		if got := l.Next(p, step.f, 0); got.Reason != failure.Again || got.Delay != step.want {
 			t.Fatalf("retry %d: %v after %v, want %v", i+1, got.Reason, got.Delay, step.want)
 		}
 	}
@@ -103,12 +104,12 @@ func TestScheduleStartsOverAfterPushback(t *testing.T) {
 
 func TestDeliveryStartsOver(t *testing.T) {
 	p := testPolicy()
-	f := Failure{Code: codes.Unavailable, Remaining: Forever}
+	f := failure.Failure{Code: codes.Unavailable, Remaining: failure.Forever}
 	var l Loop
 	l.Attempts++
 	for range 5 {
 		for _, want := range []time.Duration{500 * time.Millisecond, time.Second} {
-			if got := l.Next(p, f, 0); got.Reason != Again || got.Delay != want {
+			if got := l.Next(p, f, 0); got.Reason != failure.Again || got.Delay != want {
 				t.Fatalf("attempt %d: %v after %v, want %v", l.Attempts, got.Reason, got.Delay, want)
 			}
 			l.Attempts++
@@ -116,7 +117,7 @@ func TestDeliveryStartsOver(t *testing.T) {
 		l.Delivered() // by the third, which then fails
 	}
 	l.Attempts += 2
-	if got := l.Next(p, f, 0); got.Reason != Exhausted {
+	if got := l.Next(p, f, 0); got.Reason != failure.Exhausted {
 		t.Fatalf("%v, want the attempts used up", got.Reason)
 	}
 }
@@ -132,14 +133,14 @@ func TestLoopEnds(t *testing.T) {
 		var l Loop
 		for range p.MaxAttempts + 1 {
 			l.Attempts++
-			f := Failure{
+			f := failure.Failure{
 				Code:      codes.Code(rapid.IntRange(1, 16).Draw(t, "code")),
-				Pushback:  ParsePushback(rapid.SliceOfN(rapid.StringMatching(`-?[0-9]{1,12}`), 0, 2).Draw(t, "pushback")),
+				Pushback:  failure.ParsePushback(rapid.SliceOfN(rapid.StringMatching(`-?[0-9]{1,12}`), 0, 2).Draw(t, "pushback")),
 				RetryInfo: time.Duration(rapid.Int64().Draw(t, "hint")),
 				Remaining: time.Duration(rapid.Int64Range(-1, math.MaxInt64).Draw(t, "remaining")),
 			}
 			d := l.Next(p, f, rapid.Float64Range(0, 0.999).Draw(t, "u"))
-			if d.Reason != Again {
+			if d.Reason != failure.Again {
 				return
 			}
 			if d.Delay < 0 || d.Delay >= f.Remaining {
@@ -148,55 +149,4 @@ func TestLoopEnds(t *testing.T) {
 		}
 		t.Fatalf("%d attempts, want at most %d", l.Attempts+1, p.MaxAttempts)
 	})
-}
-
-func TestParsePushback(t *testing.T) {
-	stop := Pushback{Stop: true}
-	given := func(ms int64) Pushback {
-		return Pushback{Given: true, Delay: time.Duration(ms) * time.Millisecond}
-	}
-	for _, tc := range []struct {
-		values []string
-		want   Pushback
-	}{
-		{nil, Pushback{}},
-		{[]string{"0"}, given(0)},
-		{[]string{"50"}, given(50)},
-		{[]string{"0050"}, given(50)},
-		{[]string{"2147483647"}, given(math.MaxInt32)},
-		{[]string{"2147483648"}, stop},
-		{[]string{"9223372036855"}, stop},
-		{[]string{"99999999999999999999"}, stop},
-		{[]string{"-1"}, stop},
-		{[]string{""}, stop},
-		{[]string{" 50"}, stop},
-		{[]string{"50.0"}, stop},
-		{[]string{"50", "50"}, stop},
-	} {
-		if got := ParsePushback(tc.values); got != tc.want {
-			t.Errorf("ParsePushback(%q) = %+v, want %+v", tc.values, got, tc.want)
-		}
-	}
-}
-
-func FuzzParsePushback(f *testing.F) {
-	f.Add("50")
-	f.Add("-9223372036854775808")
-	f.Fuzz(func(t *testing.T, s string) {
-		p := ParsePushback([]string{s})
-		if p.Given == p.Stop || p.Delay < 0 || p.Delay > math.MaxInt32*time.Millisecond {
-			t.Fatalf("ParsePushback(%q) = %+v", s, p)
-		}
-	})
-}
-
-func TestReasonsHaveNames(t *testing.T) {
-	seen := map[string]bool{}
-	for r := Again; r <= Breaker; r++ {
-		if name := r.String(); name == "invalid" || seen[name] {
-			t.Errorf("reason %d is named %q", r, name)
-		} else {
-			seen[name] = true
-		}
-	}
 }

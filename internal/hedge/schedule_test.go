@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/internal/failure"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -17,17 +18,22 @@ func testConfig(attempts int) *Config {
 	return &Config{MaxAttempts: attempts, NonFatal: astracodes.Retryable}
 }
 
-var transient = Failure{Code: codes.Unavailable, Left: Never}
+var transient = failure.Failure{Code: codes.Unavailable, Remaining: Never}
 
-func wantDue(t *testing.T, r *Race, due time.Duration) {
+// pushback is of a server that asks to wait.
+func pushback(wait time.Duration) failure.Pushback {
+	return failure.Pushback{Given: true, Delay: wait}
+}
+
+func wantDue(t *testing.T, r *Schedule, due time.Duration) {
 	t.Helper()
 	if got := r.Due(); got != due {
 		t.Fatalf("the next is due at %v, want %v", got, due)
 	}
 }
 
-func TestRace(t *testing.T) {
-	r := NewRace(testConfig(3), 5, 10)
+func TestSchedule(t *testing.T) {
+	r := New(testConfig(3), 5, 10)
 	wantDue(t, &r, 5)
 	r.Start(5)
 	wantDue(t, &r, 15)
@@ -36,40 +42,40 @@ func TestRace(t *testing.T) {
 	r.Start(8)
 	wantDue(t, &r, 18)
 	told := transient
-	told.Told, told.Wait = true, 30
+	told.Pushback = pushback(30)
 	r.Start(18) // the last
 	wantDue(t, &r, Never)
 	r.Fail(20, told)
 	wantDue(t, &r, Never)
-	if r.Over() || r.Why() != UsedUp {
+	if r.Over() || r.Why() != failure.Exhausted {
 		t.Fatalf("over: %v, why: %v, with one running", r.Over(), r.Why())
 	}
 	r.Fail(21, transient)
-	if !r.Over() || r.Why() != UsedUp {
+	if !r.Over() || r.Why() != failure.Exhausted {
 		t.Fatalf("over: %v, why: %v, with none running", r.Over(), r.Why())
 	}
 }
 
 func TestEndOfTime(t *testing.T) {
-	r := NewRace(testConfig(3), 0, Never)
+	r := New(testConfig(3), 0, Never)
 	r.Start(Never - 5)
 	wantDue(t, &r, Never)
-	r.Fail(Never-5, Failure{Code: codes.Unavailable, Told: true, Wait: Never, Left: Never})
+	r.Fail(Never-5, failure.Failure{Code: codes.Unavailable, Pushback: pushback(Never), Remaining: Never})
 	if !r.Over() {
 		t.Fatal("waits for the end of time")
 	}
-	r = NewRace(testConfig(3), 0, 20)
+	r = New(testConfig(3), 0, 20)
 	r.Start(Never - 5)
 	wantDue(t, &r, Never)
 }
 
-// TestRaceAgreesWithModel: against the rules told one by one, for any course of
+// TestScheduleAgreesWithModel: against the rules told one by one, for any course of
 // events.
-func TestRaceAgreesWithModel(t *testing.T) {
+func TestScheduleAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := testConfig(rapid.IntRange(2, 5).Draw(t, "attempts"))
 		delay := rapid.SampledFrom([]time.Duration{1, 10, Never}).Draw(t, "delay")
-		r := NewRace(cfg, 0, delay)
+		r := New(cfg, 0, delay)
 		var now, lastStart, pushed time.Duration
 		started, running := 0, 0
 		atOnce := true // a failure, or the beginning, makes the next due
@@ -110,19 +116,19 @@ func TestRaceAgreesWithModel(t *testing.T) {
 				started, running, lastStart, atOnce = started+1, running+1, now, false
 				continue
 			case "refuse":
-				r.Refuse()
+				r.Refuse(failure.Budget)
 				stopped = true
 				continue
 			case "pushback":
-				f.Told, f.Wait = true, time.Duration(rapid.IntRange(0, 30).Draw(t, "wait"))
+				f.Pushback = pushback(time.Duration(rapid.IntRange(0, 30).Draw(t, "wait")))
 				if !stopped && started < cfg.MaxAttempts {
-					pushed = max(pushed, now+f.Wait)
+					pushed = max(pushed, now+f.Pushback.Delay)
 				}
 			case "stop":
-				f.Stop = true
+				f.Pushback.Stop = true
 				stopped = true
 			case "late":
-				f.Left = 0
+				f.Remaining = 0
 				stopped = true
 			case "fatal":
 				f.Code = codes.NotFound
@@ -137,10 +143,10 @@ func TestRaceAgreesWithModel(t *testing.T) {
 
 // TestPushbacksOfTwo: the later time holds, and a stop is not undone by a hint.
 func TestPushbacksOfTwo(t *testing.T) {
-	told := func(c codes.Code, wait time.Duration) Failure {
-		return Failure{Code: c, Told: true, Wait: wait, Left: Never}
+	told := func(c codes.Code, wait time.Duration) failure.Failure {
+		return failure.Failure{Code: c, Pushback: pushback(wait), Remaining: Never}
 	}
-	r := NewRace(testConfig(4), 0, 10)
+	r := New(testConfig(4), 0, 10)
 	r.Start(0)
 	r.Start(10)
 	r.Fail(11, told(codes.Unavailable, 50))
@@ -148,13 +154,13 @@ func TestPushbacksOfTwo(t *testing.T) {
 	r.Fail(12, told(codes.Unavailable, 5))
 	wantDue(t, &r, 61)
 
-	r = NewRace(testConfig(4), 0, 10)
+	r = New(testConfig(4), 0, 10)
 	r.Start(0)
 	r.Start(10)
 	stop := told(codes.ResourceExhausted, 5)
-	stop.Stop = true
+	stop.Pushback.Stop = true
 	r.Fail(11, stop)
-	if !r.Over() || r.Why() != Fatal {
+	if !r.Over() || r.Why() != failure.NotRetryable {
 		t.Errorf("over: %v, why: %v, want a fatal end", r.Over(), r.Why())
 	}
 }

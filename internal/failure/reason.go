@@ -1,4 +1,4 @@
-package retry
+package failure
 
 // Reason is a verdict on a failed attempt: Again, or why not.
 type Reason uint8
