@@ -19,6 +19,7 @@ type settings struct {
 	resumes   patternTable[Resume]
 	observers []observe.Observer
 	stores    []Store
+	balancing *Balancing // nil: the suite balances no load, or as it did
 	logger    *slog.Logger
 
 	targetName func(target string) string // nil: targets are their own names

@@ -7,6 +7,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
@@ -111,6 +112,8 @@ type endpoint struct {
 	idempotent     bool                           // which says so
 	fleeting       bool                           // made for one call
 	losses         atomic.Uint64                  // connections lost with calls on them
+	witness        fleet.Witness                  // the backend on which it last succeeded
+	located        atomic.Pointer[located]        // where its backends are known; nil: not asked yet
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has

@@ -75,6 +75,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		st.changed.L = &st.mu
 		st.of, st.late, st.ledger = p.endpoint, &s.lateFailure, &s.replay
 		st.call.InitStream(ctx, &s.Host, &p.Plan, &with.apply(p).Policy)
+		st.call.Balance(s.balancing.of(cc, p.endpoint))
 		fromServer := desc.ServerStreams && !desc.ClientStreams
 		hedges := fromServer && st.call.Policy.Hedges()
 		if r := p.resume; r != nil && fromServer && !hedges { // which has no retries

@@ -23,6 +23,7 @@ type Suite struct {
 	layers    layers
 	evictions sync.Once // at Close
 
+	balancing   *balancing      // nil: where calls go is not for it to say
 	lateFailure logFailure      // says that an attempt panicked that nobody waited for
 	replay      message.Ledger  // bytes that streams keep to send again
 	misspelt    map[string]bool // patterns of policies, that have been logged; guarded by mu
@@ -47,6 +48,7 @@ func New(opts ...Option) (*Suite, error) {
 		awaited:        make(map[key]awaited),
 		awaitedBudgets: make(map[string]map[budget.Config]awaitedBudget),
 	}}
+	s.balancing = newBalancing(&s.Host, set.balancing)
 	if set.targetName != nil {
 		s.naming = &naming{of: set.targetName, known: make(map[string]*targetName)}
 	}
@@ -98,13 +100,14 @@ func (s *Suite) StreamClientInterceptor() grpc.StreamClientInterceptor {
 
 // DialOptions returns what [grpc.NewClient] needs: both interceptors, chained
 // (so given before other interceptors, they are outermost), and
-// [grpc.WithDisableRetry].
+// [grpc.WithDisableRetry]; with [WithBalancing] also
+// [grpc.WithDefaultServiceConfig].
 func (s *Suite) DialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
+	return append([]grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(s.unary(nil)),
 		grpc.WithChainStreamInterceptor(s.stream(nil)),
 		grpc.WithDisableRetry(),
-	}
+	}, s.balancingOptions()...)
 }
 
 // Reload replaces all policies by those given: no options, and every method
@@ -119,12 +122,18 @@ func (s *Suite) Reload(opts ...Option) error {
 	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
 		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, stores, names of targets and the logger are given to New"))
 	}
+	if set.balancing != nil && s.balancing == nil {
+		set.fault(errors.New("reload: balancing: want it given to New, too, as connections are dialed with it"))
+	}
 	if err := set.err(); err != nil {
 		s.ReloadFailed(err)
 		return err
 	}
 	policies, wrong := compileAll(set.policies), misspeltIn("policy", set.policies)
 
+	if set.balancing != nil {
+		s.balancing.registry.Reconfigure(set.balancing.config())
+	}
 	s.mu.Lock()
 	s.policies = policies
 	wrong = s.replaceMisspeltLocked(wrong)
@@ -146,6 +155,9 @@ func (s *Suite) Reload(opts ...Option) error {
 // its stores return, so nil without any.
 func (s *Suite) Close() error {
 	s.evictions.Do(s.evictAll)
+	if s.balancing != nil {
+		s.balancing.registry.Close()
+	}
 	var faults []error
 	for _, st := range s.stores {
 		faults = append(faults, st.Close())

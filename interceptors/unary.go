@@ -47,6 +47,7 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		p, fresh := s.planOf(cc, method, l)
 		u := unaryCalls.Get().(*unaryCall)
 		u.Init(ctx, &s.Host, &p.Plan, &with.apply(p).Policy)
+		u.Balance(s.balancing.of(cc, p.endpoint))
 		u.full, u.late = p, &s.lateFailure
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
 		u.opts = u.wrap(opts, true)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
@@ -43,6 +44,10 @@ type Call struct {
 	pausing  bool // a backoff has begun and not ended
 	finished bool // CallEnd has been emitted
 	slot     slot // of the method's limit
+
+	fleet     *fleet.Fleet // the target's backends; nil: where attempts go is not for us to say
+	been      *fleet.Call  // where the call's have been; nil: nowhere yet
+	displaced bool         // the last attempt failed on a backend that is out, and there is another
 
 	firstEndPending bool   // the first attempt succeeded, and summary recorders do not know yet
 	mutedStarters   uint64 // bits of those that want no more events of this call
@@ -110,6 +115,9 @@ func (c *Call) Admit() (Wait, error) {
 		token, change, wait, ok = g.Admit(c.Host.Now())
 		c.changed(change)
 		if !ok {
+			if c.witnessed() {
+				return Wait{}, nil
+			}
 			return Wait{}, c.refusedByBreaker(wait)
 		}
 	}
@@ -135,6 +143,8 @@ type Attempt struct {
 	Number int
 	Kind   observe.AttemptKind
 	Began  time.Duration // if it matters
+
+	place *fleet.Attempt // where it goes; nil: that is not for us to say
 }
 
 // Begin starts the next of attempts made in turn and returns its context. cancel,
@@ -184,6 +194,7 @@ func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 		ctx, cancel = l.Limit(ctx, c.Policy.AttemptTimeout)
 	}
 	a.Ctx = c.begins(ctx, observe.AttemptStart)
+	c.route(a)
 	return cancel
 }
 
@@ -197,6 +208,8 @@ func (c *Call) ended(a *Attempt, err error, ev Evidence) {
 	if err != nil {
 		c.code = CodeOf(err)
 		c.judge(a, err, ev)
+	} else {
+		c.arrived(a)
 	}
 	c.timed(a)
 	to := c.Plan.Recorders.all
@@ -233,6 +246,7 @@ func (c *Call) Next(f failure.Failure) (delay time.Duration, again bool) {
 	if c.old {
 		c.loop.Delivered() // it has used up no attempt
 	}
+	f.Elsewhere = c.mayFailOver()
 	d := c.loop.Next(&c.Policy.Retry, f, rand.Float64())
 	if d.Reason == failure.Again {
 		d.Reason = c.Afford()
@@ -249,7 +263,7 @@ func (c *Call) Afford() failure.Reason {
 	switch {
 	case c.opened():
 		return failure.Breaker
-	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old:
+	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old || c.displaced:
 		return failure.Again
 	case !c.Plan.Budget.Take(c.Host.Now()):
 		return failure.Budget
@@ -302,7 +316,7 @@ func (c *Call) Delivered() { c.loop.Delivered() }
 // opened reports whether the breaker forbids another attempt: it has opened
 // since the call was admitted, or is open and had the call try once.
 func (c *Call) opened() bool {
-	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token))
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.witnessed()
 }
 
 // Stop notes why there is no other attempt, and emits it if that is not because

@@ -27,7 +27,7 @@ func (c *Call) Emit(e observe.Event) {
 
 func (c *Call) emitAttemptEnd(to []*recorder, a *Attempt, code codes.Code, err error) {
 	if c.anyListens(to) {
-		c.emitTo(to, a.Ctx, observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Code: code, Err: err})
+		c.emitTo(to, a.Ctx, observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.place.Name(), Code: code, Err: err})
 	}
 }
 

@@ -67,6 +67,7 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 		Old:      c.old,
 	})
 	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
+	c.missed(a, err, ev)
 }
 
 // local reports whether an error of a call that got a stream is grpc-go's own

@@ -16,8 +16,9 @@ func (c *Call) Answered() {
 	}
 	c.answered = true
 	c.earn()
+	now := c.Host.Now()
+	c.answeredAt(now)
 	if c.admitted {
-		now := c.Host.Now()
 		c.changed(c.breaker().Succeed(now, c.token, c.shard))
 	}
 }
@@ -62,11 +63,15 @@ func (c *Call) Settle(err error) {
 	}
 	c.admitted = false
 	g, now := c.breaker(), c.Host.Now()
-	if good && !c.slow {
+	o := breaker.Success
+	if !good || c.slow {
+		o = c.spared(c.outcome(good))
+	}
+	if o == breaker.Success {
 		c.changed(g.Succeed(now, c.token, c.shard))
 		return
 	}
-	c.changed(g.Settle(now, c.token, c.outcome(good), rand.Float64()))
+	c.changed(g.Settle(now, c.token, o, rand.Float64()))
 }
 
 // outcome is what the call says to the breaker.
