@@ -8,7 +8,7 @@
 //
 // gRPC declares its packages balancer and resolver experimental. Nothing else in
 // this module imports them: should a version of grpc-go break this package, build
-// with the tag astra_nobalancer, which leaves it out; connections then use
+// with the tag astranobalancer, which leaves it out; connections then use
 // round_robin.
 package balancer
 

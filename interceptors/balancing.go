@@ -187,7 +187,7 @@ func newBalancing(h *engine.Host, b *Balancing) *balancing {
 		return nil
 	}
 	if !fleet.IsLinked() {
-		h.Log().Warn("astra: balancing: the program is built with the tag astra_nobalancer, without the load-balancing policy: connections use round_robin, backends are neither avoided nor ejected")
+		h.Log().Warn("astra: balancing: the program is built with the tag astranobalancer, without the load-balancing policy: connections use round_robin, backends are neither avoided nor ejected")
 	}
 	return &balancing{fleet.NewRegistry(h.Epoch, func() *slog.Logger { return h.Log() }, b.config())}
 }

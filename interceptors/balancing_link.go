@@ -1,4 +1,4 @@
-//go:build !astra_nobalancer
+//go:build !astranobalancer
 
 package interceptors
 

@@ -125,11 +125,6 @@ func (c *Call) Admit() (Wait, error) {
 	return Wait{}, nil
 }
 
-func (c *Call) refusedByBreaker(wait time.Duration) error {
-	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
-	return breakerOpen(c.Plan, wait)
-}
-
 func (c *Call) breaker() *breaker.Guard {
 	if c.Policy.BreakerOff {
 		return nil
@@ -312,12 +307,6 @@ func (c *Call) Continue() { c.kind = observe.ResumeAttempt }
 // Delivered notes that the running attempt of a stream that can be resumed has
 // delivered a message, or lived for long: attempts and backoff count from here.
 func (c *Call) Delivered() { c.loop.Delivered() }
-
-// opened reports whether the breaker forbids another attempt: it has opened
-// since the call was admitted, or is open and had the call try once.
-func (c *Call) opened() bool {
-	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.witnessed()
-}
 
 // Stop notes why there is no other attempt, and emits it if that is not because
 // the attempts are used up or the caller has gone.

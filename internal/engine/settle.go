@@ -2,10 +2,23 @@ package engine
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/verdict"
+	"github.com/astra-grpc/astra/observe"
 )
+
+func (c *Call) refusedByBreaker(wait time.Duration) error {
+	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
+	return breakerOpen(c.Plan, wait)
+}
+
+// opened reports whether the breaker forbids another attempt: it has opened
+// since the call was admitted, or is open and had the call try once.
+func (c *Call) opened() bool {
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.witnessed()
+}
 
 // Answered is for a stream whose server has answered, by a header or a message.
 // A stream may live for days, and few end well: that it was answered is its
