@@ -337,14 +337,23 @@ func bare(policy string) contender {
 	}}
 }
 
+// today is a suite that does not balance load, over round_robin.
+func today(name string, p interceptors.Policy) contender {
+	return with(name, []grpc.DialOption{grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`)}, p)
+}
+
 func suite(name string, p interceptors.Policy, opts ...interceptors.Option) contender {
+	return with(name, nil, p, opts...)
+}
+
+func with(name string, dial []grpc.DialOption, p interceptors.Policy, opts ...interceptors.Option) contender {
 	return contender{name, func(l *lab) (*grpc.ClientConn, *counter, func()) {
 		c := new(counter)
 		s, err := interceptors.New(append([]interceptors.Option{interceptors.WithPolicy(p), interceptors.WithObserver(c)}, opts...)...)
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		cc := l.dial(s.DialOptions()...)
+		cc := l.dial(append(s.DialOptions(), dial...)...)
 		return cc, c, func() {
 			_ = cc.Close()
 			_ = s.Close()
@@ -368,7 +377,8 @@ var (
 	balanced    = suite("balanced", attemptTimeout, interceptors.WithBalancing(interceptors.Balancing{}))
 	balancedOne = suite("balanced, not retried", notRetried(), interceptors.WithBalancing(interceptors.Balancing{}))
 	costed      = suite("p2c", attemptTimeout, interceptors.WithBalancing(interceptors.Balancing{Policy: "p2c"}))
-	unbalanced  = suite("as today", attemptTimeout)
+	unbalanced  = today("as today", attemptTimeout)
+	unbalanced1 = today("as today, not retried", notRetried())
 )
 
 // result is what came of a load.

@@ -22,8 +22,10 @@ const (
 
 // Past is what is known of a backend's latency and successes.
 type Past struct {
-	Latency time.Duration // its peak, decayed; 0: unknown
+	Latency time.Duration // of what succeeded: its peak, decayed; 0: unknown
 	At      time.Duration // when it was last measured
+	Bound   time.Duration // how long it has been waited for in vain
+	BoundAt time.Duration // when
 	Success float64       // share of attempts, the last ones weighing most
 	Since   time.Duration // when it was new, or recovered
 }
@@ -31,7 +33,7 @@ type Past struct {
 // Unknown returns the past of a backend that is new, or has recovered.
 func Unknown(now time.Duration) Past { return Past{Success: 1, Since: now, At: now} }
 
-// Measured returns the past after an attempt that took so long to be answered.
+// Measured returns the past after an attempt that took so long to succeed.
 // A latency above the peak is the peak; one below lets it decay.
 func (p Past) Measured(now, took time.Duration) Past {
 	took = max(took, 1)
@@ -39,20 +41,33 @@ func (p Past) Measured(now, took time.Duration) Past {
 	case p.Latency == 0 || took >= p.Latency:
 		p.Latency = took
 	default:
-		w := math.Exp(-float64(max(0, now-p.At)) / float64(memory))
+		w := faded(now - p.At)
 		p.Latency = max(took, time.Duration(float64(p.Latency)*w+float64(took)*(1-w)))
 	}
 	p.At = max(p.At, now)
 	return p
 }
 
-// AtLeast returns the past after an attempt that was not answered for so long
-// and has ended otherwise: cancelled, or out of time.
+// faded is what is left of a peak after that time.
+func faded(since time.Duration) float64 {
+	return math.Exp(-float64(max(0, since)) / float64(memory))
+}
+
+// AtLeast returns the past after an attempt that did not succeed in so long:
+// it was cancelled, ran out of time, or failed. It costs as if it had taken that
+// long, if that is longer than any that succeeded; but it is no latency.
 func (p Past) AtLeast(now, took time.Duration) Past {
-	if took > p.Latency {
-		return p.Measured(now, took)
+	if took > p.bound(now) {
+		p.Bound, p.BoundAt = took, now
 	}
 	return p
+}
+
+func (p Past) bound(now time.Duration) time.Duration {
+	if p.Bound == 0 {
+		return 0
+	}
+	return time.Duration(float64(p.Bound) * faded(now-p.BoundAt))
 }
 
 // Succeeded returns the past after an attempt that succeeded or failed. How fast
@@ -66,6 +81,12 @@ func (p Past) Succeeded(ok bool) Past {
 	return p
 }
 
+// Share returns what share of its share a backend gets: one that is new, or has
+// recovered, does not get all at once.
+func (p Past) Share(now time.Duration) float64 {
+	return min(1, max(first, float64(now-p.Since)/float64(ramp)))
+}
+
 // cost is what an attempt costs where so many are in flight. If the latency is
 // not known, it is another's.
 func (p Past) cost(now time.Duration, inFlight int64, other time.Duration) float64 {
@@ -73,9 +94,9 @@ func (p Past) cost(now time.Duration, inFlight int64, other time.Duration) float
 	if latency == 0 {
 		latency = max(other, 1)
 	}
+	latency = max(latency, p.bound(now))
 	s := max(p.Success, hopeless)
-	share := min(1, max(first, float64(now-p.Since)/float64(ramp)))
-	return float64(latency) * float64(max(0, inFlight)+1) / (s * s * share)
+	return float64(latency) * float64(max(0, inFlight)+1) / (s * s)
 }
 
 // Cheaper reports whether an attempt costs less with p, where n are in flight,

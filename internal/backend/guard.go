@@ -10,6 +10,7 @@ import (
 // an average does not mind; nothing waits.
 type Meter struct {
 	latency, at, since atomic.Int64
+	bound, boundAt     atomic.Int64
 	success            atomic.Uint64 // bits of a float64
 
 	inFlight   atomic.Int64
@@ -29,6 +30,8 @@ func (m *Meter) Past() Past {
 	return Past{
 		Latency: time.Duration(m.latency.Load()),
 		At:      time.Duration(m.at.Load()),
+		Bound:   time.Duration(m.bound.Load()),
+		BoundAt: time.Duration(m.boundAt.Load()),
 		Success: math.Float64frombits(m.success.Load()),
 		Since:   time.Duration(m.since.Load()),
 	}
@@ -37,6 +40,8 @@ func (m *Meter) Past() Past {
 func (m *Meter) store(p Past) {
 	m.latency.Store(int64(p.Latency))
 	m.at.Store(int64(p.At))
+	m.bound.Store(int64(p.Bound))
+	m.boundAt.Store(int64(p.BoundAt))
 	m.success.Store(math.Float64bits(p.Success))
 	m.since.Store(int64(p.Since))
 }
@@ -95,8 +100,7 @@ func (m *Meter) Succeeded(now, took time.Duration) {
 	}
 }
 
-// Failed books a failure. Answered or not, its time is a latency only if it is
-// longer than any known.
+// Failed books a failure after that time.
 func (m *Meter) Failed(now, took time.Duration) {
 	m.success.Store(math.Float64bits(m.Past().Succeeded(false).Success))
 	m.AtLeast(now, took)
@@ -106,7 +110,7 @@ func (m *Meter) Failed(now, took time.Duration) {
 func (m *Meter) AtLeast(now, took time.Duration) {
 	p := m.Past()
 	if q := p.AtLeast(now, took); q != p {
-		m.latency.Store(int64(q.Latency))
-		m.at.Store(int64(q.At))
+		m.boundAt.Store(int64(q.BoundAt))
+		m.bound.Store(int64(q.Bound))
 	}
 }

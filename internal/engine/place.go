@@ -38,7 +38,7 @@ func (c *Call) arrived(a *Attempt) {
 		return
 	}
 	c.Plan.Witness.Saw(a.place, true)
-	c.emitBackend(a.place.End(c.Host.Now(), fleet.End{Good: true, Alive: true, Slow: c.Policy.SlowCall, Shard: c.shard}))
+	c.emitBackend(a.place.End(c.Host.Now(), fleet.End{Good: true, Done: true, Alive: true, Slow: c.Policy.SlowCall, Shard: c.shard}))
 }
 
 // missed is for an attempt that failed, once there is a verdict on it.
@@ -93,9 +93,10 @@ func (c *Call) mayFailOver() bool {
 }
 
 // witnessed reports whether the method's calls can go to a backend that is well,
-// so that the target as a whole is not to be judged by those that fail.
+// so that the target as a whole is not to be judged by those that fail: one on
+// which the method succeeds, or that is in while others are out.
 func (c *Call) witnessed() bool {
-	return c.fleet != nil && c.Plan.Witness.Well()
+	return c.fleet != nil && (c.Plan.Witness.Well() || c.fleet.Divided())
 }
 
 func (c *Call) emitBackend(ch fleet.Change) {

@@ -162,8 +162,16 @@ func (s *selection) cheaper(turn int) int {
 		}
 	}
 	a, b := &c.backends[i].Meter, &c.backends[j].Meter
-	if backend.Cheaper(s.now, b.Past(), b.InFlight(), a.Past(), a.InFlight()) {
-		i = j
+	p, q := a.Past(), b.Past()
+	switch p0, q0 := p.Share(s.now), q.Share(s.now); {
+	case p0 < q0:
+		if rand.Float64()*q0 >= p0 || backend.Cheaper(s.now, q, b.InFlight(), p, a.InFlight()) {
+			i = j
+		}
+	case q0 == p0 || rand.Float64()*p0 < q0:
+		if backend.Cheaper(s.now, q, b.InFlight(), p, a.InFlight()) {
+			i = j
+		}
 	}
 	c.backends[i].pickedTurn.Store(turns)
 	return i

@@ -10,7 +10,8 @@ import (
 // End is how an attempt ended.
 type End struct {
 	Bad      bool          // it speaks against the server
-	Good     bool          // the server did its work
+	Good     bool          // the server is well
+	Done     bool          // and did what it was asked for: the time it took is a latency
 	Strained bool          // the server turned it down, or took too long
 	Alive    bool          // the server said something
 	Lost     bool          // with its connection
@@ -46,11 +47,11 @@ func (a *Attempt) End(now time.Duration, e End) Change {
 	}
 	o := a.judged(b, e, took, losses)
 	switch {
+	case e.Done && !a.stream:
+		b.Meter.Succeeded(now, took)
 	case e.Good && a.stream:
 		b.Meter.Succeeded(now, 0)
-	case e.Good:
-		b.Meter.Succeeded(now, took)
-	case e.Bad, e.Strained:
+	case e.Good, e.Bad, e.Strained: // be it NOT_FOUND: a backend that says so at once must not seem the better for it
 		b.Meter.Failed(now, a.bound(took))
 	default:
 		b.Meter.AtLeast(now, a.bound(took))

@@ -213,6 +213,20 @@ func (f *Fleet) Believed() bool {
 	return !cfg.EjectOff && out <= backend.Most(len(*f.all.Load()), cfg.MaxShare)
 }
 
+// Divided reports whether some backends are out and others, which are there, are
+// in. If those fail too, they will be out as well, and then nobody is believed to be.
+func (f *Fleet) Divided() bool {
+	if f.out.Load() == 0 || !f.Believed() {
+		return false
+	}
+	for _, b := range *f.all.Load() {
+		if b.ready.Load() > 0 && b.closed() {
+			return true
+		}
+	}
+	return false
+}
+
 // Elsewhere reports whether there is a backend that is well, as far as is known,
 // and that the call has not been to.
 func (f *Fleet) Elsewhere(c *Call) bool {
