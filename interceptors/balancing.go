@@ -30,9 +30,10 @@ import (
 type Balancing struct {
 	// Policy is how backends that are equally good are chosen: "round_robin",
 	// the default, or "p2c", the cheaper of two drawn at random. A backend costs
-	// the peak of its recent latency, times what it has in flight, divided by
-	// the square of its share of successes. A failure is no latency; a new or
-	// recovered backend gets its share over 5 s.
+	// the peak of its recent latency, times what it has in flight. The time that
+	// a failure took is no latency. One drawn that fails more often than the
+	// other is passed over by chance, the more the more it fails, and so is one
+	// that is new or has recovered, for 5 s.
 	Policy string
 	// SameBackend lets retries and hedges go where their call has been, for
 	// backends that keep a session.

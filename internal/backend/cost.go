@@ -81,10 +81,14 @@ func (p Past) Succeeded(ok bool) Past {
 	return p
 }
 
-// Share returns what share of its share a backend gets: one that is new, or has
-// recovered, does not get all at once.
+// Share returns what share of its share a backend gets, beside one that is well:
+// one that fails gets less, and one that is new, or has recovered, does not get
+// all at once. It is for chance to see to. Were it a factor of the cost, all
+// calls would go to one backend until it fails as much as the other: those short
+// of capacity would be overrun in turn.
 func (p Past) Share(now time.Duration) float64 {
-	return min(1, max(first, float64(now-p.Since)/float64(ramp)))
+	s := max(p.Success, hopeless)
+	return s * s * s * min(1, max(first, float64(now-p.Since)/float64(ramp)))
 }
 
 // cost is what an attempt costs where so many are in flight. If the latency is
@@ -95,8 +99,7 @@ func (p Past) cost(now time.Duration, inFlight int64, other time.Duration) float
 		latency = max(other, 1)
 	}
 	latency = max(latency, p.bound(now))
-	s := max(p.Success, hopeless)
-	return float64(latency) * float64(max(0, inFlight)+1) / (s * s)
+	return float64(latency) * float64(max(0, inFlight)+1)
 }
 
 // Cheaper reports whether an attempt costs less with p, where n are in flight,
