@@ -33,12 +33,13 @@ func (c *Call) arrived(a *Attempt) {
 	if a.place == nil {
 		return
 	}
-	if a.place.Backend() == nil {
+	ch := a.place.End(c.Host.Now(), fleet.End{Good: true, Done: true, Alive: true, Slow: c.Policy.SlowCall, Shard: c.shard})
+	if ch.Backend == nil {
 		c.fleet.Unused()
 		return
 	}
-	c.Plan.Witness.Saw(a.place, true)
-	c.emitBackend(a.place.End(c.Host.Now(), fleet.End{Good: true, Done: true, Alive: true, Slow: c.Policy.SlowCall, Shard: c.shard}))
+	c.Plan.Witness.Saw(ch.Backend, true)
+	c.emitBackend(ch)
 }
 
 // missed is for an attempt that failed, once there is a verdict on it.
@@ -61,13 +62,11 @@ func (c *Call) missed(a *Attempt, err error, ev Evidence) {
 	case c.stream && !end.Bad && (c.answered || ev.Header || ev.Message):
 		end.Good = true // how it ended otherwise says nothing
 	}
-	switch {
-	case end.Good:
-		c.Plan.Witness.Saw(a.place, true)
-	case end.Bad:
-		c.Plan.Witness.Saw(a.place, false)
+	ch := a.place.End(c.Host.Now(), end)
+	if end.Good || end.Bad {
+		c.Plan.Witness.Saw(ch.Backend, end.Good)
 	}
-	c.emitBackend(a.place.End(c.Host.Now(), end))
+	c.emitBackend(ch)
 	c.displaced = end.Bad && a.place.Out() && c.fleet.Elsewhere(c.been)
 }
 
@@ -81,8 +80,9 @@ func (c *Call) abandoned(a *Attempt) {
 // answeredAt is for a stream whose server has answered.
 func (c *Call) answeredAt(now time.Duration) {
 	if p := c.running.place; p != nil {
-		c.Plan.Witness.Saw(p, true)
-		c.emitBackend(p.Answered(now, c.shard))
+		ch := p.Answered(now, c.shard)
+		c.Plan.Witness.Saw(ch.Backend, true)
+		c.emitBackend(ch)
 	}
 }
 
@@ -107,7 +107,7 @@ func (c *Call) emitBackend(ch fleet.Change) {
 
 func backendChange(ch fleet.Change) observe.Event {
 	t := ch.Transition
-	return observe.Event{Kind: observe.BackendChange, Backend: ch.Backend, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: breakerReason(t.Reason)}
+	return observe.Event{Kind: observe.BackendChange, Backend: ch.Backend.Name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: breakerReason(t.Reason)}
 }
 
 // spared is what a call says to the target's breaker while a backend is well:

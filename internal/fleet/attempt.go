@@ -17,7 +17,7 @@ type Call struct {
 }
 
 // maxTried is how many backends a call remembers.
-const maxTried = 8
+const maxTried = 4
 
 // Tried reports whether the call has been to a backend.
 func (c *Call) Tried(b *Backend) bool {

@@ -21,7 +21,7 @@ type End struct {
 
 // Change is what the end of an attempt changed.
 type Change struct {
-	Backend    string
+	Backend    *Backend // on which it was; nil: the attempt got none, or has ended before
 	Transition breaker.Transition
 }
 
@@ -58,9 +58,9 @@ func (a *Attempt) End(now time.Duration, e End) Change {
 	}
 	b.count(e)
 	if counted {
-		return Change{}
+		return Change{Backend: b}
 	}
-	return Change{b.Name, b.settle(now, t, o, e.Shard)}
+	return Change{b, b.settle(now, t, o, e.Shard)}
 }
 
 // bound is what the attempt says of latency if nobody answered: as a stream may
@@ -126,7 +126,7 @@ func (a *Attempt) Answered(now time.Duration, shard uint32) Change {
 	c.mu.Unlock()
 	b.Meter.Heard(now)
 	b.last.Store(good)
-	return Change{b.Name, b.settle(now, t, breaker.Success, shard)}
+	return Change{b, b.settle(now, t, breaker.Success, shard)}
 }
 
 // Out reports whether the attempt went to a backend that is believed out now.
@@ -139,9 +139,8 @@ func (a *Attempt) Out() bool {
 // failures on others say nothing about the target.
 type Witness struct{ backend atomic.Pointer[Backend] }
 
-// Saw notes that an attempt has succeeded, or failed.
-func (w *Witness) Saw(a *Attempt, ok bool) {
-	b := a.Backend()
+// Saw notes that an attempt has succeeded, or failed, on a backend; nil: on none.
+func (w *Witness) Saw(b *Backend, ok bool) {
 	if b == nil {
 		return
 	}
