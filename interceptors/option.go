@@ -132,3 +132,48 @@ func WithObserver(o ...observe.Observer) Option {
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) { s.logger = l }
 }
+
+// WithTargetName sets the names of targets: what stands for a target, as the
+// connection was given it, in metric labels, span attributes and logs, as the
+// key of the state in a [Store], and for its retry budget. Targets of one name
+// are one to the suite: they share breakers, limits and budgets. It is for
+// targets that are others at each start, or for each connection:
+//
+//	interceptors.WithTargetName(func(target string) string {
+//		if u, err := url.Parse(target); err == nil && u.Scheme == "etcd-endpoints" { // etcd-endpoints://0xc000123456/host
+//			return "etcd" + u.Path
+//		}
+//		return target
+//	})
+//
+// Default, also where name returns "": the target is its own name. Names longer
+// than 512 bytes are kept as their beginning and a hash.
+//
+// name is called at the first call on a target, before it: it must be quick, and
+// make no call through the suite. It is called once for a target, and again
+// after ten minutes or more without a call; for targets longer than 4096 bytes,
+// or past 32768 of them, at each call. It may be called for several targets at
+// once. A panic in it is recovered, and logged once; that target is its own
+// name. Not for [Suite.Reload], which keeps the names.
+func WithTargetName(name func(target string) string) Option {
+	return func(s *settings) {
+		if name == nil {
+			s.fault(fmt.Errorf("target name: nil is not one: want a function"))
+			return
+		}
+		s.targetName = name
+	}
+}
+
+// WithStore gives the suite a store, which is then its own: no other suite may
+// have it, and Close closes it. If New fails, the store is the caller's to
+// close. Several stores may be given. Not for [Suite.Reload], which keeps them.
+func WithStore(s Store) Option {
+	return func(set *settings) {
+		if s == nil {
+			set.fault(fmt.Errorf("store: nil is not one"))
+			return
+		}
+		set.stores = append(set.stores, s)
+	}
+}

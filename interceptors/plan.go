@@ -8,6 +8,7 @@ import (
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 )
@@ -100,7 +101,7 @@ func compileOne(p Policy) *compiled {
 type endpoint struct {
 	target, method string // names
 	canonical      string // the target's, with its scheme
-	recorders      engine.Recorders
+	recorders      hooks.Recorders
 	asking         sync.Once                      // of the observers, for recorders
 	asked          bool                           // guarded by registry.mu: calls may use it
 	restored       breaker.Transition             // guarded by registry.mu: of the breaker, not reported yet

@@ -7,17 +7,13 @@ import (
 
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 )
 
 const (
-	// maxPlans bounds the pairs of target and method that state is kept for:
-	// those whose method the program knows, and, apart, all others. A pair takes
-	// 2 KiB at most, and 1 KiB more once it is busy, beside what observers keep
-	// for it; see TestMemoryOfAPair.
-	maxPlans = 16384
 	// idleAfter is how long a pair must have been without a call to be
 	// forgotten; hurriedAfter, where there are too many.
 	idleAfter    = 10 * time.Minute
@@ -27,13 +23,13 @@ const (
 )
 
 // noRecorders is for calls after Close.
-var noRecorders engine.Recorders
+var noRecorders hooks.Recorders
 
 // registry holds what calls share, beneath the drivers that make them: policies,
 // the plans made of them, and the state of these: breakers, limits, budgets.
 type registry struct {
 	engine.Host
-	observers []*engine.Observer
+	observers []*hooks.Observer
 	stores    []Store
 	naming    *naming // nil: targets are their own names
 

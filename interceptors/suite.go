@@ -9,6 +9,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
@@ -23,9 +24,9 @@ type Suite struct {
 	layers    layers
 	evictions sync.Once // at Close
 
-	lateFailure logFailure      // says that an attempt panicked that nobody waited for
-	replay      message.Ledger  // bytes that streams keep to send again
-	misspelt    map[string]bool // patterns of policies, that have been logged; guarded by mu
+	lateFailure logFailure     // says that an attempt panicked that nobody waited for
+	replay      message.Ledger // bytes that streams keep to send again
+	misspelt    misspellings   // of policies; guarded by mu
 }
 
 // New returns a suite. Without options every method has the default [Policy].
@@ -54,7 +55,7 @@ func New(opts ...Option) (*Suite, error) {
 		s.Log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
 	}
 	for _, o := range set.observers {
-		s.observers = append(s.observers, engine.NewObserver(&s.Host, o))
+		s.observers = append(s.observers, hooks.NewObserver(o, s.Log, engine.Bounded))
 	}
 	s.table.Store(newTable(0))
 	s.reloadedLocked() // nobody else has it yet
@@ -62,9 +63,9 @@ func New(opts ...Option) (*Suite, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.mu.Lock()
-	wrong := s.replaceMisspeltLocked(misspeltIn("policy", set.policies))
+	wrong := s.misspelt.replace(misspeltIn("policy", set.policies))
 	s.mu.Unlock()
-	s.warnMisspelt(slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes)))
+	warnMisspelt(s.Log(), slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes)))
 	return s, nil
 }
 
@@ -127,12 +128,12 @@ func (s *Suite) Reload(opts ...Option) error {
 
 	s.mu.Lock()
 	s.policies = policies
-	wrong = s.replaceMisspeltLocked(wrong)
+	wrong = s.misspelt.replace(wrong)
 	s.reloadedLocked()
 	made := s.rebuildLocked()
 	s.mu.Unlock()
 	s.rebuilt(made)
-	s.warnMisspelt(wrong)
+	warnMisspelt(s.Log(), wrong)
 	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultSuccess})
 	return nil
 }
@@ -150,7 +151,7 @@ func (s *Suite) Close() error {
 	for _, st := range s.stores {
 		faults = append(faults, st.Close())
 	}
-	engine.CloseObservers(s.observers)
+	hooks.Close(s.observers)
 	return errors.Join(faults...)
 }
 
@@ -178,10 +179,27 @@ func (s *Suite) Logger() *slog.Logger { return s.Log() }
 // left alone.
 func (s *Suite) attach(stores []Store) error {
 	for _, st := range stores {
-		if err := st.Attach(Live{s}); err != nil {
+		if err := st.Attach(Live{&s.registry}); err != nil {
 			return err
 		}
 		s.stores = append(s.stores, st)
 	}
 	return nil
+}
+
+// Revision returns the revision of the suite's policies.
+func (s *Suite) Revision() Revision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revision
+}
+
+// ReloadFailed records that new policies could not be had, from a file that
+// cannot be read, say: [Suite.Revision] and a [observe.SuiteObserver] report it.
+// Policies stay as they are. A Reload that fails records that itself.
+func (s *Suite) ReloadFailed(err error) {
+	s.mu.Lock()
+	s.revision.Err, s.revision.ErrAt = err, time.Now()
+	s.mu.Unlock()
+	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: err})
 }

@@ -25,7 +25,7 @@ type unaryCall struct {
 	opts       []grpc.CallOption
 
 	// Of a call that is hedged:
-	first    side
+	first    hedgeAttempt
 	original original
 
 	before message.Before // of its reply
@@ -37,27 +37,14 @@ var unaryCalls = sync.Pool{New: func() any {
 	return new(unaryCall)
 }}
 
-func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
-	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		with := readCallOptions(opts)
-		if with.err != nil {
-			onFinish(opts, with.err)
-			return with.err
-		}
-		p, fresh := s.planOf(cc, method, l)
-		u := unaryCalls.Get().(*unaryCall)
-		u.Init(ctx, &s.Host, &p.Plan, &with.apply(p).Policy)
-		u.full, u.late = p, &s.lateFailure
-		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
-		u.opts = u.wrap(opts, true)
-
-		err := u.run(ctx)
-		if fresh && err == nil {
-			l.look(s, p, cc, method)
-		}
-		u.release() // not after a panic: who knows what still runs
-		return err
-	}
+// make makes the whole call.
+func (u *unaryCall) make(ctx context.Context, host *engine.Host, late *logFailure, p *plan, policy *engine.Policy, opts []grpc.CallOption) error {
+	u.Init(ctx, host, &p.Plan, policy)
+	u.full, u.late = p, late
+	u.opts = u.wrap(opts, true)
+	err := u.run(ctx)
+	u.release() // not after a panic: who knows what still runs
+	return err
 }
 
 // run is the whole call.
@@ -156,7 +143,7 @@ func (u *unaryCall) release() {
 	u.before = message.Before{}
 	u.full, u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil, nil
 	if u.first.work != nil {
-		u.first, u.original = side{}, original{}
+		u.first, u.original = hedgeAttempt{}, original{}
 	}
 	unaryCalls.Put(u)
 }

@@ -199,9 +199,9 @@ func (c *Call) ended(a *Attempt, err error, ev Evidence) {
 		c.judge(a, err, ev)
 	}
 	c.timed(a)
-	to := c.Plan.Recorders.all
+	to := c.Plan.Recorders.All
 	if c.firstEndPending = err == nil && c.loop.Attempts == 1; c.firstEndPending {
-		to = c.Plan.Recorders.detailed
+		to = c.Plan.Recorders.Detailed
 	}
 	c.emitAttemptEnd(to, a, c.code, err)
 }
@@ -213,13 +213,14 @@ func (c *Call) timed(a *Attempt) {
 	}
 }
 
-// Runs reports whether an attempt has begun and not ended.
-func (c *Call) Runs() bool { return c.running.Ctx != nil }
-
 // EndStream closes the books of a stream's last attempt. A committed one that
-// failed might have been retried, had it failed before.
-func (c *Call) EndStream(err error, committed bool, ev Evidence) {
-	c.End(err, ev)
+// failed might have been retried, had it failed before. If none runs, there is
+// nothing to do.
+func (c *Call) EndStream(err error, committed bool, evidence func() Evidence) {
+	if c.running.Ctx == nil {
+		return
+	}
+	c.End(err, evidence())
 	if err != nil && committed && c.Policy.Retry.Codes.Contains(c.code) && CallerOf(c.Ctx) == failure.Waiting {
 		c.Stop(failure.Committed)
 	}
@@ -335,11 +336,11 @@ func (c *Call) Finish(err error, rescued bool) {
 		return
 	}
 	c.finished = true
-	to := c.Plan.Recorders.all
+	to := c.Plan.Recorders.All
 	if c.firstEndPending {
 		c.flushFirstEnd(err == nil)
 		if err == nil {
-			to = c.Plan.Recorders.detailed
+			to = c.Plan.Recorders.Detailed
 		}
 	}
 	if !c.anyListens(to) {
@@ -350,7 +351,7 @@ func (c *Call) Finish(err error, rescued bool) {
 		e.Code = CodeOf(err)
 		e.Reason = RetryReason(c.why)
 	}
-	if c.Plan.Recorders.elapsed {
+	if c.Plan.Recorders.Elapsed {
 		e.Elapsed = c.Host.Now() - c.started
 	}
 	switch {

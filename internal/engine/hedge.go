@@ -41,7 +41,7 @@ func (c *Call) Adopt(a *Attempt) { c.running, c.kind = *a, a.Kind }
 // Abandon closes the books of an attempt that nobody waits for, or that
 // panicked. It says nothing about the server.
 func (c *Call) Abandon(a *Attempt, err error) {
-	c.emitAttemptEnd(c.Plan.Recorders.all, a, CodeOf(err), err)
+	c.emitAttemptEnd(c.Plan.Recorders.All, a, CodeOf(err), err)
 }
 
 // Expire returns the error of a call whose context has ended. oldest is the

@@ -8,6 +8,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
@@ -44,7 +45,7 @@ type Plan struct {
 	Breaker        *breaker.Guard // nil: none
 	Budget         *budget.Guard  // nil: none
 	Limit          *limit.Guard   // nil: none
-	Recorders      *Recorders
+	Recorders      *hooks.Recorders
 	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be told from another
 	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }
