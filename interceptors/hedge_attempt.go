@@ -24,6 +24,7 @@ type work interface {
 	do(a *hedgeAttempt) error  // on its own goroutine
 	trailers() metadata.MD     // once it has ended
 	evidence() engine.Evidence // of one that failed
+	seen(err error) Attempt    // likewise, for a classifier
 	recycle()                  // nobody uses it any more
 }
 

@@ -23,7 +23,7 @@ const (
 // for.
 type hedgedCall struct {
 	call         *engine.Call
-	of           *endpoint
+	plan         *plan
 	late         *logFailure // of attempts that nobody waits for
 	schedule     hedge.Schedule
 	delay        time.Duration
@@ -44,19 +44,19 @@ type hedgedCall struct {
 var hedgedCalls = sync.Pool{New: func() any { return new(hedgedCall) }}
 
 // newHedgedCall returns a race of the call's attempts, which must be left.
-func newHedgedCall(c *engine.Call, of *endpoint, late *logFailure, from source) *hedgedCall {
+func newHedgedCall(c *engine.Call, p *plan, late *logFailure, from source) *hedgedCall {
 	now := c.Host.Now()
 	delay := c.Policy.HedgeDelay
 	if delay == 0 {
 		delay = hedge.Never
-		if q := of.latencies(); q != nil {
+		if q := p.latencies(); q != nil {
 			if p95, ok := q.Value(now); ok {
 				delay = max(p95, minHedgeDelay)
 			}
 		}
 	}
 	r := hedgedCalls.Get().(*hedgedCall)
-	r.call, r.of, r.late, r.source, r.delay = c, of, late, from, delay
+	r.call, r.plan, r.late, r.source, r.delay = c, p, late, from, delay
 	r.schedule = hedge.New(&c.Policy.Hedge, now, delay)
 	r.clock = now
 	r.abandonErr = errLost
@@ -257,7 +257,13 @@ func (r *hedgedCall) ended(a *hedgeAttempt) bool {
 		return true
 	}
 	a.cancel()
-	c.EndOf(&a.Attempt, a.err, a.work.evidence())
+	ev := a.work.evidence()
+	if k := r.plan.classifier; k != nil {
+		seen := a.work.seen(a.err)
+		seen.Number = a.Number
+		ev.Ruling = k.rule(c, seen)
+	}
+	c.EndOf(&a.Attempt, a.err, ev)
 	if c.Answer() {
 		r.sample(r.clock - a.Began - a.idle)
 	}
@@ -330,7 +336,7 @@ func (r *hedgedCall) sample(took time.Duration) {
 	if r.call.Policy.HedgeDelay != 0 {
 		return
 	}
-	if q := r.of.latencies(); q != nil {
+	if q := r.plan.latencies(); q != nil {
 		q.Add(r.clock, took, r.call.Shard())
 	}
 }

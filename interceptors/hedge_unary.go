@@ -50,15 +50,18 @@ func (w *unaryWork) recycle() {
 	unaryWorks.Put(w)
 }
 
+func (w *unaryWork) seen(err error) Attempt { return w.capture.seen(err, nil) }
+
 // firstWork is that of the first attempt, which is made on the caller's own
 // goroutine, with the caller's messages. So a call that needs no hedge costs
 // little more than one that is never hedged; and should it lose, it is waited
 // for until it heeds its cancellation, as a call that is not hedged would be.
 type firstWork unaryCall
 
-func (w *firstWork) of() *hedgeAttempt     { return &w.first }
-func (w *firstWork) trailers() metadata.MD { return w.trailer }
-func (w *firstWork) recycle()              {}
+func (w *firstWork) of() *hedgeAttempt      { return &w.first }
+func (w *firstWork) trailers() metadata.MD  { return w.trailer }
+func (w *firstWork) recycle()               {}
+func (w *firstWork) seen(err error) Attempt { return w.capture.seen(err, nil) }
 func (w *firstWork) evidence() engine.Evidence {
 	return w.capture.evidence(w.cc, w.reply)
 }
@@ -77,6 +80,7 @@ func (u *unaryCall) work() (work, error) {
 		return nil, err
 	}
 	w := unaryWorks.Get().(*unaryWork)
+	w.wantHeader = u.full.classifier != nil
 	w.method, w.req, w.reply, w.cc, w.invoker = u.method, req, u.original.reply.New(), u.cc, u.invoker
 	w.opts = w.wrap(u.theirs, true)
 	return w, nil
@@ -108,7 +112,7 @@ func (u *unaryCall) admitAndRace() (err error) {
 	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
 		return err // no attempt, so no word about the server
 	}
-	r := newHedgedCall(&u.Call, u.full.endpoint, u.late, u)
+	r := newHedgedCall(&u.Call, u.full, u.late, u)
 	defer r.leave()
 	a, err := r.runFirst((*firstWork)(u))
 	if a == nil {

@@ -40,8 +40,8 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		}
 		st, err := newStream(ctx, streamSpec{
 			desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts,
-			of: p.endpoint, late: &s.lateFailure, ledger: &s.replay,
-		}, &s.Host, p, &with.apply(p).Policy, check)
+			plan: p, late: &s.lateFailure, ledger: &s.replay,
+		}, &s.Host, &with.apply(p).Policy, check)
 		if err != nil {
 			return nil, err
 		}

@@ -14,19 +14,20 @@ type Option func(*settings)
 
 // settings is what the options say.
 type settings struct {
-	policies  patternTable[Policy]
-	fallbacks patternTable[Fallback]
-	resumes   patternTable[Resume]
-	observers []observe.Observer
-	stores    []Store
-	logger    *slog.Logger
+	policies    patternTable[Policy]
+	fallbacks   patternTable[Fallback]
+	resumes     patternTable[Resume]
+	classifiers patternTable[*classifier]
+	observers   []observe.Observer
+	stores      []Store
+	logger      *slog.Logger
 
 	targetName func(target string) string // nil: targets are their own names
 	faults     []error
 }
 
 func readOptions(opts []Option) *settings {
-	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}, resumes: patternTable[Resume]{}}
+	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}, resumes: patternTable[Resume]{}, classifiers: patternTable[*classifier]{}}
 	for _, o := range opts {
 		if o == nil {
 			s.fault(errors.New("a nil Option"))
@@ -175,5 +176,22 @@ func WithStore(s Store) Option {
 			return
 		}
 		set.stores = append(set.stores, s)
+	}
+}
+
+// WithClassifier has a function judge the attempts of a method, or of the methods
+// that a pattern matches, that failed; except those whose caller has cancelled.
+// The most specific pattern wins. Not for [Suite.Reload], which keeps them.
+func WithClassifier(pattern string, c Classifier, opts ...ClassifierOption) Option {
+	return func(s *settings) {
+		if c == nil {
+			s.fault(fmt.Errorf("classifier %s: must not be nil", pattern))
+			return
+		}
+		all := &classifier{of: c}
+		for _, o := range opts {
+			o(all)
+		}
+		set(s, s.classifiers, "classifier", pattern, all)
 	}
 }

@@ -147,11 +147,12 @@ func evict(all []*endpoint) {
 type plan struct {
 	engine.Plan
 	*endpoint
-	policy   *compiled
-	fallback Fallback // nil: none
-	resume   Resume   // nil: none
-	unhedged bool     // its policy hedges, but not methods like this one
-	marks    atomic.Uint32
+	policy     *compiled
+	fallback   Fallback    // nil: none
+	resume     Resume      // nil: none
+	classifier *classifier // nil: none
+	unhedged   bool        // its policy hedges, but not methods like this one
+	marks      atomic.Uint32
 }
 
 // The marks of a plan, looked at by every call and seldom written.

@@ -37,17 +37,18 @@ type registry struct {
 	full     atomic.Bool           // there are too many plans, and that has been logged
 	table    atomic.Pointer[table] // what calls read
 
-	mu        sync.Mutex // guards what follows, and writing to table
-	closed    bool
-	revision  Revision
-	policies  patternTable[*compiled]
-	fallbacks patternTable[Fallback]
-	resumes   patternTable[Resume]
-	plans     map[key]*plan // by names
-	strange   int           // of them, those whose method the program does not know
-	budgets   map[budgetKey]*budget.Guard
-	swept     time.Duration // last look for idle plans
-	others    *endpoint     // of what there are too many of; nil: there are not
+	mu          sync.Mutex // guards what follows, and writing to table
+	closed      bool
+	revision    Revision
+	policies    patternTable[*compiled]
+	fallbacks   patternTable[Fallback]
+	resumes     patternTable[Resume]
+	classifiers patternTable[*classifier]
+	plans       map[key]*plan // by names
+	strange     int           // of them, those whose method the program does not know
+	budgets     map[budgetKey]*budget.Guard
+	swept       time.Duration // last look for idle plans
+	others      *endpoint     // of what there are too many of; nil: there are not
 
 	awaited        map[key]awaited // what stores have reported, until a call asks for it
 	awaitedBudgets map[string]map[budget.Config]awaitedBudget
@@ -175,6 +176,9 @@ func (r *registry) namedLocked(method string) bool {
 	if _, ok := r.fallbacks[method]; ok {
 		return true
 	}
+	if _, ok := r.classifiers[method]; ok {
+		return true
+	}
 	_, ok := r.resumes[method]
 	return ok
 }
@@ -214,6 +218,7 @@ func (r *registry) overflowPlanLocked(now time.Duration, target, method string, 
 		p.Recorders = &r.others.recorders
 		p.fallback, _ = r.fallbacks.lookup(method)
 		p.resume, _ = r.resumes.lookup(method)
+		p.classifier, _ = r.classifiers.lookup(method)
 	}
 	return p
 }

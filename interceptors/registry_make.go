@@ -103,6 +103,7 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 	}
 	p.fallback, _ = r.fallbacks.lookup(e.method)
 	p.resume, _ = r.resumes.lookup(e.method)
+	p.classifier, _ = r.classifiers.lookup(e.method)
 	p.Recorders = &e.recorders
 	if c.BreakerOff {
 		e.liveBreaker.Store(nil)

@@ -68,7 +68,7 @@ type streamSpec struct {
 	method   string
 	streamer grpc.Streamer
 	theirs   []grpc.CallOption
-	of       *endpoint
+	plan     *plan
 	late     *logFailure
 	ledger   *message.Ledger // of what all streams keep
 }
@@ -91,16 +91,16 @@ type streamHeld struct {
 // newStream admits a stream and opens it, unless its attempts are to run side by
 // side: those start with the request. check is called once it is open, or has been
 // answered if it is hedged.
-func newStream(ctx context.Context, spec streamSpec, host *engine.Host, p *plan, policy *engine.Policy, check func()) (*clientStream, error) {
+func newStream(ctx context.Context, spec streamSpec, host *engine.Host, policy *engine.Policy, check func()) (*clientStream, error) {
 	s := &clientStream{streamSpec: spec}
 	s.changed.L = &s.mu
-	s.call.InitStream(ctx, host, &p.Plan, policy)
+	s.call.InitStream(ctx, host, &spec.plan.Plan, policy)
 	if spec.desc.ServerStreams && !spec.desc.ClientStreams {
 		switch {
 		case policy.Hedges(): // such a policy has no retries
 			s.hedge = newHedger(s, check)
-		case p.resume != nil:
-			s.resume = &resumption{ask: p.resume}
+		case spec.plan.resume != nil:
+			s.resume = &resumption{ask: spec.plan.resume}
 		}
 	}
 	err := s.guarded(s.admit)
@@ -252,7 +252,7 @@ func (s *clientStream) retryLocked(dead *streamAttempt, err error, delivered boo
 		s.changed.Wait()
 	}
 	s.drivingLocked(func() {
-		ev := s.evidence(dead)
+		ev := s.evidence(dead, err)
 		ev.Header = ev.Header || delivered
 		c.End(err, ev)
 		f := c.FailureOf(err, ev.Trailer)

@@ -116,6 +116,11 @@ func (a *streamAttempt) trailers() metadata.MD {
 	return a.Trailer()
 }
 
+// seen is what a classifier gets of the attempt, which has failed.
+func (a *streamAttempt) seen(err error) Attempt {
+	return Attempt{Number: a.number, Err: err, Header: a.headers(), Trailer: a.trailers(), Sent: a.sent()}
+}
+
 // outcome returns how an attempt ended that SendMsg or Header found dead and
 // that has no headers, hence no message to be eaten: nil if it ended well.
 // Interceptors beneath may not bear a nil, nor another type than the method's.

@@ -124,7 +124,7 @@ func (s *clientStream) settle(err error) {
 		defer c.Unwind()
 	} else {
 		defer c.Finish(err, false)
-		c.EndStream(err, s.end.committed, s.lastEvidence)
+		c.EndStream(err, s.end.committed, func() engine.Evidence { return s.lastEvidence(err) })
 		c.Settle(err)
 	}
 	a := s.current
@@ -136,19 +136,23 @@ func (s *clientStream) settle(err error) {
 }
 
 // evidence is what an attempt left that has ended by itself.
-func (s *clientStream) evidence(a *streamAttempt) engine.Evidence {
-	return engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+func (s *clientStream) evidence(a *streamAttempt, err error) engine.Evidence {
+	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+	if c := s.plan.classifier; c != nil && err != nil {
+		ev.Ruling = c.rule(&s.call, a.seen(err))
+	}
+	return ev
 }
 
 // lastEvidence is what the last attempt left. Of one that was cut short nothing
 // can be asked but, if the caller's time is up, whether a header came: its end
 // would count against the server otherwise.
-func (s *clientStream) lastEvidence() engine.Evidence {
+func (s *clientStream) lastEvidence(err error) engine.Evidence {
 	switch cut := s.end.cut; {
 	case s.end.unsendable.Load():
 		return engine.Evidence{Local: true}
 	case cut == nil:
-		return s.evidence(s.current)
+		return s.evidence(s.current, err)
 	case s.cc != nil && engine.CodeOf(cut) == codes.DeadlineExceeded:
 		return engine.Evidence{Header: s.current.headers() != nil}
 	}

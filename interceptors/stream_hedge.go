@@ -91,7 +91,7 @@ func (h *hedger) startLocked(m any) (err error) {
 	if err != nil {
 		return err
 	}
-	h.race = newHedgedCall(&h.s.call, h.s.of, h.s.late, h)
+	h.race = newHedgedCall(&h.s.call, h.s.plan, h.s.late, h)
 	h.race.streaming, h.race.headers = true, h.headers
 	h.s.drivingLocked(func() { h.race.start(first) })
 	return nil

@@ -103,7 +103,14 @@ func (w *streamWork) evidence() engine.Evidence {
 	if w.cut {
 		return engine.Evidence{}
 	}
-	return w.s.evidence(&w.streamAttempt)
+	return w.s.evidence(&w.streamAttempt, nil) // the race asks the classifier
 }
 
 func (w *streamWork) recycle() {}
+
+func (w *streamWork) seen(err error) Attempt {
+	if w.cut {
+		return Attempt{Err: err}
+	}
+	return w.streamAttempt.seen(err)
+}

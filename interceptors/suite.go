@@ -38,12 +38,13 @@ func New(opts ...Option) (*Suite, error) {
 		return nil, err
 	}
 	s := &Suite{registry: registry{
-		Host:      engine.Host{Epoch: time.Now(), Logger: set.logger},
-		policies:  compileAll(set.policies),
-		fallbacks: set.fallbacks,
-		resumes:   set.resumes,
-		plans:     make(map[key]*plan),
-		budgets:   make(map[budgetKey]*budget.Guard),
+		Host:        engine.Host{Epoch: time.Now(), Logger: set.logger},
+		policies:    compileAll(set.policies),
+		fallbacks:   set.fallbacks,
+		resumes:     set.resumes,
+		classifiers: set.classifiers,
+		plans:       make(map[key]*plan),
+		budgets:     make(map[budgetKey]*budget.Guard),
 
 		awaited:        make(map[key]awaited),
 		awaitedBudgets: make(map[string]map[budget.Config]awaitedBudget),
@@ -65,7 +66,7 @@ func New(opts ...Option) (*Suite, error) {
 	s.mu.Lock()
 	wrong := s.misspelt.replace(misspeltIn("policy", set.policies))
 	s.mu.Unlock()
-	warnMisspelt(s.Log(), slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes)))
+	warnMisspelt(s.Log(), slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes), misspeltIn("classifier", set.classifiers)))
 	return s, nil
 }
 
@@ -117,8 +118,8 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // [Suite.Revision].
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
-	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
-		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, stores, names of targets and the logger are given to New"))
+	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.classifiers) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
+		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, classifiers, stores, names of targets and the logger are given to New"))
 	}
 	if err := set.err(); err != nil {
 		s.ReloadFailed(err)

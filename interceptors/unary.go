@@ -41,6 +41,7 @@ var unaryCalls = sync.Pool{New: func() any {
 func (u *unaryCall) make(ctx context.Context, host *engine.Host, late *logFailure, p *plan, policy *engine.Policy, opts []grpc.CallOption) error {
 	u.Init(ctx, host, &p.Plan, policy)
 	u.full, u.late = p, late
+	u.wantHeader = p.classifier != nil
 	u.opts = u.wrap(opts, true)
 	err := u.run(ctx)
 	u.release() // not after a panic: who knows what still runs
@@ -89,7 +90,7 @@ func (u *unaryCall) admitAndTry() error {
 	}
 	for {
 		err := u.attempt()
-		if err == nil {
+		if err == nil && !u.Unsatisfied() {
 			return nil
 		}
 		delay, again := u.Next(u.FailureOf(err, u.trailer))
@@ -112,12 +113,14 @@ func (u *unaryCall) attempt() error {
 		defer cancel()
 	}
 	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
-	if err == nil { // which says all
-		u.End(nil, engine.Evidence{})
-		return nil
+	if c := u.full.classifier; err != nil || c.replies() {
+		ev := u.evidence(u.cc, u.reply)
+		ev.Ruling = c.rule(&u.Call, u.seen(err, u.reply))
+		u.End(err, ev)
+		return err
 	}
-	u.End(err, u.evidence(u.cc, u.reply))
-	return err
+	u.End(nil, engine.Evidence{}) // which says all
+	return nil
 }
 
 func (u *unaryCall) fallBack(ctx context.Context, err error) error {
@@ -131,8 +134,7 @@ func (u *unaryCall) resetReply() { u.before.Restore(u.reply) }
 
 // abort runs when run ends, and does something if it did not return.
 func (u *unaryCall) abort() {
-	if !u.Finished() {
-		u.Unwind()
+	if u.Unwind() {
 		u.onFinish(engine.ErrPanicked)
 	}
 }

@@ -279,4 +279,3 @@ func isCall(x ast.Expr) bool {
 	}
 	return false
 }
-

@@ -196,11 +196,13 @@ func (c *Call) ended(a *Attempt, err error, ev Evidence) {
 	}
 	if err != nil {
 		c.code = CodeOf(err)
+	}
+	if err != nil || ev.Ruling != 0 {
 		c.judge(a, err, ev)
 	}
 	c.timed(a)
 	to := c.Plan.Recorders.All
-	if c.firstEndPending = err == nil && c.loop.Attempts == 1; c.firstEndPending {
+	if c.firstEndPending = err == nil && c.loop.Attempts == 1 && !c.last.Again; c.firstEndPending {
 		to = c.Plan.Recorders.Detailed
 	}
 	c.emitAttemptEnd(to, a, c.code, err)
@@ -281,6 +283,8 @@ func (c *Call) paused() {
 func (c *Call) Resume(last error) (again bool, err error) {
 	c.paused()
 	switch {
+	case c.Ctx.Err() != nil && last == nil: // a reply that was not good enough, and is all there is
+		return false, nil
 	case c.Ctx.Err() != nil:
 		return false, Interrupted(c.Ctx, c.loop.Attempts, last)
 	case c.opened(): // Settle refunds
@@ -295,6 +299,10 @@ func (c *Call) Resume(last error) (again bool, err error) {
 // Continue makes of the retry that follows the resumption of a stream that was
 // cut after it had delivered messages.
 func (c *Call) Continue() { c.kind = observe.ResumeAttempt }
+
+// Unsatisfied reports whether a classifier asks for another attempt, though the
+// last one succeeded.
+func (c *Call) Unsatisfied() bool { return c.last.Again }
 
 // Delivered notes that the running attempt of a stream that can be resumed has
 // delivered a message, or lived for long: attempts and backoff count from here.
@@ -326,9 +334,6 @@ func (c *Call) Refund() {
 	}
 }
 
-// Finished reports whether Finish has been called.
-func (c *Call) Finished() bool { return c.finished }
-
 // Finish emits how the call ended, once. err is its error, even if a fallback
 // rescued it from that.
 func (c *Call) Finish(err error, rescued bool) {
@@ -346,7 +351,7 @@ func (c *Call) Finish(err error, rescued bool) {
 	if !c.anyListens(to) {
 		return
 	}
-	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted && err != nil, Waited: c.waited}
 	if err != nil {
 		e.Code = CodeOf(err)
 		e.Reason = RetryReason(c.why)
@@ -371,11 +376,11 @@ func (c *Call) Finish(err error, rescued bool) {
 	c.emitTo(to, c.Ctx, e)
 }
 
-// Unwind ends what a panic or runtime.Goexit beneath left open; after Finish
-// there is nothing to do.
-func (c *Call) Unwind() {
+// Unwind ends what a panic or runtime.Goexit beneath left open. It reports whether
+// there was anything to do: after Finish there is not.
+func (c *Call) Unwind() bool {
 	if c.finished {
-		return
+		return false
 	}
 	if c.running.Ctx != nil {
 		c.End(ErrPanicked, Evidence{})
@@ -391,4 +396,5 @@ func (c *Call) Unwind() {
 	}
 	c.Refund()
 	c.Finish(ErrPanicked, false)
+	return true
 }

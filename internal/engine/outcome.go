@@ -42,10 +42,12 @@ type Evidence struct {
 	Header  bool // a header came, as far as that was asked
 	Message bool // a message came
 	Trailer metadata.MD
-	Local   bool // SendMsg returned an error other than io.EOF
+	Local   bool           // SendMsg returned an error other than io.EOF
+	Ruling  verdict.Ruling // of a classifier, which may be on a reply too
 }
 
-// judge looks at a failed attempt, and remembers the verdict on it.
+// judge looks at an attempt that ended with the call's code, and remembers the
+// verdict on it.
 func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	now := time.Duration(0)
 	if c.stream || c.slot.waited > 0 {
@@ -53,7 +55,7 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	}
 	c.old = c.stream && !c.answered && a.Ctx != nil && now-a.Began >= c.Policy.Breaker.Window
 	c.last = verdict.Of(verdict.Attempt{
-		Code:     CodeOf(err),
+		Code:     c.code,
 		Failures: c.Policy.Failures,
 		Caller:   verdict.Caller(CallerOf(c.Ctx)),
 		Evidence: ev.Known,
@@ -62,6 +64,7 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 		Message:  ev.Message,
 		Trailer:  len(ev.Trailer) > 0,
 		Local:    ev.Local || ev.Known && ev.Sent && local(err, ev.Trailer),
+		Ruling:   ev.Ruling,
 		Hurried:  c.slot.waited > 0 && now-c.slot.served < c.slot.waited,
 		Stream:   c.stream,
 		Old:      c.old,
@@ -96,6 +99,8 @@ func (c *Call) FailureOf(err error, trailer metadata.MD) failure.Failure {
 		RetryInfo: retryInfo(err),
 		Remaining: failure.Forever,
 		Final:     c.last.Final,
+		Again:     c.last.Again,
+		Stop:      c.last.Stop,
 		Ambiguous: !c.last.May(c.Policy.Repeat),
 	}
 	if deadline, ok := c.Ctx.Deadline(); ok {

@@ -52,7 +52,7 @@ func (c *Call) earn() {
 func (c *Call) Settle(err error) {
 	c.releaseSlot(true)
 	c.Refund()
-	good := err == nil || c.loop.Attempts > 0 && c.last.Earns
+	good := err == nil && c.last.Breaker != verdict.Bad || c.loop.Attempts > 0 && c.last.Earns
 	if good {
 		c.earn()
 	}

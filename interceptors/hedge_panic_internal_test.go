@@ -30,7 +30,7 @@ func TestNoHedgeOnceThereIsAnAnswer(t *testing.T) {
 		u.Host, u.Plan, u.Ctx = &s.Host, &p.Plan, t.Context()
 		u.Policy = &p.policy.Policy
 		u.original = original{request: wrapperspb.String("q")}
-		r := newHedgedCall(&u.Call, p.endpoint, &s.lateFailure, u)
+		r := newHedgedCall(&u.Call, p, &s.lateFailure, u)
 		i := &callerAttempt{hedgedCall: r, decided: make(chan struct{})}
 		first := r.begin((*firstWork)(u))
 		late := time.AfterFunc(time.Millisecond, func() {
@@ -59,7 +59,7 @@ func TestAnswersComeBeforeTheEnd(t *testing.T) {
 	p := s.plan(nil, "", method)
 	c := &engine.Call{Host: &s.Host, Plan: &p.Plan, Policy: &p.policy.Policy, Ctx: ctx}
 	for range 100 {
-		r := newHedgedCall(c, p.endpoint, &s.lateFailure, nil)
+		r := newHedgedCall(c, p, &s.lateFailure, nil)
 		answer := new(hedgeAttempt)
 		r.results <- answer
 		if a, _ := r.await(); a != answer {
