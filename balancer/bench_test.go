@@ -109,7 +109,9 @@ func BenchmarkPick(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		var parsed struct{ LoadBalancingConfig []map[string]struct{ Suite string } }
+		var parsed struct {
+			LoadBalancingConfig []map[string]struct{ Suite string }
+		}
 		if err := json.Unmarshal([]byte(config), &parsed); err != nil {
 			b.Fatal(err)
 		}

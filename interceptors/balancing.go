@@ -84,30 +84,6 @@ const (
 	p2c        = "p2c"
 )
 
-// WithBalancing has the suite balance load among the backends of each target.
-// [Suite.DialOptions] then sets the load-balancing policy by a default service
-// config; a program with one of its own merges them by [Suite.ServiceConfig].
-// Connections go to all endpoints of a target then, where gRPC's default,
-// pick_first, uses one.
-//
-// Where the policy has no say, everything is as without, and the suite logs it,
-// once for each target: the target has a single address, or its resolver has a
-// service config of its own, as xDS has.
-//
-// A [Suite.Reload] that gives it again changes its numbers; one that does not
-// keeps them. It must not be given to a Reload if it was not to New.
-func WithBalancing(b Balancing) Option {
-	return func(s *settings) {
-		if s.balancing != nil {
-			s.fault(errors.New("balancing: given twice: want it once"))
-			return
-		}
-		s.faults = append(s.faults, b.validate()...)
-		b = b.withDefaults()
-		s.balancing = &b
-	}
-}
-
 func (b Balancing) withDefaults() Balancing {
 	b.Policy = cmp.Or(b.Policy, roundRobin)
 	e := &b.Eject
@@ -137,15 +113,18 @@ func (b Balancing) validate() []error {
 	countUpTo(&f, "Consecutive", e.Consecutive, 1_000_000)
 	shareUpTo(&f, "FailureRate", e.FailureRate, 1)
 	countUpTo(&f, "Probes", e.Probes, 1000)
-	if e.OpenFor < 0 || e.OpenFor > MaxStateAge {
-		f.add("OpenFor", e.OpenFor, theDefault, "from 1ns to %v", MaxStateAge)
+	if e.OpenFor < 0 || e.OpenFor > maxEjection {
+		f.add("OpenFor", e.OpenFor, theDefault, "from 1ns to %v", maxEjection)
 	}
 	d := b.withDefaults().Eject
-	if e.MaxOpenFor < 0 || e.MaxOpenFor > MaxStateAge || d.MaxOpenFor < d.OpenFor {
-		f.add("MaxOpenFor", e.MaxOpenFor, theDefault, "from %v, which is %v, to %v", ref("Eject.OpenFor"), d.OpenFor, MaxStateAge)
+	if e.MaxOpenFor < 0 || e.MaxOpenFor > maxEjection || d.MaxOpenFor < d.OpenFor {
+		f.add("MaxOpenFor", e.MaxOpenFor, theDefault, "from %v, which is %v, to %v", ref("Eject.OpenFor"), d.OpenFor, maxEjection)
 	}
 	return f.errs
 }
+
+// maxEjection bounds OpenFor and MaxOpenFor.
+const maxEjection = 24 * time.Hour
 
 // ejectWindow and ejectMinCalls are for FailureRate. A backend is asked for a
 // probe after as many calls as that share of them makes one.
@@ -199,19 +178,6 @@ type located struct {
 	fleet  *fleet.Fleet
 }
 
-// of returns the fleet of a connection; nil: the suite does not balance load.
-func (b *balancing) of(cc *grpc.ClientConn, e *endpoint) *fleet.Fleet {
-	if b == nil || cc == nil || b.registry.Closed() {
-		return nil
-	}
-	if l := e.located.Load(); l != nil && l.target == cc.Target() {
-		return l.fleet
-	}
-	f := b.registry.Fleet(cc.CanonicalTarget())
-	e.located.Store(&located{cc.Target(), f})
-	return f
-}
-
 // lbConfig is the service config's entry. A program without the policy falls
 // back on what is second.
 func (b *balancing) lbConfig() []map[string]any {
@@ -221,28 +187,22 @@ func (b *balancing) lbConfig() []map[string]any {
 	}
 }
 
-// ServiceConfig returns a service config, JSON as gRPC reads it, with the
-// load-balancing policy of [WithBalancing] in it, for programs that have one of
-// their own: give what it returns to grpc.WithDefaultServiceConfig, after
-// [Suite.DialOptions], or to the resolver. Without WithBalancing it returns
-// config as it is. It is an error if config is no JSON object, or names another
-// load-balancing policy than round_robin, which would be lost. "" is an empty
-// one.
-func (s *Suite) ServiceConfig(config string) (string, error) {
+// merge is [Suite.ServiceConfig].
+func (b *balancing) merge(config string) (string, error) {
 	all := map[string]json.RawMessage{}
 	if strings.TrimSpace(config) != "" {
 		if err := json.Unmarshal([]byte(config), &all); err != nil || all == nil {
 			return "", fmt.Errorf("service config: is no JSON object: %w", cmp.Or(err, errors.New("it is null")))
 		}
 	}
-	if s.balancing == nil {
+	if b == nil {
 		return config, nil
 	}
 	if p := otherPolicy(all); p != "" {
 		return "", fmt.Errorf("service config: names the load-balancing policy %q: want none, or round_robin, as the suite's takes its place", p)
 	}
 	delete(all, "loadBalancingPolicy")
-	ours, err := json.Marshal(s.balancing.lbConfig())
+	ours, err := json.Marshal(b.lbConfig())
 	if err != nil {
 		return "", err
 	}
@@ -271,13 +231,10 @@ func otherPolicy(config map[string]json.RawMessage) string {
 	return ""
 }
 
-// balancingOptions returns the options that set the policy.
-func (s *Suite) balancingOptions() []grpc.DialOption {
-	if s.balancing == nil {
-		return nil
-	}
-	config, err := s.ServiceConfig("")
-	if err != nil { // it is ours
+// dialOptions returns the options that set the policy.
+func (b *balancing) dialOptions() []grpc.DialOption {
+	config, err := b.merge("")
+	if b == nil || err != nil { // it is ours
 		return nil
 	}
 	return []grpc.DialOption{grpc.WithDefaultServiceConfig(config)}

@@ -24,6 +24,8 @@ type capture struct {
 	ours    []grpc.CallOption // as attempts get them; kept for its memory
 	effects bool              // some of theirs are to be honoured in the end
 	told    bool              // onFinish has been called
+
+	wantHeader bool // though the caller does not
 }
 
 // wrap returns the options for attempts. A unary call always wants the trailer,
@@ -38,10 +40,17 @@ func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption
 	if trailer {
 		c.ours = append(c.ours, grpc.Trailer(&c.trailer))
 	}
+	header := c.wantHeader
+	if header {
+		c.ours = append(c.ours, grpc.Header(&c.header))
+	}
 	for _, o := range theirs {
 		switch o.(type) {
 		case grpc.HeaderCallOption:
-			c.ours = append(c.ours, grpc.Header(&c.header))
+			if !header {
+				header = true
+				c.ours = append(c.ours, grpc.Header(&c.header))
+			}
 		case grpc.PeerCallOption:
 		case grpc.TrailerCallOption:
 			if !trailer {
@@ -82,6 +91,11 @@ func (c *capture) evidence(cc *grpc.ClientConn, reply any) engine.Evidence {
 	return ev
 }
 
+// seen is what a classifier gets of the last attempt of a unary call.
+func (c *capture) seen(err error, reply any) Attempt {
+	return Attempt{Err: err, Reply: reply, Header: c.header, Trailer: c.trailer, Sent: c.sent()}
+}
+
 // deliver gives the caller what the last attempt left.
 func (c *capture) deliver() {
 	if !c.effects {
@@ -120,6 +134,6 @@ func onFinish(opts []grpc.CallOption, err error) {
 func (c *capture) release() {
 	clear(c.ours)
 	c.theirs = nil
-	c.effects, c.told = false, false
+	c.effects, c.told, c.wantHeader = false, false, false
 	c.reset()
 }

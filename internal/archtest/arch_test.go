@@ -41,11 +41,13 @@ var mayImport = map[string][]string{
 	"internal/retry":   {module + "codes", module + "jitter", module + "internal/failure", "google.golang.org/grpc/codes"},
 	// observe is what happens to calls: it needs no transport.
 	"observe": {"google.golang.org/grpc/codes"},
+	// hooks calls the hooks of observers.
+	"internal/hooks": {module + "observe"},
 	// The engine decides and keeps the books of one call. It knows neither
 	// transport nor stream.
 	"internal/engine": {
 		module + "codes", module + "observe",
-		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/fleet", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/text", module + "internal/verdict",
+		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/text", module + "internal/verdict",
 		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
 	},
@@ -63,7 +65,7 @@ var mayImport = map[string][]string{
 	"interceptors": {
 		module + "balancer", // by balancing_link.go, for its effect
 		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/message", module + "internal/text",
-		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
+		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
@@ -103,6 +105,11 @@ func (s source) isTest() bool { return strings.HasSuffix(s.name, "_test.go") }
 // keep their own rules.
 func sources(t *testing.T) (all []source) {
 	t.Helper()
+	return sourcesIn(t, token.NewFileSet())
+}
+
+func sourcesIn(t *testing.T, fset *token.FileSet) (all []source) {
+	t.Helper()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -121,7 +128,6 @@ func sources(t *testing.T) (all []source) {
 		if err != nil {
 			return err
 		}
-		fset := token.NewFileSet()
 		file, err := parser.ParseFile(fset, p, text, parser.ParseComments)
 		if err != nil {
 			return err

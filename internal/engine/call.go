@@ -45,9 +45,7 @@ type Call struct {
 	finished bool // CallEnd has been emitted
 	slot     slot // of the method's limit
 
-	fleet     *fleet.Fleet // the target's backends; nil: where attempts go is not for us to say
-	been      *fleet.Call  // where the call's have been; nil: nowhere yet
-	displaced bool         // the last attempt failed on a backend that is out, and there is another
+	route fleet.Route // among the target's backends
 
 	firstEndPending bool   // the first attempt succeeded, and summary recorders do not know yet
 	mutedStarters   uint64 // bits of those that want no more events of this call
@@ -70,17 +68,18 @@ type Call struct {
 
 var lastShard atomic.Uint32
 
-// Init prepares a unary call, which may have been released by another use.
-func (c *Call) Init(ctx context.Context, h *Host, p *Plan, policy *Policy) {
+// Init prepares a unary call, which may have been released by another use. f is
+// where its attempts go; nil: that is not for the suite to say.
+func (c *Call) Init(ctx context.Context, h *Host, p *Plan, policy *Policy, f *fleet.Fleet) {
 	if c.shard == 0 {
 		c.shard = lastShard.Add(1)
 	}
-	c.Host, c.Plan, c.Policy, c.Ctx = h, p, policy, ctx
+	c.Host, c.Plan, c.Policy, c.Ctx, c.route = h, p, policy, ctx, fleet.NewRoute(f, p.Witness)
 }
 
 // InitStream prepares a stream.
-func (c *Call) InitStream(ctx context.Context, h *Host, p *Plan, policy *Policy) {
-	c.Init(ctx, h, p, policy)
+func (c *Call) InitStream(ctx context.Context, h *Host, p *Plan, policy *Policy, f *fleet.Fleet) {
+	c.Init(ctx, h, p, policy, f)
 	c.stream = true
 }
 
@@ -113,11 +112,10 @@ func (c *Call) Admit() (Wait, error) {
 		var change breaker.Transition
 		var wait time.Duration
 		token, change, wait, ok = g.Admit(c.Host.Now())
-		c.changed(change)
-		if !ok {
-			if c.witnessed() {
-				return Wait{}, nil
-			}
+		switch c.changed(change); {
+		case !ok && c.route.Well():
+			return Wait{}, nil
+		case !ok:
 			return Wait{}, c.refusedByBreaker(wait)
 		}
 	}
@@ -188,28 +186,29 @@ func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	if l != nil {
 		ctx, cancel = l.Limit(ctx, c.Policy.AttemptTimeout)
 	}
-	a.Ctx = c.begins(ctx, observe.AttemptStart)
-	c.route(a)
+	a.Ctx, a.place = c.route.Begin(c.begins(ctx, observe.AttemptStart),
+		fleet.Kind{First: a.Number == 1, Steady: c.Policy.Retry.MaxAttempts > 1 || c.Policy.Hedges(), Stream: c.stream})
 	return cancel
 }
 
 // ended closes the books of an attempt whose end is the call's, or was to be.
 func (c *Call) ended(a *Attempt, err error, ev Evidence) {
-	c.code = codes.OK
-	c.last = verdict.Verdict{}
+	c.code, c.last = codes.OK, verdict.Verdict{}
 	if c.stream && (err == nil || ev.Header || ev.Message) {
 		c.Answered()
 	}
 	if err != nil {
 		c.code = CodeOf(err)
+	}
+	if err != nil || ev.Ruling != 0 {
 		c.judge(a, err, ev)
-	} else {
-		c.arrived(a)
+	} else if a.place != nil {
+		c.place(a, fleet.End{Good: true, Done: true, Alive: true})
 	}
 	c.timed(a)
-	to := c.Plan.Recorders.all
-	if c.firstEndPending = err == nil && c.loop.Attempts == 1; c.firstEndPending {
-		to = c.Plan.Recorders.detailed
+	to := c.Plan.Recorders.All
+	if c.firstEndPending = err == nil && c.loop.Attempts == 1 && !c.last.Again; c.firstEndPending {
+		to = c.Plan.Recorders.Detailed
 	}
 	c.emitAttemptEnd(to, a, c.code, err)
 }
@@ -221,13 +220,14 @@ func (c *Call) timed(a *Attempt) {
 	}
 }
 
-// Runs reports whether an attempt has begun and not ended.
-func (c *Call) Runs() bool { return c.running.Ctx != nil }
-
 // EndStream closes the books of a stream's last attempt. A committed one that
-// failed might have been retried, had it failed before.
-func (c *Call) EndStream(err error, committed bool, ev Evidence) {
-	c.End(err, ev)
+// failed might have been retried, had it failed before. If none runs, there is
+// nothing to do.
+func (c *Call) EndStream(err error, committed bool, evidence func() Evidence) {
+	if c.running.Ctx == nil {
+		return
+	}
+	c.End(err, evidence())
 	if err != nil && committed && c.Policy.Retry.Codes.Contains(c.code) && CallerOf(c.Ctx) == failure.Waiting {
 		c.Stop(failure.Committed)
 	}
@@ -241,7 +241,7 @@ func (c *Call) Next(f failure.Failure) (delay time.Duration, again bool) {
 	if c.old {
 		c.loop.Delivered() // it has used up no attempt
 	}
-	f.Elsewhere = c.mayFailOver()
+	f.Elsewhere = c.last.Breaker == verdict.Bad && c.route.AtOnce()
 	d := c.loop.Next(&c.Policy.Retry, f, rand.Float64())
 	if d.Reason == failure.Again {
 		d.Reason = c.Afford()
@@ -258,7 +258,7 @@ func (c *Call) Afford() failure.Reason {
 	switch {
 	case c.opened():
 		return failure.Breaker
-	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old || c.displaced:
+	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old || c.route.Displaced():
 		return failure.Again
 	case !c.Plan.Budget.Take(c.Host.Now()):
 		return failure.Budget
@@ -289,6 +289,8 @@ func (c *Call) paused() {
 func (c *Call) Resume(last error) (again bool, err error) {
 	c.paused()
 	switch {
+	case c.Ctx.Err() != nil && last == nil: // a reply that was not good enough, and is all there is
+		return false, nil
 	case c.Ctx.Err() != nil:
 		return false, Interrupted(c.Ctx, c.loop.Attempts, last)
 	case c.opened(): // Settle refunds
@@ -303,6 +305,10 @@ func (c *Call) Resume(last error) (again bool, err error) {
 // Continue makes of the retry that follows the resumption of a stream that was
 // cut after it had delivered messages.
 func (c *Call) Continue() { c.kind = observe.ResumeAttempt }
+
+// Unsatisfied reports whether a classifier asks for another attempt, though the
+// last one succeeded.
+func (c *Call) Unsatisfied() bool { return c.last.Again }
 
 // Delivered notes that the running attempt of a stream that can be resumed has
 // delivered a message, or lived for long: attempts and backoff count from here.
@@ -328,9 +334,6 @@ func (c *Call) Refund() {
 	}
 }
 
-// Finished reports whether Finish has been called.
-func (c *Call) Finished() bool { return c.finished }
-
 // Finish emits how the call ended, once. err is its error, even if a fallback
 // rescued it from that.
 func (c *Call) Finish(err error, rescued bool) {
@@ -338,22 +341,22 @@ func (c *Call) Finish(err error, rescued bool) {
 		return
 	}
 	c.finished = true
-	to := c.Plan.Recorders.all
+	to := c.Plan.Recorders.All
 	if c.firstEndPending {
 		c.flushFirstEnd(err == nil)
 		if err == nil {
-			to = c.Plan.Recorders.detailed
+			to = c.Plan.Recorders.Detailed
 		}
 	}
 	if !c.anyListens(to) {
 		return
 	}
-	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted && err != nil, Waited: c.waited}
 	if err != nil {
 		e.Code = CodeOf(err)
 		e.Reason = RetryReason(c.why)
 	}
-	if c.Plan.Recorders.elapsed {
+	if c.Plan.Recorders.Elapsed {
 		e.Elapsed = c.Host.Now() - c.started
 	}
 	switch {
@@ -373,11 +376,11 @@ func (c *Call) Finish(err error, rescued bool) {
 	c.emitTo(to, c.Ctx, e)
 }
 
-// Unwind ends what a panic or runtime.Goexit beneath left open; after Finish
-// there is nothing to do.
-func (c *Call) Unwind() {
+// Unwind ends what a panic or runtime.Goexit beneath left open. It reports whether
+// there was anything to do: after Finish there is not.
+func (c *Call) Unwind() bool {
 	if c.finished {
-		return
+		return false
 	}
 	if c.running.Ctx != nil {
 		c.End(ErrPanicked, Evidence{})
@@ -393,4 +396,5 @@ func (c *Call) Unwind() {
 	}
 	c.Refund()
 	c.Finish(ErrPanicked, false)
+	return true
 }

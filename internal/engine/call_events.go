@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/fleet"
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
 )
@@ -20,32 +22,40 @@ func BreakerChange(t breaker.Transition) observe.Event {
 	return observe.Event{Kind: observe.BreakerChange, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: breakerReason(t.Reason)}
 }
 
-// Emit hands an event of the call to all recorders.
-func (c *Call) Emit(e observe.Event) {
-	c.emitTo(c.Plan.Recorders.all, c.Ctx, e)
+func (c *Call) backendChanged(ch fleet.Change) {
+	if t := ch.Transition; t.Happened() {
+		e := BreakerChange(t)
+		e.Kind, e.Backend = observe.BackendChange, ch.Backend.Name
+		c.Emit(e)
+	}
 }
 
-func (c *Call) emitAttemptEnd(to []*recorder, a *Attempt, code codes.Code, err error) {
+// Emit hands an event of the call to all recorders.
+func (c *Call) Emit(e observe.Event) {
+	c.emitTo(c.Plan.Recorders.All, c.Ctx, e)
+}
+
+func (c *Call) emitAttemptEnd(to []*hooks.Recorder, a *Attempt, code codes.Code, err error) {
 	if c.anyListens(to) {
 		c.emitTo(to, a.Ctx, observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.place.Name(), Code: code, Err: err})
 	}
 }
 
 // anyListens reports whether any of them wants the events of this call.
-func (c *Call) anyListens(to []*recorder) bool {
+func (c *Call) anyListens(to []*hooks.Recorder) bool {
 	for _, r := range to {
-		if c.mutedStarters&r.bit == 0 {
+		if c.mutedStarters&r.Bit == 0 {
 			return true
 		}
 	}
 	return false
 }
 
-func (c *Call) emitTo(to []*recorder, ctx context.Context, e observe.Event) {
+func (c *Call) emitTo(to []*hooks.Recorder, ctx context.Context, e observe.Event) {
 	e.Shard = c.shard
 	for _, r := range to {
-		if c.mutedStarters&r.bit == 0 {
-			r.emit(ctx, &e)
+		if c.mutedStarters&r.Bit == 0 {
+			r.Emit(ctx, &e)
 		}
 	}
 }
@@ -53,13 +63,13 @@ func (c *Call) emitTo(to []*recorder, ctx context.Context, e observe.Event) {
 // flushFirstEnd hands on what was held back when the first attempt succeeded: that
 // the call did or, if something panicked since, the end of the attempt alone.
 func (c *Call) flushFirstEnd(succeeded bool) {
-	for _, r := range c.Plan.Recorders.summary {
+	for _, r := range c.Plan.Recorders.Summary {
 		switch {
-		case c.mutedStarters&r.bit != 0:
+		case c.mutedStarters&r.Bit != 0:
 		case succeeded:
-			r.firstSuccess(c.shard)
-		case r.hooks.Event != nil:
-			r.emit(c.Ctx, &observe.Event{Kind: observe.AttemptEnd, Attempt: 1, Shard: c.shard})
+			r.FirstSuccess(c.shard)
+		case r.HasEvent():
+			r.Emit(c.Ctx, &observe.Event{Kind: observe.AttemptEnd, Attempt: 1, Shard: c.shard})
 		}
 	}
 }
@@ -67,17 +77,17 @@ func (c *Call) flushFirstEnd(succeeded bool) {
 // begins calls the Start hooks for a call or an attempt that begins, and returns
 // the context that they want it to have.
 func (c *Call) begins(ctx context.Context, k observe.Kind) context.Context {
-	if k == observe.CallStart && c.Plan.Recorders.elapsed {
+	if k == observe.CallStart && c.Plan.Recorders.Elapsed {
 		c.started = c.Host.Now()
 	}
-	for _, r := range c.Plan.Recorders.starters {
-		if c.mutedStarters&r.bit != 0 {
+	for _, r := range c.Plan.Recorders.Starters {
+		if c.mutedStarters&r.Bit != 0 {
 			continue
 		}
 		var enough bool
-		ctx, enough = r.start(ctx, observe.Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Shard: c.shard})
+		ctx, enough = r.Start(ctx, observe.Event{Kind: k, Attempt: c.loop.Attempts, AttemptKind: c.kind, Shard: c.shard})
 		if k == observe.CallStart && enough {
-			c.mutedStarters |= r.bit
+			c.mutedStarters |= r.Bit
 		}
 	}
 	return ctx

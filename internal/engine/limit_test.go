@@ -64,7 +64,7 @@ func TestQueueIsLeft(t *testing.T) {
 				t.Errorf("wait %v, error %v for a call that has gone", w.Needed(), err)
 			}
 		},
-		"panic": (*Call).Unwind,
+		"panic": func(c *Call) { c.Unwind() },
 	} {
 		first := limitedCall(t)
 		_ = admit(first)

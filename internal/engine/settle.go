@@ -17,7 +17,7 @@ func (c *Call) refusedByBreaker(wait time.Duration) error {
 // opened reports whether the breaker forbids another attempt: it has opened
 // since the call was admitted, or is open and had the call try once.
 func (c *Call) opened() bool {
-	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.witnessed()
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.route.Well()
 }
 
 // Answered is for a stream whose server has answered, by a header or a message.
@@ -30,7 +30,9 @@ func (c *Call) Answered() {
 	c.answered = true
 	c.earn()
 	now := c.Host.Now()
-	c.answeredAt(now)
+	if p := c.running.place; p != nil {
+		c.backendChanged(c.route.Answered(p, now, c.shard))
+	}
 	if c.admitted {
 		c.changed(c.breaker().Succeed(now, c.token, c.shard))
 	}
@@ -66,7 +68,7 @@ func (c *Call) earn() {
 func (c *Call) Settle(err error) {
 	c.releaseSlot(true)
 	c.Refund()
-	good := err == nil || c.loop.Attempts > 0 && c.last.Earns
+	good := err == nil && c.last.Breaker != verdict.Bad || c.loop.Attempts > 0 && c.last.Earns
 	if good {
 		c.earn()
 	}
@@ -78,7 +80,7 @@ func (c *Call) Settle(err error) {
 	g, now := c.breaker(), c.Host.Now()
 	o := breaker.Success
 	if !good || c.slow {
-		o = c.spared(c.outcome(good))
+		o = c.outcome(good)
 	}
 	if o == breaker.Success {
 		c.changed(g.Succeed(now, c.token, c.shard))
@@ -87,12 +89,15 @@ func (c *Call) Settle(err error) {
 	c.changed(g.Settle(now, c.token, o, rand.Float64()))
 }
 
-// outcome is what the call says to the breaker.
+// outcome is what the call says to the breaker: nothing bad while its method is
+// served elsewhere.
 func (c *Call) outcome(good bool) breaker.Outcome {
 	switch {
+	case good && c.route.Well():
+		return breaker.Success
 	case good: // and slow
 		return breaker.SlowSuccess
-	case c.last.Breaker != verdict.Bad:
+	case c.last.Breaker != verdict.Bad || c.route.Well():
 		return breaker.Neutral
 	case c.last.Lost && !c.Plan.Losses.CompareAndSwap(c.losses, c.losses+1):
 		return breaker.Neutral // another call has counted this event

@@ -30,6 +30,8 @@ type Failure struct {
 	Caller    Caller
 	Committed bool          // part of the answer has been handed to the caller
 	Final     bool          // it would fail in the same way again, or has run
+	Again     bool          // somebody who knows better than the code asks for another
+	Stop      bool          // somebody who knows better than the code forbids another
 	Ambiguous bool          // it may have run, and the policy repeats no such request
 	Pushback  Pushback      // the server's word, by trailer
 	RetryInfo time.Duration // the server's hint, by status detail; 0: none

@@ -129,8 +129,8 @@ func (a *Attempt) Answered(now time.Duration, shard uint32) Change {
 	return Change{b, b.settle(now, t, breaker.Success, shard)}
 }
 
-// Out reports whether the attempt went to a backend that is believed out now.
-func (a *Attempt) Out() bool {
+// out reports whether the attempt went to a backend that is believed out now.
+func (a *Attempt) out() bool {
 	b := a.Backend()
 	return b != nil && b.out()
 }
@@ -139,8 +139,8 @@ func (a *Attempt) Out() bool {
 // failures on others say nothing about the target.
 type Witness struct{ backend atomic.Pointer[Backend] }
 
-// Saw notes that an attempt has succeeded, or failed, on a backend; nil: on none.
-func (w *Witness) Saw(b *Backend, ok bool) {
+// saw notes that an attempt has succeeded, or failed, on a backend; nil: on none.
+func (w *Witness) saw(b *Backend, ok bool) {
 	if b == nil {
 		return
 	}
@@ -152,8 +152,8 @@ func (w *Witness) Saw(b *Backend, ok bool) {
 	}
 }
 
-// Well reports whether there is such a backend among several.
-func (w *Witness) Well() bool {
+// well reports whether there is such a backend among several.
+func (w *Witness) well() bool {
 	b := w.backend.Load()
 	return b != nil && b.well() && len(*b.fleet.all.Load()) > 1
 }

@@ -189,8 +189,8 @@ func (f *Fleet) warnLocked(what string) {
 	go f.registry.warn(f, what) // a logger may come back
 }
 
-// Unused is for an attempt that was answered though no policy has chosen for it.
-func (f *Fleet) Unused() {
+// unused is for an attempt that was answered though no policy has chosen for it.
+func (f *Fleet) unused() {
 	if f.picked.Load() {
 		return // one that was on its way when its connection changed policies
 	}
@@ -213,9 +213,9 @@ func (f *Fleet) Believed() bool {
 	return !cfg.EjectOff && out <= backend.Most(len(*f.all.Load()), cfg.MaxShare)
 }
 
-// Divided reports whether some backends are out and others, which are there, are
+// divided reports whether some backends are out and others, which are there, are
 // in. If those fail too, they will be out as well, and then nobody is believed to be.
-func (f *Fleet) Divided() bool {
+func (f *Fleet) divided() bool {
 	if f.out.Load() == 0 || !f.Believed() {
 		return false
 	}
@@ -227,9 +227,8 @@ func (f *Fleet) Divided() bool {
 	return false
 }
 
-// Elsewhere reports whether there is a backend that is well, as far as is known,
-// and that the call has not been to.
-func (f *Fleet) Elsewhere(c *Call) bool {
+// elsewhere is [Route.Elsewhere].
+func (f *Fleet) elsewhere(c *Call) bool {
 	cfg := f.registry.Config()
 	if cfg.SameBackend || !f.Believed() || f.registry.Closed() {
 		return false

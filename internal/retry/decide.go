@@ -55,11 +55,11 @@ func (l *Loop) Next(p *Policy, f failure.Failure, u float64) Decision {
 		return Decision{Reason: failure.CallerGone}
 	case f.Caller == failure.Expired:
 		return Decision{Reason: failure.Deadline}
-	case f.Final, !p.retries(&f):
+	case f.Final, f.Stop, !f.Again && !p.retries(&f):
 		return Decision{Reason: failure.NotRetryable}
 	case l.Attempts-l.past >= p.MaxAttempts:
 		return Decision{Reason: failure.Exhausted}
-	case f.Ambiguous:
+	case f.Ambiguous && !f.Again:
 		return Decision{Reason: failure.Ambiguous}
 	case f.Pushback.Stop:
 		return Decision{Reason: failure.PushedBack}

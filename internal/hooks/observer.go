@@ -1,7 +1,11 @@
-package engine
+// Package hooks calls the hooks of observers: on the caller's goroutine those that
+// are inline, through a bounded queue of the observer's own the others, so that a
+// slow observer delays no call. It knows what is emitted, not when.
+package hooks
 
 import (
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,23 +13,25 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// closeTimeout is how long CloseObservers waits for queued events to be delivered.
+// closeTimeout is how long Close waits for queued events to be delivered.
 const closeTimeout = 5 * time.Second
 
 // Observer is an observer of a suite.
 type Observer struct {
-	host  *Host
+	log   func() *slog.Logger
+	bound func(error) error // of what is queued
 	of    observe.Observer
-	queue *observerQueue
+	queue *queue
 
 	panicked  atomic.Bool // and logged. No sync.Once: a logger may come back here
 	notInline sync.Once
 }
 
-// NewObserver returns an observer of the suite that h belongs to.
-func NewObserver(h *Host, of observe.Observer) *Observer {
-	o := &Observer{host: h, of: of}
-	o.queue = newObserverQueue(o)
+// NewObserver returns an observer of a suite. bound makes of an error one that
+// may be kept in the queue.
+func NewObserver(of observe.Observer, log func() *slog.Logger, bound func(error) error) *Observer {
+	o := &Observer{of: of, log: log, bound: bound}
+	o.queue = newQueue(o)
 	return o
 }
 
@@ -45,7 +51,7 @@ func (o *Observer) SuiteEvent(e observe.SuiteEvent) {
 // recovered is deferred around every call of an observer.
 func (o *Observer) recovered() {
 	if p := recover(); p != nil && o.panicked.CompareAndSwap(false, true) {
-		o.host.Log().Error("astra: an observer panicked", "observer", o.String(), "panic", p)
+		o.log().Error("astra: an observer panicked", "observer", o.String(), "panic", p)
 	}
 }
 
@@ -53,17 +59,17 @@ func (o *Observer) warnNotInline() {
 	first := false
 	o.notInline.Do(func() { first = true })
 	if first { // logged outside: a logger may come back here
-		o.host.Log().Warn("astra: an observer has the hooks Start or FirstSuccess without Inline: they are not called", "observer", o.String())
+		o.log().Warn("astra: an observer has the hooks Start or FirstSuccess without Inline: they are not called", "observer", o.String())
 	}
 }
 
 // String names the observer in the log.
 func (o *Observer) String() string { return fmt.Sprintf("%T", o.of) }
 
-// CloseObservers ends the observers' goroutines once they have delivered what is
+// Close ends the observers' goroutines once they have delivered what is
 // queued. It waits for all of them side by side; those that are stuck in a hook
 // after closeTimeout are left behind, and not waited for again.
-func CloseObservers(all []*Observer) {
+func Close(all []*Observer) {
 	for _, o := range all {
 		o.queue.end()
 	}
@@ -90,7 +96,7 @@ func (o *Observer) abandon() {
 	case <-o.queue.done:
 	default:
 		if o.queue.abandoned.CompareAndSwap(false, true) {
-			o.host.Log().Warn("astra: an observer did not return: Close does not wait for it", "observer", o.String())
+			o.log().Warn("astra: an observer did not return: Close does not wait for it", "observer", o.String())
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package engine
+package hooks
 
 import (
 	"context"
@@ -6,21 +6,21 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// recorder is an observer's hooks for one endpoint.
-type recorder struct {
+// Recorder is an observer's hooks for one endpoint.
+type Recorder struct {
 	observer *Observer
 	hooks    observe.Hooks
-	bit      uint64 // in Call.mutedStarters, if there is a Start hook
+	Bit      uint64 // of a set of recorders; 0: there is no Start hook
 }
 
 // Recorders are an endpoint's, sorted by what they are called for.
 type Recorders struct {
-	all      []*recorder // those with an Event hook
-	starters []*recorder
-	summary  []*recorder // called once for a first success …
-	detailed []*recorder // … and the others of all
-	evicted  []*recorder // those with an Evicted hook
-	elapsed  bool        // one wants to know how long calls take
+	All      []*Recorder // those with an Event hook
+	Starters []*Recorder
+	Summary  []*Recorder // called once for a first success …
+	Detailed []*Recorder // … and the others of all
+	evicted  []*Recorder // those with an Evicted hook
+	Elapsed  bool        // one wants to know how long calls take
 }
 
 // Add asks an observer for its hooks for an endpoint. It must not be called with
@@ -31,19 +31,19 @@ func (rs *Recorders) Add(o *Observer, e observe.Endpoint) {
 		o.warnNotInline()
 		h.Start, h.FirstSuccess = nil, nil
 	}
-	r := &recorder{observer: o, hooks: h}
+	r := &Recorder{observer: o, hooks: h}
 	if h.Start != nil {
-		r.bit = 1 << len(rs.starters)
-		rs.starters = append(rs.starters, r)
+		r.Bit = 1 << len(rs.Starters)
+		rs.Starters = append(rs.Starters, r)
 	}
 	if h.Event != nil {
-		rs.all = append(rs.all, r)
-		rs.elapsed = rs.elapsed || h.Elapsed
+		rs.All = append(rs.All, r)
+		rs.Elapsed = rs.Elapsed || h.Elapsed
 	}
 	if h.FirstSuccess != nil {
-		rs.summary = append(rs.summary, r)
+		rs.Summary = append(rs.Summary, r)
 	} else if h.Event != nil {
-		rs.detailed = append(rs.detailed, r)
+		rs.Detailed = append(rs.Detailed, r)
 	}
 	if h.Evicted != nil {
 		rs.evicted = append(rs.evicted, r)
@@ -52,8 +52,8 @@ func (rs *Recorders) Add(o *Observer, e observe.Endpoint) {
 
 // Emit hands all recorders an event that no call brought about.
 func (rs *Recorders) Emit(ctx context.Context, e observe.Event) {
-	for _, r := range rs.all {
-		r.emit(ctx, &e)
+	for _, r := range rs.All {
+		r.Emit(ctx, &e)
 	}
 }
 
@@ -68,7 +68,8 @@ func (rs *Recorders) Evict() {
 	}
 }
 
-func (r *recorder) emit(ctx context.Context, e *observe.Event) {
+// Emit hands an event to the Event hook, or to the queue.
+func (r *Recorder) Emit(ctx context.Context, e *observe.Event) {
 	switch {
 	case r.hooks.Inline:
 		r.event(ctx, e)
@@ -77,22 +78,26 @@ func (r *recorder) emit(ctx context.Context, e *observe.Event) {
 	}
 }
 
-func (r *recorder) event(ctx context.Context, e *observe.Event) {
+// HasEvent reports whether there is an Event hook.
+func (r *Recorder) HasEvent() bool { return r.hooks.Event != nil }
+
+func (r *Recorder) event(ctx context.Context, e *observe.Event) {
 	defer r.observer.recovered()
 	r.hooks.Event(ctx, *e)
 }
 
-func (r *recorder) wants(e *observe.Event) (yes bool) {
+func (r *Recorder) wants(e *observe.Event) (yes bool) {
 	defer r.observer.recovered()
 	return r.hooks.Want(*e)
 }
 
-func (r *recorder) enqueue(ctx context.Context, e observe.Event) {
-	e.Err = bounded(e.Err)
+func (r *Recorder) enqueue(ctx context.Context, e observe.Event) {
+	e.Err = r.observer.bound(e.Err)
 	r.observer.queue.add(queued{to: r, ctx: ctx, event: e})
 }
 
-func (r *recorder) start(ctx context.Context, e observe.Event) (own context.Context, enough bool) {
+// Start calls the Start hook; enough: it wants no more events of the call.
+func (r *Recorder) Start(ctx context.Context, e observe.Event) (own context.Context, enough bool) {
 	own = ctx
 	defer r.observer.recovered()
 	c, more := r.hooks.Start(ctx, e)
@@ -102,12 +107,13 @@ func (r *recorder) start(ctx context.Context, e observe.Event) (own context.Cont
 	return own, !more
 }
 
-func (r *recorder) firstSuccess(shard uint32) {
+// FirstSuccess calls the hook of that name.
+func (r *Recorder) FirstSuccess(shard uint32) {
 	defer r.observer.recovered()
 	r.hooks.FirstSuccess(shard)
 }
 
-func (r *recorder) forget() {
+func (r *Recorder) forget() {
 	defer r.observer.recovered()
 	r.hooks.Evicted()
 }

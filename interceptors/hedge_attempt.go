@@ -19,27 +19,28 @@ var errLost = status.Error(codes.Canceled, "astra: another attempt ended the cal
 
 // work is what an attempt of a race does.
 type work interface {
-	engine.Limiter         // of the attempt's context; a timeout of 0 is none
-	of() *side             // the same each time
-	attempt(a *side) error // on its own goroutine
-	trailers() metadata.MD // once it has ended
+	engine.Limiter             // of the attempt's context; a timeout of 0 is none
+	of() *hedgeAttempt         // the same each time
+	do(a *hedgeAttempt) error  // on its own goroutine
+	trailers() metadata.MD     // once it has ended
 	evidence() engine.Evidence // of one that failed
-	recycle() // nobody uses it any more
+	seen(err error) Attempt    // likewise, for a classifier
+	recycle()                  // nobody uses it any more
 }
 
 // source makes the work of attempts.
 type source interface{ work() (work, error) }
 
 // side is an attempt that runs beside others, on a goroutine of its own.
-type side struct {
+type hedgeAttempt struct {
 	engine.Attempt
-	work   work
-	cancel context.CancelFunc
-	gone   bool // the race has done with it
+	work    work
+	cancel  context.CancelFunc
+	handled bool // the race has done with it
 
-	fate    atomic.Int32 // decided once
-	reports chan<- *side
-	done    chan struct{} // closed when it is over; nil: nobody asks
+	state   atomic.Int32 // decided once
+	results chan<- *hedgeAttempt
+	over    chan struct{} // closed when it is over; nil: nobody asks
 	failed  *logFailure
 	// Valid once it has reported:
 	err      error
@@ -49,7 +50,7 @@ type side struct {
 	stack    []byte
 }
 
-// The fates of a side.
+// The states of an attempt.
 const (
 	running   int32 = iota
 	reported        // to the race, which will look at it
@@ -60,31 +61,31 @@ const (
 // logFailure says that an attempt panicked that nobody waited for.
 type logFailure func(what any, stack []byte)
 
-func (a *side) run() {
+func (a *hedgeAttempt) run() {
 	defer a.report()
-	a.err = a.work.attempt(a)
+	a.err = a.work.do(a)
 	a.returned = true
 }
 
 // report tells the race that the attempt is over, unless it has been given up.
-func (a *side) report() {
+func (a *hedgeAttempt) report() {
 	if !a.returned {
 		if a.panicked = recover(); a.panicked != nil {
 			a.stack = debug.Stack()
 		}
 	}
-	if a.done != nil {
-		close(a.done)
+	if a.over != nil {
+		close(a.over)
 	}
-	if a.fate.CompareAndSwap(running, reported) {
-		a.reports <- a // there is room; a is the race's from here on
-	} else if a.panicked != nil && a.fate.Load() == abandoned {
+	if a.state.CompareAndSwap(running, reported) {
+		a.results <- a // there is room; a is the race's from here on
+	} else if a.panicked != nil && a.state.Load() == abandoned {
 		(*a.failed)(a.panicked, a.stack)
 	}
 }
 
 // check panics, or ends the goroutine, as the attempt did.
-func (a *side) check() {
+func (a *hedgeAttempt) check() {
 	switch {
 	case a.returned:
 	case a.panicked == nil:

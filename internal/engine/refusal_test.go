@@ -35,7 +35,7 @@ func TestBounded(t *testing.T) {
 		"interrupted":        {&refusal{status.New(codes.Canceled, long), []error{context.Canceled}}, codes.Canceled, false, context.Canceled},
 		"a breaker, wrapped": {fmt.Errorf("%s: %w", long, ErrBreakerOpen), codes.Unknown, false, ErrBreakerOpen},
 	} {
-		got := bounded(tc.err)
+		got := Bounded(tc.err)
 		if (got == tc.err) != tc.same {
 			t.Errorf("%s: the same error: %v, want %v", name, !tc.same, tc.same)
 		}

@@ -17,60 +17,60 @@ const (
 	minHedgeDelay = time.Millisecond
 )
 
-// racing drives the engine through attempts side by side. One goroutine at a
+// hedgedCall drives the engine through attempts side by side. One goroutine at a
 // time does, whoever waits for the call: only that one talks to the engine.
 // Attempts that still run when the race is left are cancelled, and not waited
 // for.
-type racing struct {
-	call    *engine.Call
-	of      *endpoint
-	late    *logFailure // of attempts that nobody waits for
-	race    hedge.Schedule
-	delay   time.Duration
-	source  source
-	lives   bool          // an attempt that succeeds goes on: it is a stream
-	clock   time.Duration // when something last happened
-	reports chan *side    // with room for all; nil: an attempt may be due
-	heads   chan *side    // attempts whose header has come
-	headed  *side         // one of them, while nobody waited for it
-	asked   atomic.Bool   // somebody waits for a header: the first decides
-	sides   []*side
-	last    *side // the last attempt that failed
-	left    error // what those given up are told to have ended with
+type hedgedCall struct {
+	call         *engine.Call
+	plan         *plan
+	late         *logFailure // of attempts that nobody waits for
+	schedule     hedge.Schedule
+	delay        time.Duration
+	source       source
+	streaming    bool               // an attempt that succeeds goes on: it is a stream
+	clock        time.Duration      // when something last happened
+	results      chan *hedgeAttempt // with room for all; nil: an attempt may be due
+	headers      chan *hedgeAttempt // attempts whose header has come
+	headed       *hedgeAttempt      // one of them, while nobody waited for it
+	headerWanted atomic.Bool        // somebody waits for a header: the first decides
+	attempts     []*hedgeAttempt
+	last         *hedgeAttempt // the last attempt that failed
+	abandonErr   error         // what those given up are told to have ended with
 }
 
-// racings keeps the memory of races. Their channels and timers belong to the
+// hedgedCalls keeps the memory of races. Their channels and timers belong to the
 // bubble of testing/synctest that they were made in, if any, and are not kept.
-var racings = sync.Pool{New: func() any { return new(racing) }}
+var hedgedCalls = sync.Pool{New: func() any { return new(hedgedCall) }}
 
-// newRacing returns a race of the call's attempts, which must be left.
-func newRacing(c *engine.Call, of *endpoint, late *logFailure, from source) *racing {
+// newHedgedCall returns a race of the call's attempts, which must be left.
+func newHedgedCall(c *engine.Call, p *plan, late *logFailure, from source) *hedgedCall {
 	now := c.Host.Now()
 	delay := c.Policy.HedgeDelay
 	if delay == 0 {
 		delay = hedge.Never
-		if q := of.latencies(); q != nil {
+		if q := p.latencies(); q != nil {
 			if p95, ok := q.Value(now); ok {
 				delay = max(p95, minHedgeDelay)
 			}
 		}
 	}
-	r := racings.Get().(*racing)
-	r.call, r.of, r.late, r.source, r.delay = c, of, late, from, delay
-	r.race = hedge.New(&c.Policy.Hedge, now, delay)
+	r := hedgedCalls.Get().(*hedgedCall)
+	r.call, r.plan, r.late, r.source, r.delay = c, p, late, from, delay
+	r.schedule = hedge.New(&c.Policy.Hedge, now, delay)
 	r.clock = now
-	r.left = errLost
-	r.reports = make(chan *side, c.Policy.Hedge.MaxAttempts+2) // and what timers say
+	r.abandonErr = errLost
+	r.results = make(chan *hedgeAttempt, c.Policy.Hedge.MaxAttempts+2) // and what timers say
 	return r
 }
 
 // run goes on until an attempt has succeeded or the call has failed. It returns
 // the attempt that says so, which is to be checked; nil if the call's context
 // does.
-func (r *racing) run() (*side, error) {
+func (r *hedgedCall) run() (*hedgeAttempt, error) {
 	for {
 		r.startDue()
-		if r.race.Over() {
+		if r.schedule.Over() {
 			return r.last, r.lose()
 		}
 		a, headed := r.await()
@@ -90,30 +90,30 @@ func (r *racing) run() (*side, error) {
 }
 
 // adopt makes an attempt that runs the call.
-func (r *racing) adopt(a *side) bool {
-	if a.gone || !a.fate.CompareAndSwap(running, adopted) {
+func (r *hedgedCall) adopt(a *hedgeAttempt) bool {
+	if a.handled || !a.state.CompareAndSwap(running, adopted) {
 		return false
 	}
-	a.gone = true
+	a.handled = true
 	r.call.Adopt(&a.Attempt)
 	r.hedged(a, observe.HedgeWon)
 	return true
 }
 
-// ask lets the first header decide, whoever runs the race.
-func (r *racing) ask() {
-	if !r.asked.Swap(true) {
+// wantHeader lets the first header decide, whoever runs the race.
+func (r *hedgedCall) wantHeader() {
+	if !r.headerWanted.Swap(true) {
 		select {
-		case r.reports <- nil:
+		case r.results <- nil:
 		default: // there is something to wake up for
 		}
 	}
 }
 
 // oldest returns the attempt that has run longest; nil: none runs.
-func (r *racing) oldest() *side {
-	for _, a := range r.sides {
-		if !a.gone {
+func (r *hedgedCall) oldest() *hedgeAttempt {
+	for _, a := range r.attempts {
+		if !a.handled {
 			return a
 		}
 	}
@@ -121,24 +121,24 @@ func (r *racing) oldest() *side {
 }
 
 // start starts the race's next attempt, on a goroutine of its own.
-func (r *racing) start(w work) { go r.begin(w).run() }
+func (r *hedgedCall) start(w work) { go r.begin(w).run() }
 
 // begin books the start of the race's next attempt.
-func (r *racing) begin(w work) *side {
+func (r *hedgedCall) begin(w work) *hedgeAttempt {
 	c, a := r.call, w.of()
-	a.work, a.reports, a.failed = w, r.reports, r.late
+	a.work, a.results, a.failed = w, r.results, r.late
 	a.cancel = c.Launch(&a.Attempt, w)
-	r.sides = append(r.sides, a)
-	r.race.Start(a.Began)
+	r.attempts = append(r.attempts, a)
+	r.schedule.Start(a.Began)
 	r.clock = a.Began
 	return a
 }
 
 // startDue starts a hedge if it is time for one, and if it can be afforded, but
 // not if the call may be about to end.
-func (r *racing) startDue() {
+func (r *hedgedCall) startDue() {
 	c := r.call
-	for r.race.Due() <= r.clock && c.Ctx.Err() == nil && !r.waiting() {
+	for r.schedule.Due() <= r.clock && c.Ctx.Err() == nil && !r.waiting() {
 		why := c.Afford()
 		var w work
 		if why == failure.Again {
@@ -149,7 +149,7 @@ func (r *racing) startDue() {
 			}
 		}
 		if why != failure.Again {
-			r.race.Refuse(why)
+			r.schedule.Refuse(why)
 			r.suppressed(why)
 			return
 		}
@@ -158,45 +158,45 @@ func (r *racing) startDue() {
 }
 
 // waiting reports whether the end of an attempt waits to be looked at.
-func (r *racing) waiting() bool {
-	for _, a := range r.sides {
-		if !a.gone && a.fate.Load() == reported {
+func (r *hedgedCall) waiting() bool {
+	for _, a := range r.attempts {
+		if !a.handled && a.state.Load() == reported {
 			return true
 		}
 	}
 	return false
 }
 
-func (r *racing) suppressed(why failure.Reason) {
+func (r *hedgedCall) suppressed(why failure.Reason) {
 	r.call.Emit(observe.Event{Kind: observe.Hedged, Attempt: r.call.Attempts() + 1, Hedge: observe.HedgeSuppressed, Reason: engine.RetryReason(why)})
 }
 
 // await waits until an attempt has ended or, if that is asked for, has a header;
 // until another is due, or the call's context ends: then it returns nil.
-func (r *racing) await() (a *side, headed bool) {
-	if due := r.race.Due(); due != hedge.Never {
+func (r *hedgedCall) await() (a *hedgeAttempt, headed bool) {
+	if due := r.schedule.Due(); due != hedge.Never {
 		// Not the channel of a timer: a select with one costs as much as all
 		// the rest of a call.
-		reports := r.reports
+		results := r.results
 		t := time.AfterFunc(due-r.clock, func() {
 			select {
-			case reports <- nil:
+			case results <- nil:
 			default: // there is something to wake up for
 			}
 		})
 		defer t.Stop()
 	}
-	if r.headed != nil && r.asked.Load() {
+	if r.headed != nil && r.headerWanted.Load() {
 		a, r.headed = r.headed, nil
 		return a, true
 	}
 	for waiting := true; waiting; {
 		waiting = false
 		select {
-		case a = <-r.reports:
-		case head := <-r.heads:
+		case a = <-r.results:
+		case head := <-r.headers:
 			r.call.Answered()
-			if r.asked.Load() {
+			if r.headerWanted.Load() {
 				a, headed = head, true
 				break
 			}
@@ -206,7 +206,7 @@ func (r *racing) await() (a *side, headed bool) {
 			waiting = true
 		case <-r.call.Ctx.Done():
 			select { // an answer that came at the same time is one
-			case a = <-r.reports:
+			case a = <-r.results:
 			default:
 			}
 		}
@@ -217,7 +217,7 @@ func (r *racing) await() (a *side, headed bool) {
 
 // expired returns the error of a call whose context has ended, with
 // attempts running that are not waited for; nil if it has not.
-func (r *racing) expired() error {
+func (r *hedgedCall) expired() error {
 	c := r.call
 	if c.Ctx.Err() == nil {
 		return nil
@@ -230,24 +230,24 @@ func (r *racing) expired() error {
 	if a := r.oldest(); a != nil {
 		oldest = &a.Attempt
 	}
-	r.left = engine.Ended(c.Ctx)
+	r.abandonErr = engine.Ended(c.Ctx)
 	return c.Expire(oldest, last)
 }
 
 // ended books the end of an attempt, and reports whether it has ended the call.
-func (r *racing) ended(a *side) bool {
+func (r *hedgedCall) ended(a *hedgeAttempt) bool {
 	c := r.call
-	a.gone = true
+	a.handled = true
 	if !a.returned {
 		a.cancel()
-		r.left = engine.ErrPanicked
+		r.abandonErr = engine.ErrPanicked
 		c.Abandon(&a.Attempt, engine.ErrPanicked)
 		r.hedged(a, observe.HedgeLost)
 		return true // no other may save what check will end
 	}
 	if a.err == nil {
 		r.sample(r.clock - a.Began - a.idle)
-		if r.lives {
+		if r.streaming {
 			c.Adopt(&a.Attempt)
 		} else {
 			a.cancel()
@@ -257,50 +257,56 @@ func (r *racing) ended(a *side) bool {
 		return true
 	}
 	a.cancel()
-	c.EndOf(&a.Attempt, a.err, a.work.evidence())
+	ev := a.work.evidence()
+	if k := r.plan.classifier; k != nil {
+		seen := a.work.seen(a.err)
+		seen.Number = a.Number
+		ev.Ruling = k.rule(c, seen)
+	}
+	c.EndOf(&a.Attempt, a.err, ev)
 	if c.Answer() {
 		r.sample(r.clock - a.Began - a.idle)
 	}
 	r.hedged(a, observe.HedgeLost)
 	r.last = a
 	f := c.FailureOf(a.err, a.work.trailers())
-	before := r.race.Why()
-	r.race.Fail(r.clock, f)
-	if before == failure.Again && r.race.Why() == failure.PushedBack {
+	before := r.schedule.Why()
+	r.schedule.Fail(r.clock, f)
+	if before == failure.Again && r.schedule.Why() == failure.PushedBack {
 		r.suppressed(failure.PushedBack)
 	}
 	return false
 }
 
 // lose returns the error of a call that no attempt can save any more.
-func (r *racing) lose() error {
-	r.call.StopSchedule(r.race.Why())
+func (r *hedgedCall) lose() error {
+	r.call.StopSchedule(r.schedule.Why())
 	return r.last.err
 }
 
 // leave gives up the attempts that still run, and ends the race.
-func (r *racing) leave() {
+func (r *hedgedCall) leave() {
 	c := r.call
 	alone, late := true, 0
-	for _, a := range r.sides {
-		if a.gone {
+	for _, a := range r.attempts {
+		if a.handled {
 			continue
 		}
-		a.gone = true
+		a.handled = true
 		a.cancel()
-		if a.fate.CompareAndSwap(running, abandoned) {
+		if a.state.CompareAndSwap(running, abandoned) {
 			alone = false
 		} else {
 			late++
 		}
-		if errors.Is(r.left, errLost) && r.clock-a.Began >= r.delay {
+		if errors.Is(r.abandonErr, errLost) && r.clock-a.Began >= r.delay {
 			r.sample(r.clock - a.Began) // it took that long at least, which is as much as counts
 		}
-		c.Abandon(&a.Attempt, r.left)
+		c.Abandon(&a.Attempt, r.abandonErr)
 		r.hedged(a, observe.HedgeLost)
 	}
 	for late > 0 { // too late to win, and too early to be given up
-		a := <-r.reports
+		a := <-r.results
 		if a == nil {
 			continue
 		}
@@ -309,28 +315,28 @@ func (r *racing) leave() {
 		}
 	}
 	if alone {
-		for _, a := range r.sides {
+		for _, a := range r.attempts {
 			a.work.recycle()
 		}
 	}
-	clear(r.sides)
-	*r = racing{sides: r.sides[:0]}
-	racings.Put(r)
+	clear(r.attempts)
+	*r = hedgedCall{attempts: r.attempts[:0]}
+	hedgedCalls.Put(r)
 }
 
 // hedged reports what became of a hedge.
-func (r *racing) hedged(a *side, result observe.HedgeResult) {
+func (r *hedgedCall) hedged(a *hedgeAttempt, result observe.HedgeResult) {
 	if a.Kind == observe.HedgeAttempt {
 		r.call.Emit(observe.Event{Kind: observe.Hedged, Attempt: a.Number, Hedge: result})
 	}
 }
 
 // sample counts how long an attempt took, for a delay of the method's own.
-func (r *racing) sample(took time.Duration) {
+func (r *hedgedCall) sample(took time.Duration) {
 	if r.call.Policy.HedgeDelay != 0 {
 		return
 	}
-	if q := r.of.latencies(); q != nil {
+	if q := r.plan.latencies(); q != nil {
 		q.Add(r.clock, took, r.call.Shard())
 	}
 }

@@ -30,15 +30,15 @@ func TestNoHedgeOnceThereIsAnAnswer(t *testing.T) {
 		u.Host, u.Plan, u.Ctx = &s.Host, &p.Plan, t.Context()
 		u.Policy = &p.policy.Policy
 		u.original = original{request: wrapperspb.String("q")}
-		r := newRacing(&u.Call, p.endpoint, &s.lateFailure, u)
-		i := &inlineRace{racing: r, decided: make(chan struct{})}
+		r := newHedgedCall(&u.Call, p, &s.lateFailure, u)
+		i := &callerAttempt{hedgedCall: r, decided: make(chan struct{})}
 		first := r.begin((*firstWork)(u))
 		late := time.AfterFunc(time.Millisecond, func() {
 			time.Sleep(2 * time.Second)
 			i.run()
 		})
 		a, err := r.inline(first, late, i)
-		if a != first || err != nil || attempts != 1 || len(r.sides) != 1 {
+		if a != first || err != nil || attempts != 1 || len(r.attempts) != 1 {
 			t.Errorf("%d attempts, error %v, want the first attempt's answer", attempts, err)
 		}
 		r.leave()
@@ -59,9 +59,9 @@ func TestAnswersComeBeforeTheEnd(t *testing.T) {
 	p := s.plan(nil, "", method)
 	c := &engine.Call{Host: &s.Host, Plan: &p.Plan, Policy: &p.policy.Policy, Ctx: ctx}
 	for range 100 {
-		r := newRacing(c, p.endpoint, &s.lateFailure, nil)
-		answer := new(side)
-		r.reports <- answer
+		r := newHedgedCall(c, p, &s.lateFailure, nil)
+		answer := new(hedgeAttempt)
+		r.results <- answer
 		if a, _ := r.await(); a != answer {
 			t.Fatal("not looked at")
 		}

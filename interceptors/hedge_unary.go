@@ -15,7 +15,7 @@ import (
 // unaryWork is the work of one of the attempts of a hedged call. It shares
 // nothing with the caller, nor with other attempts.
 type unaryWork struct {
-	side
+	hedgeAttempt
 	capture
 	method     string
 	req, reply any
@@ -30,9 +30,9 @@ func (w *unaryWork) Limit(ctx context.Context, timeout time.Duration) (context.C
 	return cancellable(ctx, timeout)
 }
 
-func (w *unaryWork) of() *side { return &w.side }
+func (w *unaryWork) of() *hedgeAttempt { return &w.hedgeAttempt }
 
-func (w *unaryWork) attempt(a *side) error {
+func (w *unaryWork) do(a *hedgeAttempt) error {
 	return w.invoker(a.Ctx, w.method, w.req, w.reply, w.cc, w.opts...)
 }
 
@@ -50,19 +50,22 @@ func (w *unaryWork) recycle() {
 	unaryWorks.Put(w)
 }
 
+func (w *unaryWork) seen(err error) Attempt { return w.capture.seen(err, nil) }
+
 // firstWork is that of the first attempt, which is made on the caller's own
 // goroutine, with the caller's messages. So a call that needs no hedge costs
 // little more than one that is never hedged; and should it lose, it is waited
 // for until it heeds its cancellation, as a call that is not hedged would be.
 type firstWork unaryCall
 
-func (w *firstWork) of() *side             { return &w.first }
-func (w *firstWork) trailers() metadata.MD { return w.trailer }
-func (w *firstWork) recycle()              {}
+func (w *firstWork) of() *hedgeAttempt      { return &w.first }
+func (w *firstWork) trailers() metadata.MD  { return w.trailer }
+func (w *firstWork) recycle()               {}
+func (w *firstWork) seen(err error) Attempt { return w.capture.seen(err, nil) }
 func (w *firstWork) evidence() engine.Evidence {
 	return w.capture.evidence(w.cc, w.reply)
 }
-func (w *firstWork) attempt(a *side) error {
+func (w *firstWork) do(a *hedgeAttempt) error {
 	return w.invoker(a.Ctx, w.method, w.req, w.reply, w.cc, w.opts...)
 }
 
@@ -77,6 +80,7 @@ func (u *unaryCall) work() (work, error) {
 		return nil, err
 	}
 	w := unaryWorks.Get().(*unaryWork)
+	w.wantHeader = u.full.classifier != nil
 	w.method, w.req, w.reply, w.cc, w.invoker = u.method, req, u.original.reply.New(), u.cc, u.invoker
 	w.opts = w.wrap(u.theirs, true)
 	return w, nil
@@ -108,9 +112,9 @@ func (u *unaryCall) admitAndRace() (err error) {
 	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {
 		return err // no attempt, so no word about the server
 	}
-	r := newRacing(&u.Call, u.full.endpoint, u.late, u)
+	r := newHedgedCall(&u.Call, u.full, u.late, u)
 	defer r.leave()
-	a, err := r.runInline((*firstWork)(u))
+	a, err := r.runFirst((*firstWork)(u))
 	if a == nil {
 		return err
 	}
@@ -126,44 +130,44 @@ func (u *unaryCall) admitAndRace() (err error) {
 	return err
 }
 
-// inlineRace is a race whose first attempt runs where the race would: until it
+// callerAttempt is a race whose first attempt runs where the race would: until it
 // has ended, a timer's goroutine runs the race, if a hedge becomes due at all.
-type inlineRace struct {
-	*racing
+type callerAttempt struct {
+	*hedgedCall
 	decided chan struct{} // closed when that goroutine has
-	winner  *side         // what it has: run's
+	winner  *hedgeAttempt // what it has: run's
 	err     error
 }
 
-// runInline is run, with the first attempt made by it.
-func (r *racing) runInline(w work) (*side, error) {
+// runFirst is run, with the first attempt made by it.
+func (r *hedgedCall) runFirst(w work) (*hedgeAttempt, error) {
 	first := r.begin(w)
-	due := r.race.Due()
+	due := r.schedule.Due()
 	if due == hedge.Never {
 		return r.inline(first, nil, nil)
 	}
-	i := &inlineRace{racing: r, decided: make(chan struct{})}
+	i := &callerAttempt{hedgedCall: r, decided: make(chan struct{})}
 	return r.inline(first, time.AfterFunc(due-r.clock, i.run), i)
 }
 
 // inline makes the first attempt. When it returns, or panics, the race is the
 // caller's again.
-func (r *racing) inline(first *side, t *time.Timer, other *inlineRace) (winner *side, err error) {
+func (r *hedgedCall) inline(first *hedgeAttempt, t *time.Timer, other *callerAttempt) (winner *hedgeAttempt, err error) {
 	mine := false
 	func() {
 		defer func() {
 			if mine = t == nil || t.Stop(); mine {
 				if !first.returned {
-					r.left = engine.ErrPanicked
+					r.abandonErr = engine.ErrPanicked
 				}
 				return
 			}
-			if first.fate.CompareAndSwap(running, reported) {
-				r.reports <- first
+			if first.state.CompareAndSwap(running, reported) {
+				r.results <- first
 			}
 			<-other.decided
 		}()
-		first.err = first.work.attempt(first)
+		first.err = first.work.do(first)
 		first.returned = true
 	}()
 	if !mine {
@@ -177,20 +181,20 @@ func (r *racing) inline(first *side, t *time.Timer, other *inlineRace) (winner *
 }
 
 // run is the timer's goroutine.
-func (i *inlineRace) run() {
+func (i *callerAttempt) run() {
 	defer close(i.decided)
 	defer func() { // they have lost, or ended; the caller may still have to wait for the first
-		for _, a := range i.sides {
+		for _, a := range i.attempts {
 			a.cancel()
 		}
 	}()
 	returned := false
 	defer func() {
 		if !returned { // a codec, copying the request
-			i.winner = &side{panicked: recover()}
+			i.winner = &hedgeAttempt{panicked: recover()}
 		}
 	}()
 	i.clock = i.call.Host.Now()
-	i.winner, i.err = i.racing.run()
+	i.winner, i.err = i.hedgedCall.run()
 	returned = true
 }
