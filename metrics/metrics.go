@@ -24,6 +24,10 @@
 //	astra_limit_refused_total        function, reason (queue_full, queue_timeout, rate_limited)
 //	astra_breaker_state              function, target
 //	astra_breaker_transitions_total  function, target, from, to, reason
+//	astra_backend_state              target, backend
+//	astra_backend_attempts_total     target, backend, outcome (success, failure, other)
+//	astra_backend_ejections_total    target, backend, reason
+//	astra_backend_elsewhere_total    function
 //	astra_config_reloads_total       result (success, failed)
 //	astra_state_restores_total       result (success, none, stale, rejected, failed)
 //	astra_state_saves_total          result (success, failed)
@@ -43,7 +47,8 @@
 //
 // # Cardinality
 //
-// Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets];
+// Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets], the
+// backends of a target by 100, and there are none unless a suite balances load;
 // those past the bounds share the label value "other". Bytes of a name that are
 // no UTF-8 are replaced, names are cut at 512 bytes. Codes outside gRPC's 17,
 // which a server may well send, count as Unknown.
@@ -88,6 +93,7 @@ type Metrics struct {
 	suiteEvents map[observe.SuiteEventKind]*prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 	limits      limits
+	backends    backends
 
 	// What Collect computes. The first three have the identity of a vector above.
 	attemptsDesc, callsDesc, kindsDesc, levelDesc, tokensDesc, stateDesc *prometheus.Desc
@@ -128,7 +134,8 @@ func New(opts ...Option) *Metrics {
 			observe.StateShared:   stateReportsTotal.counters(l),
 		},
 
-		limits: newLimits(l),
+		limits:   newLimits(l),
+		backends: newBackends(l),
 
 		attemptsDesc: attemptsTotal.desc(l),
 		callsDesc:    callsTotal.desc(l),
@@ -189,7 +196,7 @@ func label[V any](known map[string]V, name string, limit int) string {
 }
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.delays, m.limits.refused, m.limits.waits}
+	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.delays, m.limits.refused, m.limits.waits, m.backends.elsewhere}
 	for _, v := range m.suiteEvents {
 		all = append(all, v)
 	}
@@ -205,6 +212,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.tokensDesc
 	ch <- m.stateDesc
 	m.limits.describe(ch)
+	m.backends.describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
@@ -214,6 +222,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	recorders := slices.Collect(maps.Keys(m.recorders))
 	m.mu.Unlock()
 	m.limits.collect(ch, recorders)
+	m.backends.collect(ch, recorders)
 	for _, v := range m.vectors() {
 		v.Collect(ch)
 	}

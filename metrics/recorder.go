@@ -67,6 +67,9 @@ func (r *recorder) event(ctx context.Context, e observe.Event) {
 		} else {
 			r.metrics.kinds.WithLabelValues(r.function.name, e.AttemptKind.String()).Inc()
 		}
+		if e.Elsewhere {
+			r.metrics.backends.elsewhere.WithLabelValues(r.function.name).Inc()
+		}
 		if e.Err == nil {
 			r.function.hot.of(e.Shard).others.Add(1)
 			return
