@@ -9,8 +9,9 @@ import (
 
 // Document is a policy file that was read, and has no faults.
 type Document struct {
-	entries  []*entry
-	warnings []warning
+	entries   []*entry
+	balancing *interceptors.Balancing // nil: it does not say
+	warnings  []warning
 }
 
 // Parse reads a document, JSON or YAML, and returns what [interceptors.New] or
@@ -28,9 +29,13 @@ func Parse(data []byte) ([]interceptors.Option, error) {
 // options.
 func Decode(data []byte) (*Document, error) { return decode(data, "") }
 
-// Options returns the document's policies as options.
+// Options returns the document's policies, and how it has load balanced, as
+// options.
 func (d *Document) Options() []interceptors.Option {
 	var opts []interceptors.Option
+	if d.balancing != nil {
+		opts = append(opts, interceptors.WithBalancing(*d.balancing))
+	}
 	for _, e := range d.entries {
 		for _, pattern := range e.patterns {
 			if pattern == everyMethod {
@@ -74,6 +79,7 @@ func decode(data []byte, file string) (*Document, error) {
 	if root := tree(data, r.faults); root != nil {
 		if v, ok := document.read(r, root, nil); ok {
 			d.entries = r.entries(v.(*record))
+			d.balancing = r.balancing(v.(*record))
 		}
 	}
 	if err := r.faults.err(); err != nil {
