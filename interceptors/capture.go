@@ -20,10 +20,10 @@ type capture struct {
 	trailer metadata.MD
 	peer    peer.Peer
 
-	theirs  []grpc.CallOption // as the caller gave them
-	ours    []grpc.CallOption // as attempts get them; kept for its memory
-	effects bool              // some of theirs are to be honoured in the end
-	told    bool              // onFinish has been called
+	theirs   []grpc.CallOption // as the caller gave them
+	ours     []grpc.CallOption // as attempts get them; kept for its memory
+	effects  bool              // some of theirs are to be honoured in the end
+	finished bool              // onFinish has been called
 
 	wantHeader bool // though the caller does not
 }
@@ -113,11 +113,11 @@ func (c *capture) deliver() {
 	}
 }
 
-// onFinish tells the caller that the call has ended, once; after deliver, as
+// onFinish calls the caller's OnFinish options, once; after deliver, as
 // grpc-go has it.
 func (c *capture) onFinish(err error) {
-	if c.effects && !c.told {
-		c.told = true
+	if c.effects && !c.finished {
+		c.finished = true
 		onFinish(c.theirs, err)
 	}
 }
@@ -134,6 +134,6 @@ func onFinish(opts []grpc.CallOption, err error) {
 func (c *capture) release() {
 	clear(c.ours)
 	c.theirs = nil
-	c.effects, c.told, c.wantHeader = false, false, false
+	c.effects, c.finished, c.wantHeader = false, false, false
 	c.reset()
 }

@@ -101,7 +101,7 @@ type Retry struct {
 //
 // A method may run twice at the same time, so a policy for many methods hedges
 // only those whose descriptor declares them NO_SIDE_EFFECTS or IDEMPOTENT; of
-// others it makes single attempts, and a warning tells once. [WithMethodPolicy]
+// others it makes single attempts, and logs a warning once. [WithMethodPolicy]
 // with a method's full name hedges any, and so does [WithCallPolicy].
 type Hedge struct {
 	// MaxAttempts counts the first attempt too. 0 or 1: off. Range 1 to 10.

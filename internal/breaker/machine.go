@@ -78,7 +78,7 @@ func (m *Machine) Reconfigure(cfg Config) {
 	m.cfg = cfg
 }
 
-// Admit asks for a call to pass. If it may not, [Machine.Wait] tells for how
+// Admit asks for a call to pass. If it may not, [Machine.Wait] returns for how
 // long.
 func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 	var change Transition

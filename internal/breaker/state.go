@@ -24,7 +24,7 @@ func (s State) String() string {
 	return "invalid"
 }
 
-// Reason tells why a breaker changed its state.
+// Reason is why a breaker changed its state.
 type Reason uint8
 
 // Why a breaker can change.

@@ -46,6 +46,6 @@ type Plan struct {
 	Budget         *budget.Guard  // nil: none
 	Limit          *limit.Guard   // nil: none
 	Recorders      *hooks.Recorders
-	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be told from another
+	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be distinguished from another
 	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }
