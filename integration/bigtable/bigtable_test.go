@@ -54,13 +54,18 @@ func load(t testing.TB, x *lab.Experiment) (finish func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	tables := map[*lab.Side]*bigtable.Table{}
-	x.Each(func(s *lab.Side) { tables[s] = table(t, s, server.Addr) })
+	sides := lab.Both(x, func(s *lab.Side) *side { return newSide(t, s, server.Addr) })
+	x.Load(50, func(s *lab.Side, i int) { sides[s].increment(i) })
+	x.Load(50, func(s *lab.Side, i int) { sides[s].create(i) })
+	x.Load(5, func(s *lab.Side, _ int) { sides[s].scan() })
+	return func() { x.Each(func(s *lab.Side) { sides[s].count(t, server.Addr) }) }
+}
 
-	x.Load(50, func(s *lab.Side, i int) { increment(s, tables[s], i) })
-	x.Load(50, func(s *lab.Side, i int) { create(s, tables[s], i) })
-	x.Load(5, func(s *lab.Side, _ int) { scan(s, tables[s]) })
-	return func() { x.Each(func(s *lab.Side) { count(t, s, server.Addr) }) }
+// side is a client of the fake, with a table of its own.
+type side struct {
+	name                         string
+	table                        *bigtable.Table
+	increments, creations, scans *lab.Record
 }
 
 func options(addr string, more ...grpc.DialOption) []option.ClientOption {
@@ -74,9 +79,9 @@ func options(addr string, more ...grpc.DialOption) []option.ClientOption {
 	return opts
 }
 
-// table creates the side's table, fills what will be scanned, and opens it
-// through the side's proxy.
-func table(t testing.TB, s *lab.Side, server string) *bigtable.Table {
+// newSide creates the side's table, fills what will be scanned, and opens it
+// through a proxy.
+func newSide(t testing.TB, s *lab.Side, server string) *side {
 	t.Helper()
 	admin, err := bigtable.NewAdminClient(t.Context(), "p", "i", options(server)...)
 	if err != nil {
@@ -97,11 +102,18 @@ func table(t testing.TB, s *lab.Side, server string) *bigtable.Table {
 			t.Fatal(err)
 		}
 	}
-	tbl := open(t, s.Proxy(t, server), s.DialOptions()...).Open(s.Name)
-	if _, err := tbl.ReadRow(t.Context(), "scan-0000"); err != nil { // the first call dials
+	p := s.Proxy(t, server)
+	own := &side{
+		name:       s.Name,
+		table:      open(t, p.Addr, s.DialOptions()...).Open(s.Name),
+		increments: s.Record("ReadModifyWrite: increments", p, service+"ReadModifyWriteRow"),
+		creations:  s.Record("CheckAndMutate: created if absent", p, service+"CheckAndMutateRow"),
+		scans:      s.Record(fmt.Sprintf("ReadRows: scans of %d rows", scanned), p, service+"ReadRows"),
+	}
+	if _, err := own.table.ReadRow(t.Context(), "scan-0000"); err != nil { // the first call dials
 		t.Fatal(err)
 	}
-	return tbl
+	return own
 }
 
 func open(t testing.TB, addr string, more ...grpc.DialOption) *bigtable.Client {
@@ -118,27 +130,25 @@ func within(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)
 }
 
-func increments(s *lab.Side) *lab.Record {
-	return s.Record("ReadModifyWrite: increments", service+"ReadModifyWriteRow")
-}
-
-func increment(s *lab.Side, tbl *bigtable.Table, i int) {
+func (s *side) increment(i int) {
 	ctx, cancel := within(5 * time.Second)
 	defer cancel()
 	one := bigtable.NewReadModifyWrite()
 	one.Increment(family, column, 1)
-	_ = increments(s).Do(func() error {
-		_, err := tbl.ApplyReadModifyWrite(ctx, fmt.Sprintf("increment-%06d", i), one)
+	_ = s.increments.Do(func() error {
+		_, err := s.table.ApplyReadModifyWrite(ctx, fmt.Sprintf("increment-%06d", i), one)
 		return err
 	})
 }
 
 // count finds the increments that were done more than once.
-func count(t testing.TB, s *lab.Side, server string) {
+func (s *side) count(t testing.TB, server string) {
 	t.Helper()
-	err := open(t, server).Open(s.Name).ReadRows(context.Background(), bigtable.PrefixRange("increment-"), func(r bigtable.Row) bool {
+	ctx, cancel := within(time.Minute)
+	defer cancel()
+	err := open(t, server).Open(s.name).ReadRows(ctx, bigtable.PrefixRange("increment-"), func(r bigtable.Row) bool {
 		if n := r[family][0].Value[7]; n > 1 {
-			increments(s).Duplicate(int(n) - 1)
+			s.increments.Duplicate(int(n) - 1)
 		}
 		return true
 	})
@@ -149,32 +159,31 @@ func count(t testing.TB, s *lab.Side, server string) {
 
 // create writes a row that nobody else writes, if it is not there. To hear that it
 // is there means that the write was done twice.
-func create(s *lab.Side, tbl *bigtable.Table, i int) {
+func (s *side) create(i int) {
 	ctx, cancel := within(5 * time.Second)
 	defer cancel()
 	set := bigtable.NewMutation()
 	set.Set(family, column, 0, []byte{1})
 	there := false
-	record := s.Record("CheckAndMutate: created if absent", service+"CheckAndMutateRow")
-	err := record.Do(func() error {
-		return tbl.Apply(ctx, fmt.Sprintf("create-%06d", i), bigtable.NewCondMutation(bigtable.LatestNFilter(1), nil, set), bigtable.GetCondMutationResult(&there))
+	err := s.creations.Do(func() error {
+		return s.table.Apply(ctx, fmt.Sprintf("create-%06d", i), bigtable.NewCondMutation(bigtable.LatestNFilter(1), nil, set), bigtable.GetCondMutationResult(&there))
 	})
 	if err == nil && there {
-		record.Duplicate(1)
+		s.creations.Duplicate(1)
 	}
 }
 
-// scan reads all rows. One that is missing, or comes twice, is an error.
-func scan(s *lab.Side, tbl *bigtable.Table) {
+// scan reads all rows. One that is missing is an error, one that comes twice a
+// duplicate.
+func (s *side) scan() {
 	ctx, cancel := within(10 * time.Second)
 	defer cancel()
-	record := s.Record(fmt.Sprintf("ReadRows: scans of %d rows", scanned), service+"ReadRows")
 	next := 0
-	_ = record.Do(func() error {
-		err := tbl.ReadRows(ctx, bigtable.PrefixRange("scan-"), func(r bigtable.Row) bool {
+	_ = s.scans.Do(func() error {
+		err := s.table.ReadRows(ctx, bigtable.PrefixRange("scan-"), func(r bigtable.Row) bool {
 			switch want := fmt.Sprintf("scan-%04d", next); {
 			case r.Key() < want:
-				record.Duplicate(1)
+				s.scans.Duplicate(1)
 			case r.Key() == want:
 				next++
 			}

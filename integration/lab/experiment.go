@@ -68,8 +68,8 @@ func run(t *testing.T, client, fault string, d time.Duration, setUp func(t testi
 		finish := setUp(t, x)
 		x.wg.Wait()
 		finish()
-		for _, b := range x.Bare.records {
-			a := x.Astra.Record(b.call)
+		for i, b := range x.Bare.records {
+			a := x.Astra.records[i] // set up alike
 			row := Row{Client: client, Call: b.call, Fault: fault, Bare: x.Bare.result(b), Astra: x.Astra.result(a)}
 			if row.Bare.OK() == 0 {
 				t.Errorf("%s: the bare client succeeded never, so the row says nothing", b.call)
@@ -86,6 +86,11 @@ func run(t *testing.T, client, fault string, d time.Duration, setUp func(t testi
 func (x *Experiment) Each(f func(*Side)) {
 	f(x.Bare)
 	f(x.Astra)
+}
+
+// Both returns what f makes for each side.
+func Both[T any](x *Experiment, f func(*Side) T) map[*Side]T {
+	return map[*Side]T{x.Bare: f(x.Bare), x.Astra: f(x.Astra)}
 }
 
 // Context ends when no more calls are to begin.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,13 +28,13 @@ type Side struct {
 
 	mu       sync.Mutex
 	records  []*Record
-	openings map[string]int // by method
-	refused  map[string]int
+	openings map[observe.Endpoint]int
+	refused  map[observe.Endpoint]int
 }
 
 func newSide(t testing.TB, name string) *Side {
 	t.Helper()
-	return &Side{Name: name, Dir: fmt.Sprintf("%s-%d", name, time.Now().UnixNano()), openings: map[string]int{}, refused: map[string]int{}}
+	return &Side{Name: name, Dir: fmt.Sprintf("%s-%d", name, time.Now().UnixNano()), openings: map[observe.Endpoint]int{}, refused: map[observe.Endpoint]int{}}
 }
 
 // install gives the side a suite, as a user installs it: with the defaults. The
@@ -61,45 +62,39 @@ func (s *Side) DialOptions() []grpc.DialOption {
 	return s.suite.DialOptions()
 }
 
-// Proxy returns the address of a proxy of the side's own before a server, which
-// the experiment's faults befall.
-func (s *Side) Proxy(t testing.TB, server string) string {
+// Proxy returns a proxy of the side's own before a server, which the experiment's
+// faults befall.
+func (s *Side) Proxy(t testing.TB, server string) *Proxy {
 	t.Helper()
 	p := NewProxy(t, server)
 	s.proxies = append(s.proxies, p)
-	return p.Addr
+	return p
 }
 
 // Observe implements observe.Observer.
 func (s *Side) Observe(e observe.Endpoint) observe.Hooks {
-	method := e.Method()
 	return observe.Hooks{Inline: true, Event: func(_ context.Context, v observe.Event) {
 		switch {
 		case v.Kind == observe.BreakerChange && v.To == observe.BreakerOpen:
-			s.add(s.openings, method)
+			s.add(s.openings, e)
 		case v.Kind == observe.CallEnd && v.Outcome == observe.RejectedBreaker:
-			s.add(s.refused, method)
+			s.add(s.refused, e)
 		}
 	}}
 }
 
-func (s *Side) add(m map[string]int, method string) {
+func (s *Side) add(m map[observe.Endpoint]int, e observe.Endpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m[method]++
+	m[e]++
 }
 
-// Record returns the side's record of a kind of call, made of requests to the
-// methods. It is the same for the same call.
-func (s *Side) Record(call string, methods ...string) *Record {
+// Record returns a record of a kind of call, which is made of requests to the
+// methods through p.
+func (s *Side) Record(call string, p *Proxy, methods ...string) *Record {
+	r := &Record{call: call, proxy: p, methods: methods, errs: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range s.records {
-		if r.call == call {
-			return r
-		}
-	}
-	r := &Record{call: call, methods: methods, errs: map[string]int{}}
 	s.records = append(s.records, r)
 	return r
 }
@@ -111,12 +106,17 @@ func (s *Side) result(r *Record) (res Result) {
 	r.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range r.methods {
-		res.Openings += s.openings[m]
-		res.Refused += s.refused[m]
-		for _, p := range s.proxies {
-			res.Attempts += p.Requests(m)
+	own := func(of map[observe.Endpoint]int) (n int) {
+		for e, times := range of {
+			if slices.Contains(r.methods, e.Method()) && strings.HasSuffix(e.Target(), r.proxy.Addr) {
+				n += times
+			}
 		}
+		return n
+	}
+	res.Openings, res.Refused = own(s.openings), own(s.refused)
+	for _, m := range r.methods {
+		res.Attempts += r.proxy.Requests(m)
 	}
 	return res
 }
@@ -125,6 +125,7 @@ func (s *Side) result(r *Record) (res Result) {
 // any goroutine.
 type Record struct {
 	call    string
+	proxy   *Proxy
 	methods []string
 
 	mu                 sync.Mutex
