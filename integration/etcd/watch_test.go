@@ -71,7 +71,7 @@ func watch(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish fu
 		}
 	})
 	return func() {
-		await(10*time.Second, func() bool {
+		lab.Await(10*time.Second, func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return len(seen[x.Bare]) >= watchers*len(written) && len(seen[x.Astra]) >= watchers*len(written)
@@ -142,19 +142,5 @@ func lease(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish fu
 				records[side].Add(max(l.gap, time.Since(l.last)), lost[l])
 			}
 		})
-	}
-}
-
-// await waits until done reports true, for d at most.
-func await(d time.Duration, done func() bool) {
-	deadline := time.After(d)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			return
-		}
 	}
 }

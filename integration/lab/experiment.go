@@ -93,6 +93,21 @@ func Both[T any](x *Experiment, f func(*Side) T) map[*Side]T {
 	return map[*Side]T{x.Bare: f(x.Bare), x.Astra: f(x.Astra)}
 }
 
+// Await waits until done reports true, for d at most, and reports whether it did.
+func Await(d time.Duration, done func() bool) bool {
+	late := time.After(d)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-late:
+			return false
+		}
+	}
+	return true
+}
+
 // Context ends when no more calls are to begin.
 func (x *Experiment) Context() context.Context { return x.ctx }
 

@@ -32,6 +32,10 @@ func report(rows []Row) {
 // the flag says so. TestMain calls it and exits with what it returns.
 func Main(m *testing.M, client string) int {
 	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil { // experiments mostly wait
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
 	code := m.Run()
 	table := Header
 	for _, r := range reported {
