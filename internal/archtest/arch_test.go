@@ -71,7 +71,7 @@ var mayImport = map[string][]string{
 		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
 	},
 	"state":                {module + "interceptors", module + "observe", "github.com/gofrs/flock"},
-	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
+	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/"},
 }
 
 // cores take time and chance as arguments and start nothing.
