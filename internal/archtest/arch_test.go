@@ -70,6 +70,10 @@ var mayImport = map[string][]string{
 	"config": {
 		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
 	},
+	// Tests of users link astratest: it brings no YAML, no Prometheus and no .proto.
+	"astratest": {
+		module + "interceptors", module + "observe", module + "internal/flakyserver", "google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/protobuf/",
+	},
 	"state":                {module + "interceptors", module + "observe", "github.com/gofrs/flock"},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/"},
 }

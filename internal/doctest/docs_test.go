@@ -16,7 +16,19 @@ import (
 
 const root = "../.."
 
-var documents = []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+var documents = append([]string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}, pages()...)
+
+// pages returns docs/*.md, relative to the root.
+func pages() (all []string) {
+	found, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(found) == 0 {
+		panic("no pages in docs: the tests look in the wrong place")
+	}
+	for _, path := range found {
+		all = append(all, "docs/"+filepath.Base(path))
+	}
+	return all
+}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -150,6 +162,8 @@ func TestLinksResolve(t *testing.T) {
 			path, fragment, _ := strings.Cut(m[1], "#")
 			if path == "" {
 				path = file
+			} else {
+				path = filepath.Join(filepath.Dir(file), path)
 			}
 			if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 				t.Errorf("%s links to %s, which is not there", file, m[1])

@@ -47,7 +47,8 @@ func (a *attempt) begin() {
 func (a *attempt) finish(err error) {
 	code, reset := status.Code(err), errors.Is(err, errReset)
 	a.method.ended(code, reset)
-	a.server.log.update(a.record, func(r *Attempt) { r.Ended, r.Code, r.Reset = true, code, reset })
+	end := time.Now()
+	a.server.log.update(a.record, func(r *Attempt) { r.Ended, r.End, r.Code, r.Reset = true, end, code, reset })
 	a.server.changed.raise()
 }
 
