@@ -146,7 +146,7 @@ func (f Fault) validate(prefix string, add func(*field.Error)) {
 	}
 	within := func(name string, d, most time.Duration) {
 		if d < 0 || d > most {
-			add(field.OutOfRange(prefix+name, d, "", "from 0s to %v", most))
+			add(field.OutOfRange(prefix+name, d, "none", "more than 0s, up to %v", most))
 		}
 	}
 	within("From", f.From, longestWindow)
@@ -162,7 +162,9 @@ func (f Fault) needs(prefix string, add func(*field.Error)) {
 	if f.Kind == Latency && f.Latency == 0 && f.Spread == 0 {
 		add(field.New(prefix+"Latency", nil, "is missing: a latency needs a duration"))
 	}
-	if f.Kind == Status && (f.Code == codes.OK || f.Code > codes.Unauthenticated) {
+	if f.Kind == Status && f.Code == codes.OK {
+		add(field.New(prefix+"Code", nil, "is missing: a status needs one other than OK"))
+	} else if f.Code > codes.Unauthenticated {
 		add(field.New(prefix+"Code", int(f.Code), "is no failure: want a status code from 1 to %d", codes.Unauthenticated))
 	}
 	if f.After < 0 || f.After > 1e6 {
@@ -179,7 +181,7 @@ func (f Fault) needs(prefix string, add func(*field.Error)) {
 			}
 			names = append(names, k.String())
 		}
-		add(field.New(prefix+name, nil, "means nothing to a %v: want it for %s only", f.Kind, strings.Join(names, ", ")))
+		add(field.New(prefix+name, nil, "means nothing to kind %v: want it for %s only", f.Kind, strings.Join(names, ", ")))
 	}
 	only("Latency", f.Latency != 0, Latency)
 	only("Spread", f.Spread != 0, Latency)

@@ -34,10 +34,10 @@ func TestValidate(t *testing.T) {
 		{func(_ *chaos.Plan, f *chaos.Fault) { f.From = -1 }, "Faults[0].From: -1ns is out of range"},
 		{func(_ *chaos.Plan, f *chaos.Fault) { f.Kind = chaos.Latency }, "Faults[0].Latency: is missing"},
 		{func(_ *chaos.Plan, f *chaos.Fault) { f.Kind, f.Latency = chaos.Latency, 2*time.Hour }, "Faults[0].Latency: 2h0m0s is out of range"},
-		{func(_ *chaos.Plan, f *chaos.Fault) { f.Kind = chaos.Status }, "Faults[0].Code: 0 is no failure"},
+		{func(_ *chaos.Plan, f *chaos.Fault) { f.Kind = chaos.Status }, "Faults[0].Code: is missing: a status needs one"},
 		{func(_ *chaos.Plan, f *chaos.Fault) { f.Kind, f.Code = chaos.Status, 17 }, "Faults[0].Code: 17 is no failure"},
-		{func(_ *chaos.Plan, f *chaos.Fault) { f.Code = codes.Aborted }, "Faults[0].Code: means nothing to a unsent: want it for status only"},
-		{func(_ *chaos.Plan, f *chaos.Fault) { f.After = 1 }, "Faults[0].After: means nothing to a unsent: want it for reset, hang, corrupt only"},
+		{func(_ *chaos.Plan, f *chaos.Fault) { f.Code = codes.Aborted }, "Faults[0].Code: means nothing to kind unsent: want it for status only"},
+		{func(_ *chaos.Plan, f *chaos.Fault) { f.After = 1 }, "Faults[0].After: means nothing to kind unsent: want it for reset, hang, corrupt only"},
 		{func(_ *chaos.Plan, f *chaos.Fault) { f.Kind, f.After = chaos.Reset, -1 }, "Faults[0].After: -1 is out of range"},
 	} {
 		f := good

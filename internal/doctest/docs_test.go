@@ -141,6 +141,9 @@ func TestMetricsAgree(t *testing.T) {
 			t.Errorf("README's table lacks %s", name)
 		}
 	}
+	for _, name := range []string{"astra_chaos_active", "astra_chaos_injected_total"} {
+		have[name] = "" // of metrics.NewChaos; in docs/chaos.md alone
+	}
 	for _, file := range documents {
 		for _, name := range inText.FindAllString(document(t, file), -1) {
 			if _, ok := have[name]; !ok && !slices.Contains(placeholder, name) {
