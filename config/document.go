@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/astra-grpc/astra/chaos"
 	"github.com/astra-grpc/astra/interceptors"
 )
 
@@ -11,21 +12,31 @@ import (
 type Document struct {
 	entries  []*entry
 	warnings []warning
+	chaos    *chaos.Plan // nil: none
+	chaosAt  Fault       // where it stands
 }
 
 // Parse reads a document, JSON or YAML, and returns what [interceptors.New] or
 // [interceptors.Suite.Reload] makes of it. The error joins a [*Fault] for
 // everything that is wrong with it.
 func Parse(data []byte) ([]interceptors.Option, error) {
-	d, err := Decode(data)
+	return optionsOf(decode(data, ""))
+}
+
+// optionsOf returns a document's options, or why there are none. A document with a
+// chaos object is none for a program of which only options are known.
+func optionsOf(d *Document, err error) ([]interceptors.Option, error) {
 	if err != nil {
 		return nil, err
+	}
+	if d.chaos != nil {
+		return nil, d.errNoConsent()
 	}
 	return d.Options(), nil
 }
 
 // Decode is [Parse], for those who want to see more of the document than its
-// options.
+// options. A chaos object, which Parse refuses, is no fault: see [Document.Chaos].
 func Decode(data []byte) (*Document, error) { return decode(data, "") }
 
 // Options returns the document's policies as options.
@@ -74,6 +85,9 @@ func decode(data []byte, file string) (*Document, error) {
 	if root := tree(data, r.faults); root != nil {
 		if v, ok := document.read(r, root, nil); ok {
 			d.entries = r.entries(v.(*record))
+			var at value
+			d.chaos, at = r.chaos(v.(*record))
+			d.chaosAt = Fault{File: file, Line: at.key.line, Column: at.key.column, Key: at.at.String()}
 		}
 	}
 	if err := r.faults.err(); err != nil {

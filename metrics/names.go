@@ -15,6 +15,8 @@ const (
 	labelFrom     = "from"
 	labelTo       = "to"
 	labelResult   = "result"
+	labelPattern  = "pattern" // of a fault of package chaos
+	labelFault    = "fault"
 	labelTraceID  = "trace_id" // of exemplars
 )
 

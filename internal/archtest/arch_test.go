@@ -70,10 +70,18 @@ var mayImport = map[string][]string{
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
 	},
 	"config": {
-		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+		module + "chaos", module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+	},
+	// chaos stands beneath a suite, and knows nothing of it.
+	"chaos": {
+		module + "internal/field", "google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/",
+	},
+	// Tests of users link astratest: it brings no YAML, no Prometheus and no .proto.
+	"astratest": {
+		module + "interceptors", module + "observe", module + "internal/flakyserver", "google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/protobuf/",
 	},
 	"state":                {module + "interceptors", module + "observe", "github.com/gofrs/flock"},
-	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
+	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/"},
 }
 
 // cores take time and chance as arguments and start nothing.
