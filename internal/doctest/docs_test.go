@@ -16,7 +16,7 @@ import (
 
 const root = "../.."
 
-var documents = []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+var documents = []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/metrics-and-alerts.md"}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -105,7 +105,7 @@ func TestMetricsAgree(t *testing.T) {
 		unquoted    = strings.NewReplacer("`", "", " ", "")
 		placeholder = []string{"astra_retry_", "astra_breaker_", "astra_limit_"} // with a star after it
 	)
-	metrics.New().Describe(described)
+	metrics.New(metrics.WithDurations(metrics.Durations{})).Describe(described)
 	close(described)
 	for d := range described {
 		m := fields.FindStringSubmatch(d.String())
@@ -150,6 +150,8 @@ func TestLinksResolve(t *testing.T) {
 			path, fragment, _ := strings.Cut(m[1], "#")
 			if path == "" {
 				path = file
+			} else {
+				path = filepath.Join(filepath.Dir(file), path)
 			}
 			if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 				t.Errorf("%s links to %s, which is not there", file, m[1])
