@@ -51,6 +51,8 @@ type Machine struct {
 
 	openings int           // whose time ran out and whose probes failed, and one; 0 while closed
 	until    time.Duration // end of the open time
+	opened   time.Duration // when it left the closed state the last time …
+	cause    Reason        // … and why
 
 	refused int           // calls, since the last probe or the opening
 	soonest time.Duration // before that, they earn no probe
@@ -93,7 +95,7 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 		if m.early = now < m.until; m.early {
 			why, m.paid = EnoughRefused, m.cfg.Probes
 		}
-		change = m.enter(HalfOpen, why)
+		change = m.enter(now, HalfOpen, why)
 		m.passed = 0
 	case now >= m.until:
 		m.early = false
@@ -146,7 +148,7 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	}
 	m.openings = 0
 	m.calls = newDetector(&m.cfg)
-	return m.enter(Closed, Recovered)
+	return m.enter(now, Closed, Recovered)
 }
 
 // open begins an open time. It is longer than the last one if that ran out; a
@@ -161,11 +163,14 @@ func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
 	if why != ProbeFailed {
 		m.soonest = later(now, m.gap)
 	}
-	return m.enter(Open, why)
+	return m.enter(now, Open, why)
 }
 
-func (m *Machine) enter(s State, why Reason) Transition {
+func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {
 	t := Transition{m.state, s, why}
+	if t.From == Closed {
+		m.opened, m.cause = now, why
+	}
 	m.state = s
 	m.gen++
 	return t

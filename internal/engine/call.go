@@ -173,7 +173,7 @@ func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	c.loop.Attempts++
 	a.Number, a.Kind = c.loop.Attempts, c.kind
 	c.losses, c.answered = c.Plan.Losses.Load(), false
-	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream {
+	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream || c.Plan.Recorders.Timed {
 		a.Began = c.Host.Now()
 	}
 	ctx := c.Ctx
@@ -353,8 +353,7 @@ func (c *Call) Finish(err error, rescued bool) {
 	}
 	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted && err != nil, Waited: c.waited}
 	if err != nil {
-		e.Code = CodeOf(err)
-		e.Reason = RetryReason(c.why)
+		e.Code, e.Reason = CodeOf(err), c.reason()
 	}
 	if c.Plan.Recorders.Elapsed {
 		e.Elapsed = c.Host.Now() - c.started
@@ -363,7 +362,7 @@ func (c *Call) Finish(err error, rescued bool) {
 	case rescued:
 		e.Outcome = observe.Rescued
 	case c.rejected != observe.OutcomeNone:
-		e.Outcome, e.Reason = c.rejected, c.refusal
+		e.Outcome = c.rejected
 	case err != nil:
 		e.Outcome = observe.Failed
 	case c.kind == observe.HedgeAttempt:
