@@ -20,6 +20,7 @@ type settings struct {
 	classifiers patternTable[*classifier]
 	observers   []observe.Observer
 	stores      []Store
+	balancing   *Balancing // nil: the suite balances no load, or as it did
 	logger      *slog.Logger
 
 	targetName func(target string) string // nil: targets are their own names
@@ -106,6 +107,30 @@ func WithResume(pattern string, r Resume) Option {
 			return
 		}
 		set(s, s.resumes, "resume", pattern, r)
+	}
+}
+
+// WithBalancing has the suite balance load among the backends of each target.
+// [Suite.DialOptions] then sets the load-balancing policy by a default service
+// config; a program with one of its own merges them by [Suite.ServiceConfig].
+// Connections go to all endpoints of a target then, where gRPC's default,
+// pick_first, uses one.
+//
+// Where the policy has no say, everything is as without, and the suite logs it,
+// once for each target: the target has a single address, or its resolver has a
+// service config of its own, as xDS has.
+//
+// A [Suite.Reload] that gives it again changes its numbers; one that does not
+// keeps them. It must not be given to a Reload if it was not to New.
+func WithBalancing(b Balancing) Option {
+	return func(s *settings) {
+		if s.balancing != nil {
+			s.fault(errors.New("balancing: given twice: want it once"))
+			return
+		}
+		s.faults = append(s.faults, b.validate()...)
+		b = b.withDefaults()
+		s.balancing = &b
 	}
 }
 

@@ -7,10 +7,12 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
+	"google.golang.org/grpc"
 )
 
 // compiled is a policy as calls use it, and its variants. It is immutable.
@@ -112,6 +114,8 @@ type endpoint struct {
 	idempotent     bool                           // which says so
 	fleeting       bool                           // made for one call
 	losses         atomic.Uint64                  // connections lost with calls on them
+	witness        fleet.Witness                  // the backend on which it last succeeded
+	located        atomic.Pointer[located]        // where its backends are known; nil: not asked yet
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
@@ -151,8 +155,23 @@ type plan struct {
 	fallback   Fallback    // nil: none
 	resume     Resume      // nil: none
 	classifier *classifier // nil: none
+	balancing  *balancing  // nil: where calls go is not for the suite to say
 	unhedged   bool        // its policy hedges, but not methods like this one
 	marks      atomic.Uint32
+}
+
+// fleetOf returns the fleet of a connection; nil: the suite does not balance load.
+func (p *plan) fleetOf(cc *grpc.ClientConn) *fleet.Fleet {
+	b := p.balancing
+	if b == nil || cc == nil || b.registry.Closed() {
+		return nil
+	}
+	if l := p.located.Load(); l != nil && l.target == cc.Target() {
+		return l.fleet
+	}
+	f := b.registry.Fleet(cc.CanonicalTarget())
+	p.located.Store(&located{cc.Target(), f})
+	return f
 }
 
 // The marks of a plan, looked at by every call and seldom written.

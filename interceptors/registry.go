@@ -32,7 +32,8 @@ type registry struct {
 	number    uint64 // of the process's suites
 	observers []*hooks.Observer
 	stores    []Store
-	naming    *naming // nil: targets are their own names
+	naming    *naming    // nil: targets are their own names
+	balancing *balancing // nil: where calls go is not for it to say
 
 	unhedged atomic.Int64          // methods that were warned of
 	full     atomic.Bool           // there are too many plans, and that has been logged
@@ -213,7 +214,7 @@ func (r *registry) overflowPlanLocked(now time.Duration, target, method string, 
 	}
 	e := &endpoint{target: target, method: method, idempotent: idempotent, fleeting: true}
 	c, _ := r.policyLocked(method, idempotent)
-	p := &plan{endpoint: e, policy: c, Plan: r.callPlan(e, c)}
+	p := &plan{endpoint: e, policy: c, Plan: r.callPlan(e, c), balancing: r.balancing}
 	p.Budget = r.budgetLocked(now, &endpoint{target: overflow}, c, nil)
 	if !r.closed {
 		p.Recorders = &r.others.recorders

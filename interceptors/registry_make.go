@@ -93,7 +93,7 @@ func (r *registry) policyLocked(method string, declared bool) (c *compiled, unhe
 // old.
 func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
 	c, unhedged := r.policyLocked(e.method, e.idempotent)
-	p := &plan{endpoint: e, policy: c, unhedged: unhedged, Plan: r.callPlan(e, c)}
+	p := &plan{endpoint: e, policy: c, unhedged: unhedged, Plan: r.callPlan(e, c), balancing: r.balancing}
 	p.Budget = r.budgetLocked(now, e, c, old)
 	e.liveBudget.Store(p.Budget)
 	p.Limit = r.limitLocked(now, e, c)
@@ -122,7 +122,7 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 
 // callPlan returns what the engine needs, without state.
 func (r *registry) callPlan(e *endpoint, c *compiled) engine.Plan {
-	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Losses: &e.losses,
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Losses: &e.losses, Witness: &e.witness,
 		Changed: func(g *breaker.Guard, t breaker.Transition) { r.changed(e, g, t, false) }}
 }
 

@@ -94,7 +94,7 @@ type streamHeld struct {
 func newStream(ctx context.Context, spec streamSpec, host *engine.Host, policy *engine.Policy, check func()) (*clientStream, error) {
 	s := &clientStream{streamSpec: spec}
 	s.changed.L = &s.mu
-	s.call.InitStream(ctx, host, &spec.plan.Plan, policy)
+	s.call.InitStream(ctx, host, &spec.plan.Plan, policy, spec.plan.fleetOf(spec.cc))
 	if spec.desc.ServerStreams && !spec.desc.ClientStreams {
 		switch {
 		case policy.Hedges(): // such a policy has no retries

@@ -55,6 +55,7 @@ func New(opts ...Option) (*Suite, error) {
 		awaited:        make(map[key]awaited),
 		awaitedBudgets: make(map[string]map[budget.Config]awaitedBudget),
 	}}
+	s.balancing = newBalancing(&s.Host, set.balancing)
 	if set.targetName != nil {
 		s.naming = &naming{of: set.targetName, known: make(map[string]*targetName)}
 	}
@@ -106,14 +107,24 @@ func (s *Suite) StreamClientInterceptor() grpc.StreamClientInterceptor {
 
 // DialOptions returns what [grpc.NewClient] needs: both interceptors, chained
 // (so given before other interceptors, they are outermost), and
-// [grpc.WithDisableRetry].
+// [grpc.WithDisableRetry]; with [WithBalancing] also
+// [grpc.WithDefaultServiceConfig].
 func (s *Suite) DialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
+	return append([]grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(s.unary(nil)),
 		grpc.WithChainStreamInterceptor(s.stream(nil)),
 		grpc.WithDisableRetry(),
-	}
+	}, s.balancing.dialOptions()...)
 }
+
+// ServiceConfig returns a service config, JSON as gRPC reads it, with the
+// load-balancing policy of [WithBalancing] in it, for programs that have one of
+// their own: give what it returns to grpc.WithDefaultServiceConfig, after
+// [Suite.DialOptions], or to the resolver. Without WithBalancing it returns
+// config as it is. It is an error if config is no JSON object, or names another
+// load-balancing policy than round_robin, which would be lost. "" is an empty
+// one.
+func (s *Suite) ServiceConfig(config string) (string, error) { return s.balancing.merge(config) }
 
 // Reload replaces all policies by those given: no options, and every method
 // has the default again. Observers, fallbacks, stores, names of targets and the logger stay, so those
@@ -127,12 +138,18 @@ func (s *Suite) Reload(opts ...Option) error {
 	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.classifiers) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
 		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, classifiers, stores, names of targets and the logger are given to New"))
 	}
+	if set.balancing != nil && s.balancing == nil {
+		set.fault(errors.New("reload: balancing: want it given to New, too, as connections are dialed with it"))
+	}
 	if err := set.err(); err != nil {
 		s.ReloadFailed(err)
 		return err
 	}
 	policies, wrong := compileAll(set.policies), misspeltIn("policy", set.policies)
 
+	if set.balancing != nil {
+		s.balancing.registry.Reconfigure(set.balancing.config())
+	}
 	s.mu.Lock()
 	s.policies = policies
 	wrong = s.misspelt.replace(wrong)
@@ -158,6 +175,9 @@ func (s *Suite) Close() error {
 		s.evictAll()
 		closing = true
 	})
+	if s.balancing != nil {
+		s.balancing.registry.Close()
+	}
 	var faults []error
 	for _, st := range s.stores {
 		faults = append(faults, st.Close())

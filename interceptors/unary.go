@@ -39,7 +39,7 @@ var unaryCalls = sync.Pool{New: func() any {
 
 // make makes the whole call.
 func (u *unaryCall) make(ctx context.Context, host *engine.Host, late *logFailure, p *plan, policy *engine.Policy, opts []grpc.CallOption) error {
-	u.Init(ctx, host, &p.Plan, policy)
+	u.Init(ctx, host, &p.Plan, policy, p.fleetOf(u.cc))
 	u.full, u.late = p, late
 	u.wantHeader = p.classifier != nil
 	u.opts = u.wrap(opts, true)

@@ -25,12 +25,13 @@ const (
 	Queued                    // the call begins to wait for its limit
 	Dequeued                  // that wait is over; the next event says how: an attempt, Limited or CallEnd
 	Limited                   // the limit refused the call
+	BackendChange             // the target's backend of that address was ejected, or is back
 )
 
 var kindNames = [...]string{
 	KindUnknown: "unknown", CallStart: "call_start", AttemptStart: "attempt_start", AttemptEnd: "attempt_end",
 	BackoffStart: "backoff_start", BackoffEnd: "backoff_end", Suppressed: "suppressed", BreakerChange: "breaker_change",
-	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited",
+	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited", BackendChange: "backend_change",
 }
 
 // String returns the kind in snake case: "call_end".
@@ -50,7 +51,8 @@ func name(names []string, n uint8) string {
 //
 //	CallStart      AttemptKind (FirstAttempt)
 //	AttemptStart   Attempt, AttemptKind
-//	AttemptEnd     Attempt, AttemptKind, Code, Err, Elapsed if asked for
+//	AttemptEnd     Attempt, AttemptKind, Code, Err, Elapsed if asked for; Backend if the
+//	               suite balances load and the attempt got one
 //	BackoffStart   Attempt (the one that failed, so also the number of the retry),
 //	               Delay (planned), Code and Err of the failure
 //	BackoffEnd     Attempt, Delay and Code as at the start
@@ -68,6 +70,8 @@ func name(names []string, n uint8) string {
 //	Queued         nothing else
 //	Dequeued       Delay (how long the call waited)
 //	Limited        Reason, Delay (that of the error's RetryInfo)
+//	BackendChange  Backend, From, To, Reason: BreakerOpen is out, BreakerHalfOpen is
+//	               on trial, BreakerClosed is in
 type Event struct {
 	Kind        Kind
 	Outcome     Outcome
@@ -77,6 +81,7 @@ type Event struct {
 	From, To    BreakerState
 	Exhausted   bool       // the call failed with a retryable code and no attempts left
 	Code        codes.Code // as gRPC would show Err
+	Backend     string     // its address
 	Shard       uint32     // a number that calls on different processors mostly do not share: a counter can be striped with it
 	Attempt     int        // 1 is the first
 	Hedges      int

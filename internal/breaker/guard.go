@@ -75,6 +75,13 @@ func (g *Guard) Admit(now time.Duration) (t Token, change Transition, wait time.
 	return t, change, wait, ok
 }
 
+// Skipped is [Machine.Skipped].
+func (g *Guard) Skipped(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.m.Skipped(n)
+}
+
 // Refuses is [Machine.Refuses]; wait is [Machine.Wait] of a call that would be
 // refused.
 func (g *Guard) Refuses(now time.Duration) (wait time.Duration, refuses bool) {

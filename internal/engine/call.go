@@ -8,6 +8,7 @@ import (
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
@@ -44,6 +45,8 @@ type Call struct {
 	finished bool // CallEnd has been emitted
 	slot     slot // of the method's limit
 
+	route fleet.Route // among the target's backends
+
 	firstEndPending bool   // the first attempt succeeded, and summary recorders do not know yet
 	mutedStarters   uint64 // bits of those that want no more events of this call
 
@@ -65,17 +68,18 @@ type Call struct {
 
 var lastShard atomic.Uint32
 
-// Init prepares a unary call, which may have been released by another use.
-func (c *Call) Init(ctx context.Context, h *Host, p *Plan, policy *Policy) {
+// Init prepares a unary call, which may have been released by another use. f is
+// where its attempts go; nil: that is not for the suite to say.
+func (c *Call) Init(ctx context.Context, h *Host, p *Plan, policy *Policy, f *fleet.Fleet) {
 	if c.shard == 0 {
 		c.shard = lastShard.Add(1)
 	}
-	c.Host, c.Plan, c.Policy, c.Ctx = h, p, policy, ctx
+	c.Host, c.Plan, c.Policy, c.Ctx, c.route = h, p, policy, ctx, fleet.NewRoute(f, p.Witness)
 }
 
 // InitStream prepares a stream.
-func (c *Call) InitStream(ctx context.Context, h *Host, p *Plan, policy *Policy) {
-	c.Init(ctx, h, p, policy)
+func (c *Call) InitStream(ctx context.Context, h *Host, p *Plan, policy *Policy, f *fleet.Fleet) {
+	c.Init(ctx, h, p, policy, f)
 	c.stream = true
 }
 
@@ -108,18 +112,15 @@ func (c *Call) Admit() (Wait, error) {
 		var change breaker.Transition
 		var wait time.Duration
 		token, change, wait, ok = g.Admit(c.Host.Now())
-		c.changed(change)
-		if !ok {
+		switch c.changed(change); {
+		case !ok && c.route.Well():
+			return Wait{}, nil
+		case !ok:
 			return Wait{}, c.refusedByBreaker(wait)
 		}
 	}
 	c.token, c.admitted = token, true
 	return Wait{}, nil
-}
-
-func (c *Call) refusedByBreaker(wait time.Duration) error {
-	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
-	return breakerOpen(c.Plan, wait)
 }
 
 func (c *Call) breaker() *breaker.Guard {
@@ -135,6 +136,8 @@ type Attempt struct {
 	Number int
 	Kind   observe.AttemptKind
 	Began  time.Duration // if it matters
+
+	place *fleet.Attempt // where it goes; nil: that is not for us to say
 }
 
 // Begin starts the next of attempts made in turn and returns its context. cancel,
@@ -183,14 +186,14 @@ func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	if l != nil {
 		ctx, cancel = l.Limit(ctx, c.Policy.AttemptTimeout)
 	}
-	a.Ctx = c.begins(ctx, observe.AttemptStart)
+	a.Ctx, a.place = c.route.Begin(c.begins(ctx, observe.AttemptStart),
+		fleet.Kind{First: a.Number == 1, Steady: c.Policy.Retry.MaxAttempts > 1 || c.Policy.Hedges(), Stream: c.stream})
 	return cancel
 }
 
 // ended closes the books of an attempt whose end is the call's, or was to be.
 func (c *Call) ended(a *Attempt, err error, ev Evidence) {
-	c.code = codes.OK
-	c.last = verdict.Verdict{}
+	c.code, c.last = codes.OK, verdict.Verdict{}
 	if c.stream && (err == nil || ev.Header || ev.Message) {
 		c.Answered()
 	}
@@ -199,6 +202,8 @@ func (c *Call) ended(a *Attempt, err error, ev Evidence) {
 	}
 	if err != nil || ev.Ruling != 0 {
 		c.judge(a, err, ev)
+	} else if a.place != nil {
+		c.place(a, fleet.End{Good: true, Done: true, Alive: true})
 	}
 	c.timed(a)
 	to := c.Plan.Recorders.All
@@ -236,6 +241,7 @@ func (c *Call) Next(f failure.Failure) (delay time.Duration, again bool) {
 	if c.old {
 		c.loop.Delivered() // it has used up no attempt
 	}
+	f.Elsewhere = c.last.Breaker == verdict.Bad && c.route.AtOnce()
 	d := c.loop.Next(&c.Policy.Retry, f, rand.Float64())
 	if d.Reason == failure.Again {
 		d.Reason = c.Afford()
@@ -252,7 +258,7 @@ func (c *Call) Afford() failure.Reason {
 	switch {
 	case c.opened():
 		return failure.Breaker
-	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old:
+	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old || c.route.Displaced():
 		return failure.Again
 	case !c.Plan.Budget.Take(c.Host.Now()):
 		return failure.Budget
@@ -307,12 +313,6 @@ func (c *Call) Unsatisfied() bool { return c.last.Again }
 // Delivered notes that the running attempt of a stream that can be resumed has
 // delivered a message, or lived for long: attempts and backoff count from here.
 func (c *Call) Delivered() { c.loop.Delivered() }
-
-// opened reports whether the breaker forbids another attempt: it has opened
-// since the call was admitted, or is open and had the call try once.
-func (c *Call) opened() bool {
-	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token))
-}
 
 // Stop notes why there is no other attempt, and emits it if that is not because
 // the attempts are used up or the caller has gone.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
@@ -30,6 +31,12 @@ func (c *Call) reason() observe.Reason {
 	return RetryReason(c.why)
 }
 
+func (c *Call) backendChanged(ch fleet.Change) {
+	if t := ch.Transition; t.Happened() {
+		c.Emit(observe.Event{Kind: observe.BackendChange, Backend: ch.Backend.Name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)})
+	}
+}
+
 // Emit hands an event of the call to all recorders.
 func (c *Call) Emit(e observe.Event) {
 	c.emitTo(c.Plan.Recorders.All, c.Ctx, e)
@@ -37,7 +44,7 @@ func (c *Call) Emit(e observe.Event) {
 
 func (c *Call) emitAttemptEnd(to []*hooks.Recorder, a *Attempt, code codes.Code, err error) {
 	if c.anyListens(to) {
-		e := observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Code: code, Err: err}
+		e := observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.place.Name(), Code: code, Err: err}
 		if c.Plan.Recorders.Timed {
 			e.Elapsed = c.Host.Now() - a.Began
 		}

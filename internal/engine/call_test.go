@@ -44,7 +44,7 @@ func newCall(t *testing.T) *Call {
 // next returns another call of the same plan.
 func next(c *Call) *Call {
 	n := new(Call)
-	n.Init(context.Background(), c.Host, c.Plan, c.Policy)
+	n.Init(context.Background(), c.Host, c.Plan, c.Policy, nil)
 	n.Start(n.Ctx)
 	return n
 }

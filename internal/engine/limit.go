@@ -63,7 +63,7 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 		a = g.Poll(now, t)
 	} else {
 		if b := c.breaker(); b != nil {
-			if wait, refuses := b.Refuses(now); refuses {
+			if wait, refuses := b.Refuses(now); refuses && !c.route.Well() {
 				return Wait{}, c.refusedByBreaker(wait)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/verdict"
 )
 
@@ -70,6 +71,34 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 		Old:      c.old,
 	})
 	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
+	if a.place != nil {
+		c.place(a, c.placeEnd(err, ev))
+	}
+}
+
+// placeEnd is what the verdict on an attempt says of its backend.
+func (c *Call) placeEnd(err error, ev Evidence) fleet.End {
+	if err == ErrPanicked { //nolint:errorlint // as Unwind has it
+		return fleet.End{}
+	}
+	e := fleet.End{
+		Bad:      c.last.Breaker == verdict.Bad,
+		Good:     c.last.Breaker == verdict.Good,
+		Strained: c.last.Limit == verdict.Bad,
+		Alive:    err == nil || ev.Header || ev.Message || len(ev.Trailer) > 0,
+		Lost:     c.last.Lost,
+	}
+	e.Done = err == nil && e.Good
+	if c.stream && !e.Bad && (c.answered || ev.Header || ev.Message) {
+		e.Good = true // how it ended otherwise says nothing
+	}
+	return e
+}
+
+// place reports to an attempt's backend how it ended.
+func (c *Call) place(a *Attempt, e fleet.End) {
+	e.Slow, e.Shard = c.Policy.SlowCall, c.shard
+	c.backendChanged(c.route.End(a.place, c.Host.Now(), e))
 }
 
 // local reports whether an error of a call that got a stream is grpc-go's own

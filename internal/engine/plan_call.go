@@ -7,6 +7,7 @@ import (
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/limit"
@@ -46,6 +47,7 @@ type Plan struct {
 	Budget         *budget.Guard  // nil: none
 	Limit          *limit.Guard   // nil: none
 	Recorders      *hooks.Recorders
+	Witness        *fleet.Witness                           // of the method's calls; read only if they are balanced
 	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be distinguished from another
 	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }

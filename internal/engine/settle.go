@@ -2,10 +2,23 @@ package engine
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/verdict"
+	"github.com/astra-grpc/astra/observe"
 )
+
+func (c *Call) refusedByBreaker(wait time.Duration) error {
+	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
+	return breakerOpen(c.Plan, wait)
+}
+
+// opened reports whether the breaker forbids another attempt: it has opened
+// since the call was admitted, or is open and had the call try once.
+func (c *Call) opened() bool {
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.route.Well()
+}
 
 // Answered is for a stream whose server has answered, by a header or a message.
 // A stream may live for days, and few end well: that it was answered is its
@@ -16,8 +29,11 @@ func (c *Call) Answered() {
 	}
 	c.answered = true
 	c.earn()
+	now := c.Host.Now()
+	if p := c.running.place; p != nil {
+		c.backendChanged(c.route.Answered(p, now, c.shard))
+	}
 	if c.admitted {
-		now := c.Host.Now()
 		c.changed(c.breaker().Succeed(now, c.token, c.shard))
 	}
 }
@@ -62,19 +78,26 @@ func (c *Call) Settle(err error) {
 	}
 	c.admitted = false
 	g, now := c.breaker(), c.Host.Now()
-	if good && !c.slow {
+	o := breaker.Success
+	if !good || c.slow {
+		o = c.outcome(good)
+	}
+	if o == breaker.Success {
 		c.changed(g.Succeed(now, c.token, c.shard))
 		return
 	}
-	c.changed(g.Settle(now, c.token, c.outcome(good), rand.Float64()))
+	c.changed(g.Settle(now, c.token, o, rand.Float64()))
 }
 
-// outcome is what the call says to the breaker.
+// outcome is what the call says to the breaker: nothing bad while its method is
+// served elsewhere.
 func (c *Call) outcome(good bool) breaker.Outcome {
 	switch {
+	case good && c.route.Well():
+		return breaker.Success
 	case good: // and slow
 		return breaker.SlowSuccess
-	case c.last.Breaker != verdict.Bad:
+	case c.last.Breaker != verdict.Bad || c.route.Well():
 		return breaker.Neutral
 	case c.last.Lost && !c.Plan.Losses.CompareAndSwap(c.losses, c.losses+1):
 		return breaker.Neutral // another call has counted this event

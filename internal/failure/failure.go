@@ -35,6 +35,7 @@ type Failure struct {
 	Ambiguous bool          // it may have run, and the policy repeats no such request
 	Pushback  Pushback      // the server's word, by trailer
 	RetryInfo time.Duration // the server's hint, by status detail; 0: none
+	Elsewhere bool          // the backend failed, and there is another that is well
 	Remaining time.Duration // until the call's deadline
 }
 

@@ -90,6 +90,9 @@ func (l *Loop) delay(p *Policy, f failure.Failure, u float64) time.Duration {
 		l.step, l.prev = 0, 0
 		return f.Pushback.Delay
 	}
+	if f.Elsewhere && f.RetryInfo == 0 { // the backoff is for who must be asked again
+		return 0
+	}
 	l.step++
 	l.prev = p.backoff(f.Code).Next(l.step, l.prev, u)
 	return l.prev + min(max(f.RetryInfo, l.prev)-l.prev, failure.HintMost)
