@@ -82,12 +82,13 @@ func (c *capture) sent() bool {
 }
 
 // evidence is what the last attempt of a unary call left, which failed.
-func (c *capture) evidence(cc *grpc.ClientConn, reply any) engine.Evidence {
+func (c *capture) evidence(cc *grpc.ClientConn, method string, reply any) engine.Evidence {
 	ev := engine.Evidence{Known: cc != nil, Sent: c.sent(), Trailer: c.trailer}
 	if ev.Sent && len(c.trailer["content-type"]) == 0 { // else there was no header before the end
 		m, ok := reply.(proto.Message)
 		ev.Message = ok && proto.Size(m) > 0
 	}
+	unconnected(&ev, cc, method, c.theirs)
 	return ev
 }
 

@@ -53,6 +53,7 @@ type Machine struct {
 	until    time.Duration // end of the open time
 	opened   time.Duration // when it left the closed state the last time …
 	cause    Reason        // … and why
+	cutOff   bool          // it opened because there was no connection
 
 	refused int           // calls, since the last probe or the opening
 	soonest time.Duration // before that, they earn no probe
@@ -130,7 +131,7 @@ func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
 	}
 	if reason := m.calls.add(now, &m.cfg, o); reason != None {
 		m.refused, m.early = 0, false
-		return m.open(now, reason, u)
+		return m.open(now, reason, o, u)
 	}
 	return Transition{}
 }
@@ -140,7 +141,7 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	case o == Neutral:
 		return Transition{}
 	case o != Success:
-		return m.open(now, ProbeFailed, u)
+		return m.open(now, ProbeFailed, o, u)
 	}
 	m.passed++
 	if m.passed < m.cfg.Probes {
@@ -154,7 +155,8 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 // open begins an open time. It is longer than the last one if that ran out; a
 // probe that came early says nothing about how patient to be with a client
 // whose traffic ebbs.
-func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
+func (m *Machine) open(now time.Duration, why Reason, last Outcome, u float64) Transition {
+	m.cutOff = last == Unreached
 	if !m.early {
 		m.openings++
 	}
@@ -164,6 +166,17 @@ func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
 		m.soonest = later(now, m.gap)
 	}
 	return m.enter(now, Open, why)
+}
+
+// CutOff reports whether the breaker is open because there was no connection.
+func (m *Machine) CutOff() bool { return m.state == Open && m.cutOff }
+
+// Connected ends the open time of a breaker that is [Machine.CutOff]: there is a
+// connection, so calls that the breaker refused from now on might well succeed.
+func (m *Machine) Connected(now time.Duration) {
+	if m.CutOff() {
+		m.until = min(m.until, now)
+	}
 }
 
 func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {

@@ -96,10 +96,11 @@ func (c *Call) Attempts() int { return c.loop.Attempts }
 // want to know may put their values into it.
 func (c *Call) Start(ctx context.Context) { c.Ctx = c.begins(ctx, observe.CallStart) }
 
-// Admit asks the limit, then the breaker. The error is what the caller gets. A
-// call that has to wait for a slot has not been asked all: its driver must wait
-// as it is returned, and ask again.
-func (c *Call) Admit() (Wait, error) {
+// Admit asks the limit, then the breaker. The error is what the caller gets. A call
+// that has to wait for a slot does so as returned, and asks again. The channel, which
+// may be nil, is down while calls fail for want of a connection.
+func (c *Call) Admit(channel interface{ Down() bool }) (Wait, error) {
+	c.reconnect(channel)
 	if w, err := c.takeSlot(); err != nil || w.Needed() {
 		return w, err
 	}
