@@ -86,7 +86,7 @@ func (s *schemaMaker) object(o *objectShape, prefix string) dict {
 		if f.channel {
 			doc = "Accepted, and not acted on: only the channel can honour it."
 		}
-		if f.member != "" {
+		if f.member != "" && doc == "" {
 			doc = s.docs[path]
 		}
 		if doc != "" {
@@ -102,6 +102,9 @@ func (s *schemaMaker) object(o *objectShape, prefix string) dict {
 		all["required"] = required
 	}
 	switch o {
+	case chaosPlan:
+		faults := properties["faults"].(dict)
+		faults["minItems"], faults["maxItems"] = 1, 100
 	case methodConfig:
 		all["not"] = dict{"required": []string{"retryPolicy", "hedgingPolicy"}}
 	case methodName:
@@ -161,6 +164,14 @@ func (s *schemaMaker) value(v shape, path string) dict {
 		return list
 	case choice:
 		return dict{"enum": v.names}
+	case moment:
+		return dict{"type": "string", "format": "date-time"}
+	case oneCode:
+		return dict{"anyOf": []dict{s.codeName(codes.Canceled), {"type": "integer", "minimum": 1, "maximum": 16}}}
+	case anyText:
+		return dict{"type": "string"}
+	case pattern:
+		return dict{"type": "string", "pattern": `^(\*|/[^/* \t\r\n]+/(\*|[^/* \t\r\n]+))$`}
 	case name:
 		return dict{"anyOf": []dict{{"type": "string", "pattern": `^[^/* \t\r\n]*$`}, {"type": "null"}}}
 	}

@@ -20,10 +20,10 @@ type capture struct {
 	trailer metadata.MD
 	peer    peer.Peer
 
-	theirs  []grpc.CallOption // as the caller gave them
-	ours    []grpc.CallOption // as attempts get them; kept for its memory
-	effects bool              // some of theirs are to be honoured in the end
-	told    bool              // onFinish has been called
+	theirs   []grpc.CallOption // as the caller gave them
+	ours     []grpc.CallOption // as attempts get them; kept for its memory
+	effects  bool              // some of theirs are to be honoured in the end
+	finished bool              // onFinish has been called
 
 	wantHeader bool // though the caller does not
 }
@@ -82,12 +82,13 @@ func (c *capture) sent() bool {
 }
 
 // evidence is what the last attempt of a unary call left, which failed.
-func (c *capture) evidence(cc *grpc.ClientConn, reply any) engine.Evidence {
+func (c *capture) evidence(cc *grpc.ClientConn, method string, reply any) engine.Evidence {
 	ev := engine.Evidence{Known: cc != nil, Sent: c.sent(), Trailer: c.trailer}
 	if ev.Sent && len(c.trailer["content-type"]) == 0 { // else there was no header before the end
 		m, ok := reply.(proto.Message)
 		ev.Message = ok && proto.Size(m) > 0
 	}
+	unconnected(&ev, cc, method, c.theirs)
 	return ev
 }
 
@@ -113,11 +114,11 @@ func (c *capture) deliver() {
 	}
 }
 
-// onFinish tells the caller that the call has ended, once; after deliver, as
+// onFinish calls the caller's OnFinish options, once; after deliver, as
 // grpc-go has it.
 func (c *capture) onFinish(err error) {
-	if c.effects && !c.told {
-		c.told = true
+	if c.effects && !c.finished {
+		c.finished = true
 		onFinish(c.theirs, err)
 	}
 }
@@ -134,6 +135,6 @@ func onFinish(opts []grpc.CallOption, err error) {
 func (c *capture) release() {
 	clear(c.ours)
 	c.theirs = nil
-	c.effects, c.told, c.wantHeader = false, false, false
+	c.effects, c.finished, c.wantHeader = false, false, false
 	c.reset()
 }

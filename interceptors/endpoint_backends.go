@@ -24,7 +24,7 @@ func (l live) Backends() []observe.Backend {
 			if o.Ejections == nil {
 				o.Ejections = make(map[observe.Reason]uint64)
 			}
-			o.Ejections[engine.BreakerChange(breaker.Transition{Reason: why}).Reason] += n
+			o.Ejections[engine.BreakerReason(why)] += n
 		})
 		all = append(all, o)
 	}

@@ -67,7 +67,7 @@ func (a *hedgeAttempt) run() {
 	a.returned = true
 }
 
-// report tells the race that the attempt is over, unless it has been given up.
+// report hands the attempt to the race once it is over, unless it has been given up.
 func (a *hedgeAttempt) report() {
 	if !a.returned {
 		if a.panicked = recover(); a.panicked != nil {

@@ -36,7 +36,7 @@ type hedgedCall struct {
 	headerWanted atomic.Bool        // somebody waits for a header: the first decides
 	attempts     []*hedgeAttempt
 	last         *hedgeAttempt // the last attempt that failed
-	abandonErr   error         // what those given up are told to have ended with
+	abandonErr   error         // the error of attempts that are abandoned
 }
 
 // hedgedCalls keeps the memory of races. Their channels and timers belong to the

@@ -39,7 +39,7 @@ func (w *unaryWork) do(a *hedgeAttempt) error {
 func (w *unaryWork) trailers() metadata.MD { return w.trailer }
 
 func (w *unaryWork) evidence() engine.Evidence {
-	return w.capture.evidence(w.cc, w.reply)
+	return w.capture.evidence(w.cc, w.method, w.reply)
 }
 
 func (w *unaryWork) recycle() {
@@ -63,7 +63,7 @@ func (w *firstWork) trailers() metadata.MD  { return w.trailer }
 func (w *firstWork) recycle()               {}
 func (w *firstWork) seen(err error) Attempt { return w.capture.seen(err, nil) }
 func (w *firstWork) evidence() engine.Evidence {
-	return w.capture.evidence(w.cc, w.reply)
+	return w.capture.evidence(w.cc, w.method, w.reply)
 }
 func (w *firstWork) do(a *hedgeAttempt) error {
 	return w.invoker(a.Ctx, w.method, w.req, w.reply, w.cc, w.opts...)
@@ -106,7 +106,7 @@ func (u *unaryCall) admitAndRace() (err error) {
 	if u.Ctx.Err() != nil {
 		return engine.Ended(u.Ctx)
 	}
-	if err := admit(&u.Call); err != nil {
+	if err := admit(&u.Call, u.cc); err != nil {
 		return err
 	}
 	if u.original, err = originalOf(u.req, u.reply, u.theirs); err != nil {

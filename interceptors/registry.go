@@ -29,6 +29,7 @@ var noRecorders hooks.Recorders
 // the plans made of them, and the state of these: breakers, limits, budgets.
 type registry struct {
 	engine.Host
+	number    uint64 // of the process's suites
 	observers []*hooks.Observer
 	stores    []Store
 	naming    *naming    // nil: targets are their own names

@@ -26,6 +26,7 @@ func (r *registry) reloadedLocked() {
 }
 
 func (r *registry) notify(e observe.SuiteEvent) {
+	e.Suite = r.number
 	for _, o := range r.observers {
 		o.SuiteEvent(e)
 	}

@@ -132,7 +132,7 @@ func (s *clientStream) admit() error {
 		ctx, s.held.release = context.WithTimeout(ctx, d)
 	}
 	c.Start(ctx)
-	err := admit(c)
+	err := admit(c, s.cc)
 	if c.Ctx.Err() != nil {
 		err = engine.Ended(c.Ctx)
 	}
@@ -266,7 +266,7 @@ func (s *clientStream) retryLocked(dead *streamAttempt, err error, delivered boo
 			return
 		}
 		c.Pause(delay, err)
-		wait(c.Ctx, delay)
+		backOff(c.Ctx, s.cc, delay, ev.Sent)
 		again, err = c.Resume(err)
 	})
 	if again {

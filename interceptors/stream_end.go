@@ -138,6 +138,7 @@ func (s *clientStream) settle(err error) {
 // evidence is what an attempt left that has ended by itself.
 func (s *clientStream) evidence(a *streamAttempt, err error) engine.Evidence {
 	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+	unconnected(&ev, s.cc, s.method, s.theirs)
 	if c := s.plan.classifier; c != nil && err != nil {
 		ev.Ruling = c.rule(&s.call, a.seen(err))
 	}

@@ -92,7 +92,7 @@ func (s *clientStream) unsentLocked(a *streamAttempt) (over bool, err error) {
 		return false, nil
 	case s.phase == committed && a.heard:
 		// It lives: grpc-go's transparent retry has brought it back, and
-		// the message with it. If it has ended since, the next one is told.
+		// the message with it. If it has ended since, the next message meets that.
 		return true, nil
 	case s.phase == committed:
 		return true, io.EOF

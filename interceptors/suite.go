@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/astra-grpc/astra/internal/budget"
@@ -29,6 +30,9 @@ type Suite struct {
 	misspelt    misspellings   // of policies; guarded by mu
 }
 
+// suites counts those made.
+var suites atomic.Uint64
+
 // New returns a suite. Without options every method has the default [Policy].
 // The error joins every fault of every option, each naming field, value and
 // allowed range.
@@ -38,6 +42,8 @@ func New(opts ...Option) (*Suite, error) {
 		return nil, err
 	}
 	s := &Suite{registry: registry{
+		number: suites.Add(1),
+
 		Host:        engine.Host{Epoch: time.Now(), Logger: set.logger},
 		policies:    compileAll(set.policies),
 		fallbacks:   set.fallbacks,
@@ -164,13 +170,20 @@ func (s *Suite) Reload(opts ...Option) error {
 // fallback or observers. Close may be called more than once; it returns what
 // its stores return, so nil without any.
 func (s *Suite) Close() error {
-	s.evictions.Do(s.evictAll)
+	closing := false
+	s.evictions.Do(func() {
+		s.evictAll()
+		closing = true
+	})
 	if s.balancing != nil {
 		s.balancing.registry.Close()
 	}
 	var faults []error
 	for _, st := range s.stores {
 		faults = append(faults, st.Close())
+	}
+	if closing {
+		s.notify(observe.SuiteEvent{Kind: observe.SuiteClosed, Result: observe.ResultSuccess})
 	}
 	hooks.Close(s.observers)
 	return errors.Join(faults...)

@@ -85,7 +85,7 @@ func (u *unaryCall) admitAndTry() error {
 	if u.Ctx.Err() != nil {
 		return engine.Ended(u.Ctx) // no attempt, so no word about the server
 	}
-	if err := admit(&u.Call); err != nil {
+	if err := admit(&u.Call, u.cc); err != nil {
 		return err
 	}
 	for {
@@ -98,7 +98,7 @@ func (u *unaryCall) admitAndTry() error {
 			return err
 		}
 		u.Pause(delay, err)
-		wait(u.Ctx, delay)
+		backOff(u.Ctx, u.cc, delay, u.sent())
 		if again, err = u.Resume(err); !again {
 			return err
 		}
@@ -114,7 +114,7 @@ func (u *unaryCall) attempt() error {
 	}
 	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
 	if c := u.full.classifier; err != nil || c.replies() {
-		ev := u.evidence(u.cc, u.reply)
+		ev := u.evidence(u.cc, u.method, u.reply)
 		ev.Ruling = c.rule(&u.Call, u.seen(err, u.reply))
 		u.End(err, ev)
 		return err

@@ -101,12 +101,12 @@ func (b *backends) sums(recorders []*recorder) map[backendKey]*backendSum {
 	for _, r := range recorders {
 		list := r.endpoint.Backends()
 		if len(list) > 0 {
-			b.elsewhere.WithLabelValues(r.function.name)
+			b.elsewhere.WithLabelValues(r.pair.name)
 		}
 		for _, each := range list {
 			if !seen[each.Of] {
 				seen[each.Of] = true
-				byTarget[r.target] = append(byTarget[r.target], each)
+				byTarget[r.pair.target] = append(byTarget[r.pair.target], each)
 			}
 		}
 	}

@@ -20,12 +20,12 @@ type balanced struct {
 	backends       []observe.Backend
 }
 
-func (b *balanced) Target() string                                { return b.target }
-func (b *balanced) Method() string                                { return b.method }
-func (*balanced) BreakerState() (s observe.BreakerState, ok bool) { return 0, false }
-func (*balanced) BudgetTokens() (tokens float64, ok bool)         { return 0, false }
-func (*balanced) LimitState() (s observe.LimitState, ok bool)     { return s, false }
-func (b *balanced) Backends() []observe.Backend                   { return b.backends }
+func (b *balanced) Target() string                            { return b.target }
+func (b *balanced) Method() string                            { return b.method }
+func (*balanced) Breaker() (b observe.BreakerStatus, ok bool) { return b, false }
+func (*balanced) Budget() (b observe.BudgetStatus, ok bool)   { return b, false }
+func (*balanced) LimitState() (s observe.LimitState, ok bool) { return s, false }
+func (b *balanced) Backends() []observe.Backend               { return b.backends }
 
 // TestBackends: the methods of a target have the same backends, which count once;
 // series go with the endpoint.

@@ -51,19 +51,20 @@ func name(names []string, n uint8) string {
 //
 //	CallStart      AttemptKind (FirstAttempt)
 //	AttemptStart   Attempt, AttemptKind
-//	AttemptEnd     Attempt, AttemptKind, Code, Err; Backend and Elsewhere if the suite
-//	               balances load and the attempt got one
+//	AttemptEnd     Attempt, AttemptKind, Code, Err, Elapsed if asked for; Backend and
+//	               Elsewhere if the suite balances load and the attempt got one
 //	BackoffStart   Attempt (the one that failed, so also the number of the retry),
 //	               Delay (planned), Code and Err of the failure
 //	BackoffEnd     Attempt, Delay and Code as at the start
 //	Suppressed     Attempt, Code, Reason
-//	BreakerChange  From, To, Reason; with ReasonRestored and ReasonFleet the
-//	               context is no call's
+//	BreakerChange  From, To, Reason; Delay: of an opening, until a probe at the
+//	               latest, of a recovery, since the breaker opened; with
+//	               ReasonRestored and ReasonFleet the context is no call's
 //	CallEnd        Outcome, Attempt and Hedges (how many there were), Code and Err
 //	               (what the caller sees; if Rescued, what it would have seen),
-//	               Exhausted, Waited, Elapsed if asked for; Reason if the call failed:
-//	               why its last failure was not retried, or why it was refused;
-//	               Backend of the last attempt that ended, as AttemptEnd has it
+//	               Exhausted, Waited, Elapsed if asked for; Reason if the call failed
+//	               or was rescued: why its last failure was not retried, or why it
+//	               was refused; Backend of the last attempt that ended
 //	Replayed       Attempt, Messages
 //	Hedged         Attempt, Hedge; Reason if it was suppressed
 //	Queued         nothing else
@@ -88,7 +89,7 @@ type Event struct {
 	Messages    int
 	Delay       time.Duration
 	Waited      time.Duration // in backoffs, as long as they were
-	Elapsed     time.Duration // since the call began; 0 unless some hook of the endpoint has Hooks.Elapsed
+	Elapsed     time.Duration // since the call began; 0 unless some hook of the endpoint has Hooks.Elapsed. Of AttemptEnd, since the attempt began; see Hooks.AttemptElapsed
 	Err         error
 }
 

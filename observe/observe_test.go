@@ -22,7 +22,7 @@ func TestNames(t *testing.T) {
 		{func(n uint8) fmt.Stringer { return observe.Outcome(n) }, "none", 8},
 		{func(n uint8) fmt.Stringer { return observe.Reason(n) }, "none", 23},
 		{func(n uint8) fmt.Stringer { return observe.BreakerState(n) }, "closed", 3},
-		{func(n uint8) fmt.Stringer { return observe.SuiteEventKind(n) }, "unknown", 5},
+		{func(n uint8) fmt.Stringer { return observe.SuiteEventKind(n) }, "unknown", 6},
 		{func(n uint8) fmt.Stringer { return observe.SuiteResult(n) }, "unknown", 8},
 	} {
 		names := map[string]bool{}

@@ -96,10 +96,11 @@ func (c *Call) Attempts() int { return c.loop.Attempts }
 // want to know may put their values into it.
 func (c *Call) Start(ctx context.Context) { c.Ctx = c.begins(ctx, observe.CallStart) }
 
-// Admit asks the limit, then the breaker. The error is what the caller gets. A
-// call that has to wait for a slot has not been asked all: its driver must wait
-// as it is returned, and ask again.
-func (c *Call) Admit() (Wait, error) {
+// Admit asks the limit, then the breaker. The error is what the caller gets. A call
+// that has to wait for a slot does so as returned, and asks again. The channel, which
+// may be nil, is down while calls fail for want of a connection.
+func (c *Call) Admit(channel interface{ Down() bool }) (Wait, error) {
+	c.reconnect(channel)
 	if w, err := c.takeSlot(); err != nil || w.Needed() {
 		return w, err
 	}
@@ -176,7 +177,7 @@ func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	c.loop.Attempts++
 	a.Number, a.Kind = c.loop.Attempts, c.kind
 	c.losses, c.answered = c.Plan.Losses.Load(), false
-	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream {
+	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream || c.Plan.Recorders.Timed {
 		a.Began = c.Host.Now()
 	}
 	ctx := c.Ctx
@@ -353,8 +354,7 @@ func (c *Call) Finish(err error, rescued bool) {
 	}
 	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Backend: c.route.Last(), Err: err, Exhausted: c.exhausted && err != nil, Waited: c.waited}
 	if err != nil {
-		e.Code = CodeOf(err)
-		e.Reason = RetryReason(c.why)
+		e.Code, e.Reason = CodeOf(err), c.reason()
 	}
 	if c.Plan.Recorders.Elapsed {
 		e.Elapsed = c.Host.Now() - c.started
@@ -363,7 +363,7 @@ func (c *Call) Finish(err error, rescued bool) {
 	case rescued:
 		e.Outcome = observe.Rescued
 	case c.rejected != observe.OutcomeNone:
-		e.Outcome, e.Reason = c.rejected, c.refusal
+		e.Outcome = c.rejected
 	case err != nil:
 		e.Outcome = observe.Failed
 	case c.kind == observe.HedgeAttempt:

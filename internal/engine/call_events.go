@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/fleet"
@@ -12,21 +13,27 @@ import (
 
 func (c *Call) changed(t breaker.Transition) {
 	if t.Happened() {
-		c.Emit(BreakerChange(t))
+		c.Emit(BreakerChange(c.breaker(), c.Host.Now(), t))
 		c.Plan.Changed(c.breaker(), t)
 	}
 }
 
-// BreakerChange returns the event of a transition.
-func BreakerChange(t breaker.Transition) observe.Event {
-	return observe.Event{Kind: observe.BreakerChange, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: breakerReason(t.Reason)}
+// BreakerChange returns the event of a transition that has just been.
+func BreakerChange(g *breaker.Guard, now time.Duration, t breaker.Transition) observe.Event {
+	return observe.Event{Kind: observe.BreakerChange, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason), Delay: g.Lasts(now, t)}
+}
+
+// reason is why the call failed: it was refused, or not tried again.
+func (c *Call) reason() observe.Reason {
+	if c.rejected != observe.OutcomeNone {
+		return c.refusal
+	}
+	return RetryReason(c.why)
 }
 
 func (c *Call) backendChanged(ch fleet.Change) {
 	if t := ch.Transition; t.Happened() {
-		e := BreakerChange(t)
-		e.Kind, e.Backend = observe.BackendChange, ch.Backend.Name
-		c.Emit(e)
+		c.Emit(observe.Event{Kind: observe.BackendChange, Backend: ch.Backend.Name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)})
 	}
 }
 
@@ -37,7 +44,11 @@ func (c *Call) Emit(e observe.Event) {
 
 func (c *Call) emitAttemptEnd(to []*hooks.Recorder, a *Attempt, code codes.Code, err error) {
 	if c.anyListens(to) {
-		c.emitTo(to, a.Ctx, observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.place.Name(), Elsewhere: a.place.Moved(), Code: code, Err: err})
+		e := observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.place.Name(), Elsewhere: a.place.Moved(), Code: code, Err: err}
+		if c.Plan.Recorders.Timed {
+			e.Elapsed = c.Host.Now() - a.Began
+		}
+		c.emitTo(to, a.Ctx, e)
 	}
 }
 

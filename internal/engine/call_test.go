@@ -51,7 +51,7 @@ func next(c *Call) *Call {
 
 // admit is for a call that has not to wait.
 func admit(c *Call) error {
-	w, err := c.Admit()
+	w, err := c.Admit(nil)
 	if w.Needed() {
 		panic("waits for a slot")
 	}

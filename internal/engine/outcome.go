@@ -40,6 +40,8 @@ func CodeOf(err error) codes.Code {
 type Evidence struct {
 	Known   bool // there is a connection, so what is missing means something
 	Sent    bool // grpc.Peer was filled: it got a stream on a transport
+	Down    bool // it did not, and there is no connection yet
+	Patient bool // it was to wait for one
 	Header  bool // a header came, as far as that was asked
 	Message bool // a message came
 	Trailer metadata.MD
@@ -61,6 +63,8 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 		Caller:   verdict.Caller(CallerOf(c.Ctx)),
 		Evidence: ev.Known,
 		Sent:     ev.Sent,
+		Down:     ev.Down,
+		Patient:  ev.Patient,
 		Header:   ev.Header || c.answered,
 		Message:  ev.Message,
 		Trailer:  len(ev.Trailer) > 0,

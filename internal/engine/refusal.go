@@ -57,7 +57,7 @@ func limited(p *Plan, a limit.Answer) error {
 	return refused(p, ErrLimited, codes.ResourceExhausted, reason, what, a.After)
 }
 
-// refused is the error of a call that was not made. after tells when another
+// refused is the error of a call that was not made. after is when another
 // may be.
 func refused(p *Plan, cause error, code codes.Code, reason, what string, after time.Duration) error {
 	st := status.Newf(code, "astra: %s for %s", what, text.Name(p.Method))

@@ -9,6 +9,17 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
+// reconnect ends the open time of a breaker that opened for want of a connection,
+// if there is one: grpc-go, which lets the server rest between two attempts to
+// connect, knows first when it is back.
+func (c *Call) reconnect(channel interface{ Down() bool }) {
+	g := c.breaker()
+	if g == nil || channel == nil || !g.CutOff() || channel.Down() {
+		return
+	}
+	g.Connected(c.Host.Now())
+}
+
 func (c *Call) refusedByBreaker(wait time.Duration) error {
 	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
 	return breakerOpen(c.Plan, wait)
@@ -101,6 +112,8 @@ func (c *Call) outcome(good bool) breaker.Outcome {
 		return breaker.Neutral
 	case c.last.Lost && !c.Plan.Losses.CompareAndSwap(c.losses, c.losses+1):
 		return breaker.Neutral // another call has counted this event
+	case c.last.CutOff:
+		return breaker.Unreached
 	case c.slow:
 		return breaker.SlowFailure
 	}

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Caller is the state of the caller's context, which tells a server's CANCELLED
+// Caller is the state of the caller's context, which distinguishes a server's CANCELLED
 // or DEADLINE_EXCEEDED from the caller's own.
 type Caller uint8
 

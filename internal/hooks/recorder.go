@@ -21,6 +21,7 @@ type Recorders struct {
 	Detailed []*Recorder // … and the others of all
 	evicted  []*Recorder // those with an Evicted hook
 	Elapsed  bool        // one wants to know how long calls take
+	Timed    bool        // … and attempts
 }
 
 // Add asks an observer for its hooks for an endpoint. It must not be called with
@@ -39,6 +40,7 @@ func (rs *Recorders) Add(o *Observer, e observe.Endpoint) {
 	if h.Event != nil {
 		rs.All = append(rs.All, r)
 		rs.Elapsed = rs.Elapsed || h.Elapsed
+		rs.Timed = rs.Timed || h.AttemptElapsed
 	}
 	if h.FirstSuccess != nil {
 		rs.Summary = append(rs.Summary, r)

@@ -30,6 +30,8 @@ type Attempt struct {
 	// code alone decides then.
 	Evidence bool
 	Sent     bool // the request got a stream on a connection
+	Down     bool // there is no connection yet
+	Patient  bool // the caller wants to wait for one: gRPC's wait-for-ready
 	Header   bool // a header came
 	Message  bool // a message of the answer came
 	Trailer  bool // a trailer came: somebody on the other side ended the stream
@@ -93,6 +95,7 @@ type Verdict struct {
 	Limit   Weight
 	Earns   bool // budget
 	Fate    Fate
+	CutOff  bool // there was no connection, and there is none yet
 	Lost    bool // with its connection: calls in flight together were lost by one event
 	Final   bool // the next attempt would end in the same way
 	Again   bool // by ruling
@@ -153,8 +156,11 @@ func (v *Verdict) good() { v.Breaker, v.Limit, v.Earns = Good, Good, true }
 // failure is for an end that may speak against the server.
 func (a *Attempt) failure(v *Verdict) {
 	switch {
-	case a.Evidence && !a.Sent:
+	case a.Evidence && !a.Sent && a.Patient:
 		v.Origin = Connection
+		return // what the caller has asked for may come with the next call
+	case a.Evidence && !a.Sent:
+		v.Origin, v.CutOff = Connection, a.Down
 	case a.lost():
 		v.Origin, v.Lost = Connection, true
 	}

@@ -22,6 +22,8 @@ var rows = []struct {
 }{
 	{"unary: OK", Attempt{Code: codes.OK, Evidence: true, Sent: true}},
 	{"unary: refused connection", Attempt{Code: codes.Unavailable, Evidence: true}},
+	{"unary: refused connection, none yet", Attempt{Code: codes.Unavailable, Evidence: true, Down: true}},
+	{"unary: no connection in time, wait-for-ready", Attempt{Code: codes.DeadlineExceeded, Caller: Expired, Evidence: true, Down: true, Patient: true}},
 	{"unary: connection lost", Attempt{Code: codes.Unavailable, Evidence: true, Sent: true}},
 	{"unary: server says UNAVAILABLE", Attempt{Code: codes.Unavailable, Evidence: true, Sent: true, Trailer: true}},
 	{"unary: server says NOT_FOUND", Attempt{Code: codes.NotFound, Evidence: true, Sent: true, Trailer: true}},
@@ -80,6 +82,9 @@ func TestTable(t *testing.T) {
 				repeat = name
 				break
 			}
+		}
+		if v.CutOff {
+			repeat += "; the breaker opens until there is a connection"
 		}
 		if v.Lost {
 			repeat += ", one event"
