@@ -492,3 +492,78 @@ func TestPushbackHolds(t *testing.T) {
 		}
 	})
 }
+
+// TestStateOutlivesTheProcess: a backend that was out is out in the next suite
+// that a store restores.
+func TestStateOutlivesTheProcess(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, l *lab) {
+		eject := interceptors.Balancing{Eject: interceptors.Eject{OpenFor: time.Hour, MaxOpenFor: 24 * time.Hour}}
+		first := &keeper{}
+		run := func(k *keeper) (bad int64) {
+			s, err := interceptors.New(interceptors.WithBalancing(eject), interceptors.WithStore(k))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cc := l.dial(s.DialOptions()...)
+			before := l.nodes[0].seen.Load()
+			for range 20 {
+				if _, err := greeterpb.NewGreeterClient(cc).SayHello(t.Context(), &greeterpb.HelloRequest{}); err != nil {
+					t.Error(err)
+				}
+			}
+			k.state = k.live.State()
+			_ = cc.Close()
+			_ = s.Close()
+			return l.nodes[0].seen.Load() - before
+		}
+		l.nodes[0].do(fails(codes.Unavailable))
+		if n := run(first); n < 7 {
+			t.Errorf("%d attempts to the bad one, want 7", n)
+		}
+		if b := first.state.Backends; len(b) != 1 || b[0].Backend != l.nodes[0].addr || b[0].Target != "lab:///backends" || b[0].Left < 45*time.Minute {
+			t.Errorf("%+v", b)
+		}
+		next := &keeper{state: first.state}
+		if n := run(next); n > 1 { // one, while nothing else is connected
+			t.Errorf("%d attempts to a backend that was out", n)
+		}
+		if b := next.state.Backends; len(b) != 1 {
+			t.Errorf("%+v", b)
+		}
+	})
+}
+
+// keeper is a store in memory.
+type keeper struct {
+	live  interceptors.Live
+	state interceptors.State
+}
+
+func (k *keeper) Attach(l interceptors.Live) error {
+	k.live = l
+	l.Restore(k.state)
+	return nil
+}
+func (*keeper) Changed(interceptors.Change) {}
+func (*keeper) Close() error                { return nil }
+
+// TestBadBackendDoesNotDrainTheBudget: probes that fail are made again at no cost.
+func TestBadBackendDoesNotDrainTheBudget(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, l *lab) {
+		c := newClient(t, l, interceptors.Balancing{Eject: interceptors.Eject{MaxOpenFor: time.Second}},
+			interceptors.Policy{Budget: interceptors.Budget{Burst: 10, Ratio: 0.0001, MinPerSecond: 0.0001}})
+		defer c.close()
+		for range 10 {
+			_ = c.say(t, "warm")
+		}
+		l.nodes[0].do(fails(codes.Unavailable))
+		for range 3000 { // a minute
+			if err := c.say(t, "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := l.nodes[0].byCall["x"]; n < 20 {
+			t.Errorf("%d attempts on the bad backend: the test shows nothing", n)
+		}
+	})
+}
