@@ -567,3 +567,63 @@ func TestBadBackendDoesNotDrainTheBudget(t *testing.T) {
 		}
 	})
 }
+
+// TestTargetIsNotJudgedByOneBackend: as long as the method succeeds on another, its
+// breaker stays closed, even if no backend is ever ejected.
+func TestTargetIsNotJudgedByOneBackend(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, l *lab) {
+		c := newClient(t, l, interceptors.Balancing{Eject: interceptors.Eject{Disabled: true}}, notRetried())
+		defer c.close()
+		for range 10 {
+			_ = c.say(t, "warm")
+		}
+		l.nodes[0].do(fails(codes.Unavailable))
+		good := 0
+		for range 400 {
+			switch err := c.say(t, "x"); {
+			case err == nil:
+				good++
+			case errors.Is(err, interceptors.ErrBreakerOpen):
+				t.Fatal("the breaker opened")
+			}
+		}
+		if good != 200 {
+			t.Errorf("%d of 400 calls succeeded", good)
+		}
+	})
+}
+
+// TestOpenBreakerLetsCallsPassToAWellBackend: it opened while all were bad.
+func TestOpenBreakerLetsCallsPassToAWellBackend(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, l *lab) {
+		p := notRetried()
+		p.Breaker = interceptors.Breaker{OpenFor: time.Minute, MaxOpenFor: time.Hour, Consecutive: 20, Probes: 50}
+		c := newClient(t, l, interceptors.Balancing{Eject: interceptors.Eject{Disabled: true}}, p)
+		defer c.close()
+		for range 10 {
+			_ = c.say(t, "warm")
+		}
+		for _, n := range l.nodes {
+			n.do(fails(codes.Unavailable))
+		}
+		for range 25 {
+			_ = c.say(t, "x")
+		}
+		l.nodes[1].do(works(usual))
+		open, passed := 0, 0
+		for range 10000 {
+			time.Sleep(usual)
+			switch err := c.say(t, "y"); {
+			case err == nil:
+				passed++
+			case errors.Is(err, interceptors.ErrBreakerOpen) && passed > 0:
+				open++
+			}
+		}
+		// A probe finds out that one backend is well; until 50 have, the breaker is
+		// not closed, and those that go to the other open it again.
+		if open > 0 || passed < 100 {
+			t.Errorf("%d calls succeeded, and %d were refused after the first that did", passed, open)
+		}
+	})
+}
