@@ -93,7 +93,7 @@ func watch(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish fu
 // lease keeps leases alive. Each is a call that succeeds if the lease lives at the
 // end; how long it took is the longest time between two answers.
 func lease(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish func()) {
-	const leases, ttl = 5, 5
+	const leases, ttl = 5, 10
 	type kept struct {
 		id   clientv3.LeaseID
 		last time.Time
