@@ -57,7 +57,7 @@ func watch(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish fu
 		}
 	})
 	writer := s.client(s.addr)
-	x.Every(50*time.Millisecond, func(i int) {
+	x.Every(100*time.Millisecond, func(i int) {
 		ctx, cancel := within(10 * time.Second)
 		defer cancel()
 		key := fmt.Sprintf("event/%d", i)

@@ -52,6 +52,9 @@ func TestHarms(t *testing.T) {
 		{"one in a hundred is late", good, Result{Delays: append(times(991, 10*ms), times(9, 400*ms)...)}, ""},
 		{"one is very late", good, Result{Delays: append(times(999, 10*ms), time.Second)}, "within"},
 	} {
+		if r := (Row{Bare: c.bare, Astra: c.astra}); r.proof() != (c.name == "one duplicate where there was none") {
+			t.Errorf("%s: proof %v", c.name, r.proof())
+		}
 		got := strings.Join(Row{Bare: c.bare, Astra: c.astra}.Harms(), "; ")
 		for _, word := range strings.Fields(c.harms) {
 			if !strings.Contains(got, word) {
@@ -61,6 +64,18 @@ func TestHarms(t *testing.T) {
 		if c.harms == "" && got != "" {
 			t.Errorf("%s: harms %q, want none", c.name, got)
 		}
+	}
+}
+
+// TestOwnRepeats: duplicates of a client that repeats by itself are up to chance.
+func TestOwnRepeats(t *testing.T) {
+	delays := times(1000, time.Millisecond)
+	r := Row{Repeats: true, Bare: Result{Delays: delays}, Astra: Result{Delays: delays, Duplicates: 3}}
+	if h := r.Harms(); len(h) > 0 || r.proof() {
+		t.Errorf("three duplicates of a client that repeats: %v", h)
+	}
+	if r.Astra.Duplicates = 4; len(r.Harms()) == 0 || !r.proof() {
+		t.Error("four are no harm")
 	}
 }
 
@@ -183,7 +198,7 @@ func TestRefuse(t *testing.T) {
 // TestExperiment: both sides get the same calls, and what they see is recorded.
 func TestExperiment(t *testing.T) {
 	calls := map[string]*atomic.Int64{"bare": {}, "astra": {}}
-	rows := run(t, "client", "none", 300*time.Millisecond, func(t testing.TB, x *Experiment) func() {
+	rows, _ := run(t, "client", "none", 300*time.Millisecond, func(t testing.TB, x *Experiment) func() {
 		records := Both(x, func(s *Side) *Record { return s.Record("call", s.Proxy(t, "127.0.0.1:1"), check) })
 		x.Load(100, func(s *Side, i int) {
 			calls[s.Name].Add(1)
