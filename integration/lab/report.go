@@ -53,8 +53,7 @@ func Main(m *testing.M, client string) int {
 	}
 	if *update && code == 0 && len(reported) > 0 {
 		if tooBusy {
-			fmt.Fprintln(os.Stderr, "lab: the machine was too busy for a table of the docs")
-			return 1
+			fmt.Fprintln(os.Stderr, "lab: the machine was too busy for times to be compared; the table has them all the same")
 		}
 		if err := write(page, client, table); err != nil {
 			fmt.Fprintln(os.Stderr, "lab:", err)
