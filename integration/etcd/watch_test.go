@@ -22,7 +22,7 @@ var errNeverCame = errors.New("never came")
 // watch delivers what another client writes to eight watch streams on one
 // connection: how long after the write each event comes, which comes twice, and
 // which never.
-func watch(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish func()) {
+func watch(_ testing.TB, x *lab.Experiment, s *server, clients sides) (finish func()) {
 	var (
 		mu      sync.Mutex
 		written = map[string]time.Time{}
