@@ -78,9 +78,11 @@ func run(args []string, out io.Writer) error {
 		if err := sound(dir, o); err != nil {
 			return err
 		}
+		clean := tidy(dir)
 		for _, m := range try(pick(all, o), o, out) {
 			r.add(m, known)
 		}
+		clean()
 		r.print(out)
 		results = append(results, r)
 	}
