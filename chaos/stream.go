@@ -111,6 +111,15 @@ func (s *faulty) SendMsg(m any) error {
 	return s.ClientStream.SendMsg(m)
 }
 
+// Header returns none of a stream that was lost before its first message: the
+// connection went before it came, whatever the server had sent.
+func (s *faulty) Header() (metadata.MD, error) {
+	if s.lost.Load() && s.fault.After == 0 {
+		return nil, nil
+	}
+	return s.ClientStream.Header()
+}
+
 // Trailer returns none of a stream that was lost: none has come.
 func (s *faulty) Trailer() metadata.MD {
 	if s.lost.Load() {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -184,4 +185,16 @@ func wellNamed(n *record) bool {
 		}
 	}
 	return len(n.values) == len(n.members) // no key was unknown
+}
+
+// Chaos returns the plan of the document's chaos object; nil if there is none.
+// Of the functions of this package only [Watch] starts it, with [WithChaos].
+func (d *Document) Chaos() *chaos.Plan { return d.chaos }
+
+// errNoConsent is the fault of a document that asks for chaos where the program
+// has not consented.
+func (d *Document) errNoConsent() error {
+	f := d.chaosAt
+	f.Problem = "is refused, as this program has not consented to faults in its calls: remove it, or see chaos.WithConsent and config.WithChaos"
+	return errors.Join(&f)
 }

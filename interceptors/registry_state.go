@@ -290,6 +290,6 @@ func (r *registry) reportRestored(e *endpoint) {
 func (r *registry) report(e *endpoint, t breaker.Transition) {
 	if t.Happened() {
 		r.ask(e)
-		e.recorders.Emit(context.Background(), engine.BreakerChange(t))
+		e.recorders.Emit(context.Background(), engine.BreakerChange(e.kept, r.Now(), t))
 	}
 }

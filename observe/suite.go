@@ -2,6 +2,7 @@ package observe
 
 // SuiteEvent is something that happened to a suite, not to a call.
 type SuiteEvent struct {
+	Suite  uint64 // numbers the suites of the process, from 1
 	Kind   SuiteEventKind
 	Result SuiteResult
 	Err    error // nil unless something went wrong
@@ -17,11 +18,12 @@ const (
 	StateRestored                           // a store was read, when the suite was made
 	StateSaved                              // a store was written
 	StateShared                             // a breaker was reported to other instances, or by them
+	SuiteClosed                             // Suite.Close was called
 )
 
 var suiteEventKindNames = [...]string{
 	SuiteEventUnknown: "unknown", Reloaded: "reloaded",
-	StateRestored: "state_restored", StateSaved: "state_saved", StateShared: "state_shared",
+	StateRestored: "state_restored", StateSaved: "state_saved", StateShared: "state_shared", SuiteClosed: "suite_closed",
 }
 
 // String returns the kind in snake case: "state_saved".

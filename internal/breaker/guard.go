@@ -75,6 +75,30 @@ func (g *Guard) Admit(now time.Duration) (t Token, change Transition, wait time.
 	return t, change, wait, ok
 }
 
+// Skipped is [Machine.Skipped].
+func (g *Guard) Skipped(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.m.Skipped(n)
+}
+
+// CutOff is [Machine.CutOff]. While the breaker is closed it takes no lock.
+func (g *Guard) CutOff() bool {
+	if State(g.word.Load()&stateMask) != Open {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.m.CutOff()
+}
+
+// Connected is [Machine.Connected].
+func (g *Guard) Connected(now time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.m.Connected(now)
+}
+
 // Refuses is [Machine.Refuses]; wait is [Machine.Wait] of a call that would be
 // refused.
 func (g *Guard) Refuses(now time.Duration) (wait time.Duration, refuses bool) {

@@ -51,6 +51,9 @@ type Machine struct {
 
 	openings int           // whose time ran out and whose probes failed, and one; 0 while closed
 	until    time.Duration // end of the open time
+	opened   time.Duration // when it left the closed state the last time …
+	cause    Reason        // … and why
+	cutOff   bool          // it opened because there was no connection
 
 	refused int           // calls, since the last probe or the opening
 	soonest time.Duration // before that, they earn no probe
@@ -78,7 +81,7 @@ func (m *Machine) Reconfigure(cfg Config) {
 	m.cfg = cfg
 }
 
-// Admit asks for a call to pass. If it may not, [Machine.Wait] tells for how
+// Admit asks for a call to pass. If it may not, [Machine.Wait] returns for how
 // long.
 func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 	var change Transition
@@ -93,7 +96,7 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 		if m.early = now < m.until; m.early {
 			why, m.paid = EnoughRefused, m.cfg.Probes
 		}
-		change = m.enter(HalfOpen, why)
+		change = m.enter(now, HalfOpen, why)
 		m.passed = 0
 	case now >= m.until:
 		m.early = false
@@ -128,7 +131,7 @@ func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
 	}
 	if reason := m.calls.add(now, &m.cfg, o); reason != None {
 		m.refused, m.early = 0, false
-		return m.open(now, reason, u)
+		return m.open(now, reason, o, u)
 	}
 	return Transition{}
 }
@@ -138,7 +141,7 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	case o == Neutral:
 		return Transition{}
 	case o != Success:
-		return m.open(now, ProbeFailed, u)
+		return m.open(now, ProbeFailed, o, u)
 	}
 	m.passed++
 	if m.passed < m.cfg.Probes {
@@ -146,13 +149,14 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	}
 	m.openings = 0
 	m.calls = newDetector(&m.cfg)
-	return m.enter(Closed, Recovered)
+	return m.enter(now, Closed, Recovered)
 }
 
 // open begins an open time. It is longer than the last one if that ran out; a
 // probe that came early says nothing about how patient to be with a client
 // whose traffic ebbs.
-func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
+func (m *Machine) open(now time.Duration, why Reason, last Outcome, u float64) Transition {
+	m.cutOff = last == Unreached
 	if !m.early {
 		m.openings++
 	}
@@ -161,11 +165,25 @@ func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
 	if why != ProbeFailed {
 		m.soonest = later(now, m.gap)
 	}
-	return m.enter(Open, why)
+	return m.enter(now, Open, why)
 }
 
-func (m *Machine) enter(s State, why Reason) Transition {
+// CutOff reports whether the breaker is open because there was no connection.
+func (m *Machine) CutOff() bool { return m.state == Open && m.cutOff }
+
+// Connected ends the open time of a breaker that is [Machine.CutOff]: there is a
+// connection, so calls that the breaker refused from now on might well succeed.
+func (m *Machine) Connected(now time.Duration) {
+	if m.CutOff() {
+		m.until = min(m.until, now)
+	}
+}
+
+func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {
 	t := Transition{m.state, s, why}
+	if t.From == Closed {
+		m.opened, m.cause = now, why
+	}
 	m.state = s
 	m.gen++
 	return t

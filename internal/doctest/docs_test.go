@@ -117,7 +117,7 @@ func TestMetricsAgree(t *testing.T) {
 		unquoted    = strings.NewReplacer("`", "", " ", "")
 		placeholder = []string{"astra_retry_", "astra_breaker_", "astra_limit_"} // with a star after it
 	)
-	metrics.New().Describe(described)
+	metrics.New(metrics.WithDurations(metrics.Durations{})).Describe(described)
 	close(described)
 	for d := range described {
 		m := fields.FindStringSubmatch(d.String())

@@ -63,7 +63,7 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 		a = g.Poll(now, t)
 	} else {
 		if b := c.breaker(); b != nil {
-			if wait, refuses := b.Refuses(now); refuses {
+			if wait, refuses := b.Refuses(now); refuses && !c.route.Well() {
 				return Wait{}, c.refusedByBreaker(wait)
 			}
 		}
@@ -132,7 +132,7 @@ func (c *Call) releaseSlot(itself bool) {
 	}
 }
 
-// sample is what the call tells an adaptive limit. The life of a stream, and of
+// sample is what the call reports to an adaptive limit. The life of a stream, and of
 // a call that backed off or was hedged, is no latency.
 func (c *Call) sample(now time.Duration) limit.Sample {
 	s := limit.Sample{Overload: c.slot.overload}

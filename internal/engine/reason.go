@@ -36,7 +36,8 @@ var breakerReasons = [...]observe.Reason{
 	breaker.Fleet:         observe.ReasonFleet,
 }
 
-func breakerReason(r breaker.Reason) observe.Reason { return breakerReasons[r] }
+// BreakerReason returns the reason of an event for a breaker's.
+func BreakerReason(r breaker.Reason) observe.Reason { return breakerReasons[r] }
 
 var limitReasons = [...]observe.Reason{
 	limit.QueueFull:    observe.ReasonQueueFull,
