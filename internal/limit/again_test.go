@@ -34,9 +34,9 @@ func TestAsksAgainForTokensOnly(t *testing.T) {
 func TestWindowsAreApart(t *testing.T) {
 	g := gradient{ceiling: 100, limit: startLimit}
 	window := func(latency time.Duration) float64 {
-		for before := g.heard; ; before = g.heard {
+		for before := g.samples; ; before = g.samples {
 			g.learn(Sample{Latency: latency}, 10)
-			if g.heard <= before {
+			if g.samples <= before {
 				return g.base
 			}
 		}
