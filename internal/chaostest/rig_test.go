@@ -40,6 +40,9 @@ const (
 	every    = 5 * time.Millisecond
 	// promised is how late a call may end, on a machine that is never late itself.
 	promised = 50 * time.Millisecond
+	// tooBusy is a machine on which calls fail by themselves, in bunches that have
+	// nothing to do with who makes them: then success is not compared.
+	tooBusy = deadline / 8
 )
 
 // asked repeats all it can.
@@ -202,7 +205,7 @@ func play(t *testing.T, rng *rand.Rand, s scene, span time.Duration) {
 		y := c.audit(t, executions, slack)
 		p := compare(c, r.callers[0], breakerLag(span))
 		t.Logf("%s: %v; against bare %d better, %d worse, %d of these refused by a breaker in its time", c.name, y, p.better, p.worse, p.refused)
-		if !s.unequal && !c.worse {
+		if !s.unequal && !c.worse && lag < tooBusy {
 			noHarm(t, c.name, p, y.calls)
 		}
 	}
