@@ -39,7 +39,7 @@ func TestLongestDurations(t *testing.T) {
 	if last != nBuckets-1 {
 		t.Errorf("the longest duration is in bucket %d of %d", last, nBuckets)
 	}
-	for _, d := range []time.Duration{1 << maxExp, 1<<maxExp + 1, 1 << 50} {
+	for _, d := range []time.Duration{1 << maxExp, 1<<maxExp + 1, 3 << (maxExp - 1), 1 << 50} {
 		if got := bucketOf(d); got != last {
 			t.Errorf("%v is in bucket %d, want the last, %d", d, got, last)
 		}
@@ -50,6 +50,15 @@ func TestLongestDurations(t *testing.T) {
 	for _, b := range []int{last, last - 1} {
 		if got := edgeOf(b); got != 1<<maxExp {
 			t.Errorf("the edge of bucket %d is %v, want %v", b, got, time.Duration(1<<maxExp))
+		}
+	}
+}
+
+// What is shorter than 8 µs is not told apart; what is longer is, to a sixteenth.
+func TestShortestDurations(t *testing.T) {
+	for d, want := range map[time.Duration]int{0: 0, 1: 0, 8191: 0, 8192: 1, 8703: 1, 8704: 2, 16383: 16, 16384: 17} {
+		if got := bucketOf(d); got != want {
+			t.Errorf("%v is in bucket %d, want %d", d, got, want)
 		}
 	}
 }
