@@ -49,3 +49,38 @@ func TestWindowsAreApart(t *testing.T) {
 		t.Errorf("after more of them it is %v", time.Duration(second))
 	}
 }
+
+// A limit that is at its lowest learns anew what calls take; one that is twice as
+// high, and used up, does not take congestion for the nature of the server.
+func TestBaseIsLearntAnewOnlyAtTheBottom(t *testing.T) {
+	for limit, learns := range map[float64]bool{2: true, 3.9: true, 4: false, 5.9: false, 40: false} {
+		g := gradient{ceiling: 100, limit: limit, base: 1e6}
+		g.settle(5e6, true)
+		if got := g.base > 1e6; got != learns {
+			t.Errorf("at a limit of %v, slower calls move the base: %v, want %v", limit, got, learns)
+		}
+	}
+}
+
+// A token that is there is there now.
+func TestNoWaitForATokenThatIsThere(t *testing.T) {
+	var b bucket
+	b.configure(0, 10, 2)
+	for n, want := range map[int]time.Duration{1: 0, 2: 0, 3: 100 * time.Millisecond, 4: 200 * time.Millisecond} {
+		if got := b.wait(0, n); got != want {
+			t.Errorf("%d tokens of 2: wait %v, want %v", n, got, want)
+		}
+	}
+}
+
+// Tokens outlast a time without a rate, in which a call was not made after all.
+func TestTokensOutlastATimeWithoutRate(t *testing.T) {
+	var b bucket
+	b.configure(0, 1, 5)
+	b.configure(0, 0, 0)
+	b.refund()
+	b.configure(0, 1, 5)
+	if b.tokens != 5 {
+		t.Errorf("%v tokens are left of 5", b.tokens)
+	}
+}
