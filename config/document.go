@@ -113,14 +113,14 @@ func (r *reader) entries(doc *record) (all []*entry) {
 			continue
 		}
 		e := r.entry(rec, throttle)
-		e.patterns = r.patterns(rec, named)
+		e.patterns, e.named = r.patterns(rec, named), named
 		all = append(all, e)
 	}
 	// In gRPC all methods of a server share the throttle, and methods share a
 	// budget if their policies agree on it: so those that no entry names have it,
 	// too.
 	if _, ok := named[everyMethod]; !ok && throttle != nil {
-		e := &entry{reader: r, origins: map[string]value{"": throttleAt}, patterns: []string{everyMethod}}
+		e := &entry{reader: r, origins: map[string]value{"": throttleAt}, patterns: []string{everyMethod}, named: map[string]position{everyMethod: throttleAt.key}}
 		e.throttle(throttle)
 		e.validate()
 		all = append(all, e)
