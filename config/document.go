@@ -113,14 +113,14 @@ func (r *reader) entries(doc *record) (all []*entry) {
 			continue
 		}
 		e := r.entry(rec, throttle)
-		e.patterns, e.named = r.patterns(rec, named), named
+		e.patterns = r.patterns(rec, named)
 		all = append(all, e)
 	}
 	// In gRPC all methods of a server share the throttle, and methods share a
 	// budget if their policies agree on it: so those that no entry names have it,
 	// too.
 	if _, ok := named[everyMethod]; !ok && throttle != nil {
-		e := &entry{reader: r, origins: map[string]value{"": throttleAt}, patterns: []string{everyMethod}, named: map[string]position{everyMethod: throttleAt.key}}
+		e := &entry{reader: r, origins: map[string]value{"": throttleAt}, patterns: []string{everyMethod}}
 		e.throttle(throttle)
 		e.validate()
 		all = append(all, e)
@@ -148,7 +148,7 @@ func (r *reader) patterns(rec *record, named map[string]position) (all []string)
 		if from.node != nil {
 			at, key = from.key, from.at
 		}
-		r.warn("no-name", at, key, "", "names no method: want a name, as the entry is for nobody")
+		r.warn("unnamed-entry", at, key, "", "names no method: want a name, as the entry is for nobody")
 	}
 	for _, each := range names {
 		n, ok := each.v.(*record)

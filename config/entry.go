@@ -19,7 +19,6 @@ type entry struct {
 	origins  map[string]value // by the field's path: "Retry.MaxAttempts"
 	broken   []string         // paths of fields whose values have faults
 	patterns []string
-	named    map[string]position // where each pattern was written
 }
 
 func (r *reader) entry(rec *record, throttle *record) *entry {

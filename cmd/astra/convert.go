@@ -12,31 +12,31 @@ import (
 	"github.com/astra-grpc/astra/config"
 )
 
-var convertCommand = &command{
+var convertCommand = command{
 	name: "convert", args: "FILE",
 	short: "write a policy file as JSON, or as YAML",
 	long: `
 A file in YAML is written as JSON, and one in JSON as YAML, with the keys in their
 order; comments are not in JSON. The file is checked first, and the result has
 the same policies.`,
-	flags: func(fs *flag.FlagSet) func(*streams, []string) (int, error) {
-		return func(s *streams, files []string) (int, error) {
+	setup: func(*flag.FlagSet) func(*streams, []string) error {
+		return func(s *streams, files []string) error {
 			if len(files) != 1 {
-				return 0, errUsage{"want one file"}
+				return usagef("want one file")
 			}
-			data, err := s.read(files[0])
+			data, name, err := read(s, files[0])
 			if err != nil {
-				return 0, err
+				return err
 			}
 			if _, err := config.Decode(data); err != nil {
-				return 0, fmt.Errorf("%s: %w", files[0], err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
 			out, err := convert(data)
 			if err != nil {
-				return 0, fmt.Errorf("%s: %w", files[0], err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
 			_, err = s.out.Write(out)
-			return exitOK, err
+			return err
 		}
 	},
 }

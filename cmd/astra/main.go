@@ -1,9 +1,11 @@
-// Command astra looks at policy files before they are live: what is wrong with
-// them, what they do to a call, and how they came from another system's.
+// Astra shows what a policy file will do before it is live: it finds faults,
+// explains policies, simulates outages, finds better values, reads other
+// projects' files, and looks at programs that run.
 //
-//	go run github.com/astra-grpc/astra/cmd/astra@latest lint policy.yaml
+//	go install github.com/astra-grpc/astra/cmd/astra@latest
 //
-// See "astra help", and docs/command.md.
+// It needs nothing but the standard library and what package config does. See
+// docs/command.md, or "astra help".
 package main
 
 import (
@@ -15,20 +17,12 @@ import (
 	"strings"
 )
 
-// The exit codes.
+// Exit codes.
 const (
-	exitOK       = 0
-	exitFindings = 1 // there are findings, or the command could not do its work
+	exitFine     = 0
+	exitFindings = 1 // of lint; or what was asked for could not be had
 	exitUsage    = 2
 )
-
-// command is a subcommand.
-type command struct {
-	name, args string
-	short      string // in one line
-	long       string // of its own help, beside the flags
-	flags      func(*flag.FlagSet) func(*streams, []string) (int, error)
-}
 
 // streams are what a command reads and writes.
 type streams struct {
@@ -37,104 +31,111 @@ type streams struct {
 	color    bool // out is a terminal
 }
 
-// commands are all there are, in the order of the help.
-var commands []*command
+// errFindings ends a command with exitFindings; what was found has been printed.
+var errFindings = errors.New("findings")
 
-func init() { // completion completes them all, itself too
-	commands = []*command{lintCommand, convertCommand, importCommand, completionCommand}
+// usageError ends a command with exitUsage.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
+
+// command is a subcommand.
+type command struct {
+	name  string
+	args  string // after the flags
+	short string // in a line
+	long  string // what -h says above the flags
+	// setup declares flags and returns what runs with the arguments left.
+	setup func(*flag.FlagSet) func(s *streams, args []string) error
 }
 
-// errUsage is of a command that was called wrongly.
-type errUsage struct{ text string }
-
-func (e errUsage) Error() string { return e.text }
+func commands() []command {
+	return []command{
+		lintCommand, rulesCommand, convertCommand, importCommand, completion(),
+	}
+}
 
 func main() {
-	s := &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, color: isTerminal(os.Stdout)}
-	os.Exit(run(s, os.Args[1:]))
+	info, err := os.Stdout.Stat()
+	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
+	os.Exit(run(&streams{os.Stdin, os.Stdout, os.Stderr, terminal}, os.Args[1:]))
 }
 
-// isTerminal reports whether a file is one, and colours are wanted.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-}
-
+// run is the command with its arguments, and returns its exit code.
 func run(s *streams, args []string) int {
 	if len(args) == 0 {
-		usage(s.err)
+		overview(s.err)
 		return exitUsage
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		if len(args) > 1 {
-			return run(s, []string{args[1], "-h"})
-		}
-		usage(s.out)
-		return exitOK
+		return help(s, args[1:])
 	}
-	for _, c := range commands {
-		if c.name == args[0] {
-			return c.run(s, args[1:])
-		}
-	}
-	fmt.Fprintf(s.err, "astra: there is no command %q: see astra help\n", args[0])
-	return exitUsage
-}
-
-func usage(w io.Writer) {
-	fmt.Fprint(w, "astra looks at policy files before they are live.\n\nUsage: astra COMMAND [flags] [arguments]\n\n")
-	for _, c := range commands {
-		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.short)
-	}
-	fmt.Fprint(w, "  help         this, or the help of a command\n\n"+
-		"Exit codes: 0 fine, 1 findings or failure, 2 usage. Files named - are standard input.\n"+
-		"Documentation: docs/command.md\n")
-}
-
-// run runs the command, and reports what fails.
-func (c *command) run(s *streams, args []string) int {
-	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are reported here, once
-	do := c.flags(fs)
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		c.help(s.out, fs)
-		return exitOK
-	case err != nil:
-		fmt.Fprintf(s.err, "astra %s: %v: see astra %s -h\n", c.name, err, c.name)
+	c, ok := find(args[0])
+	if !ok {
+		fmt.Fprintf(s.err, "astra: %q is no command: want one of %s\n", args[0], strings.Join(names(), ", "))
 		return exitUsage
 	}
-	code, err := do(s, fs.Args())
-	var wrong errUsage
+	flags, do := c.flags()
+	flags.SetOutput(io.Discard)
+	rest, err := parse(flags, args[1:])
 	switch {
-	case errors.As(err, &wrong):
-		fmt.Fprintf(s.err, "astra %s: %v: see astra %s -h\n", c.name, err, c.name)
-		return exitUsage
+	case errors.Is(err, flag.ErrHelp):
+		c.help(s.out)
+		return exitFine
 	case err != nil:
-		fmt.Fprintf(s.err, "astra %s: %v\n", c.name, err)
+		fmt.Fprintf(s.err, "astra %s: %v; see astra %s -h\n", c.name, err, c.name)
+		return exitUsage
+	}
+	return exitCode(s, c.name, do(s, rest))
+}
+
+func exitCode(s *streams, name string, err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitFine
+	case errors.Is(err, errFindings):
 		return exitFindings
+	case errors.As(err, &usage):
+		fmt.Fprintf(s.err, "astra %s: %v; see astra %s -h\n", name, err, name)
+		return exitUsage
 	}
-	return code
+	fmt.Fprintf(s.err, "astra %s: %v\n", name, err)
+	return exitFindings
 }
 
-func (c *command) help(w io.Writer, fs *flag.FlagSet) {
-	fmt.Fprintf(w, "Usage: astra %s [flags] %s\n\n%s\n", c.name, c.args, strings.TrimSpace(c.long))
-	first := true
-	fs.VisitAll(func(f *flag.Flag) {
-		if first {
-			fmt.Fprint(w, "\nFlags:\n")
-			first = false
+// parse reads flags before, between and after the other arguments.
+func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
 		}
-		kind, text := flag.UnquoteUsage(f)
-		fmt.Fprintf(w, "  %-22s %s\n", strings.TrimSpace("-"+f.Name+" "+kind), text)
-	})
+		left := flags.Args()
+		if len(left) == 0 {
+			return rest, nil
+		}
+		if used := len(args) - len(left); used > 0 && args[used-1] == "--" {
+			return append(rest, left...), nil
+		}
+		rest, args = append(rest, left[0]), left[1:]
+	}
 }
 
-// read returns a file's content; "-" is standard input.
-func (s *streams) read(path string) ([]byte, error) {
-	if path == "-" {
-		return io.ReadAll(s.in)
+func find(name string) (command, bool) {
+	for _, c := range commands() {
+		if c.name == name {
+			return c, true
+		}
 	}
-	return os.ReadFile(path)
+	return command{}, false
+}
+
+func names() (all []string) {
+	for _, c := range commands() {
+		all = append(all, c.name)
+	}
+	return all
 }

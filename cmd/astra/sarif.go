@@ -1,72 +1,77 @@
 package main
 
-import "github.com/astra-grpc/astra/internal/lint"
+import "path/filepath"
 
-// SARIF 2.1.0 (OASIS), as far as code review tools need it.
-type (
-	sarifLog struct {
-		Schema  string     `json:"$schema"`
-		Version string     `json:"version"`
-		Runs    []sarifRun `json:"runs"`
-	}
-	sarifRun struct {
-		Tool    sarifTool     `json:"tool"`
-		Results []sarifResult `json:"results"`
-	}
-	sarifTool struct {
+// sarifLog is the part of SARIF 2.1.0 (OASIS) that code review tools read.
+type sarifLog struct {
+	Schema  string     `json:"$schema"`
+	Version string     `json:"version"`
+	Runs    []sarifRun `json:"runs"`
+}
+
+type sarifRun struct {
+	Tool struct {
 		Driver sarifDriver `json:"driver"`
-	}
-	sarifDriver struct {
-		Name  string      `json:"name"`
-		URI   string      `json:"informationUri"`
-		Rules []sarifRule `json:"rules"`
-	}
-	sarifRule struct {
-		ID    string    `json:"id"`
-		Short sarifText `json:"shortDescription"`
-		Full  sarifText `json:"fullDescription"`
-	}
-	sarifText struct {
-		Text string `json:"text"`
-	}
-	sarifResult struct {
-		RuleID    string          `json:"ruleId"`
-		Level     string          `json:"level"`
-		Message   sarifText       `json:"message"`
-		Locations []sarifLocation `json:"locations"`
-	}
-	sarifLocation struct {
-		Physical sarifPhysical `json:"physicalLocation"`
-	}
-	sarifPhysical struct {
-		Artifact sarifArtifact `json:"artifactLocation"`
-		Region   *sarifRegion  `json:"region,omitempty"`
-	}
-	sarifArtifact struct {
-		URI string `json:"uri"`
-	}
-	sarifRegion struct {
-		Line   int `json:"startLine"`
-		Column int `json:"startColumn,omitempty"`
-	}
-)
+	} `json:"tool"`
+	Results []sarifResult `json:"results"`
+}
 
-func printSARIF(s *streams, all []lint.Finding) error {
-	run := sarifRun{Tool: sarifTool{sarifDriver{Name: "astra lint", URI: "https://github.com/astra-grpc/astra", Rules: []sarifRule{}}}, Results: []sarifResult{}}
-	for _, r := range lint.Rules {
-		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{r.Name, sarifText{r.Short}, sarifText{r.Why}})
+type sarifDriver struct {
+	Name           string      `json:"name"`
+	InformationURI string      `json:"informationUri"`
+	Rules          []sarifRule `json:"rules"`
+}
+
+type sarifText struct {
+	Text string `json:"text"`
+}
+
+type sarifRule struct {
+	ID               string    `json:"id"`
+	ShortDescription sarifText `json:"shortDescription"`
+	FullDescription  sarifText `json:"fullDescription"`
+}
+
+type sarifResult struct {
+	RuleID    string          `json:"ruleId"`
+	Level     string          `json:"level"`
+	Message   sarifText       `json:"message"`
+	Locations []sarifLocation `json:"locations"`
+}
+
+type sarifLocation struct {
+	PhysicalLocation struct {
+		ArtifactLocation struct {
+			URI string `json:"uri"`
+		} `json:"artifactLocation"`
+		Region *sarifRegion `json:"region,omitempty"`
+	} `json:"physicalLocation"`
+}
+
+type sarifRegion struct {
+	StartLine   int `json:"startLine"`
+	StartColumn int `json:"startColumn"`
+}
+
+func sarifOf(all []finding) sarifLog {
+	run := sarifRun{Results: []sarifResult{}}
+	run.Tool.Driver = sarifDriver{Name: "astra", InformationURI: "https://github.com/astra-grpc/astra"}
+	for _, r := range rules {
+		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{
+			ID: r.name, ShortDescription: sarifText{r.about}, FullDescription: sarifText{r.about + ": " + r.why + " (" + r.source + ")"},
+		})
 	}
 	for _, f := range all {
-		r := sarifResult{RuleID: f.Rule, Level: "warning", Message: sarifText{f.Message}}
-		if f.Error {
-			r.Level = "error"
+		level := "warning"
+		if f.Level == "fault" {
+			level = "error"
 		}
-		at := sarifPhysical{Artifact: sarifArtifact{f.File}}
+		var at sarifLocation
+		at.PhysicalLocation.ArtifactLocation.URI = filepath.ToSlash(f.File)
 		if f.Line > 0 {
-			at.Region = &sarifRegion{f.Line, f.Column}
+			at.PhysicalLocation.Region = &sarifRegion{f.Line, max(f.Column, 1)}
 		}
-		r.Locations = []sarifLocation{{at}}
-		run.Results = append(run.Results, r)
+		run.Results = append(run.Results, sarifResult{f.Rule, level, sarifText{f.Text}, []sarifLocation{at}})
 	}
-	return writeJSON(s.out, sarifLog{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []sarifRun{run}})
+	return sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -243,7 +242,7 @@ func (c *Call) Next(f failure.Failure) (delay time.Duration, again bool) {
 		c.loop.Delivered() // it has used up no attempt
 	}
 	f.Elsewhere = c.last.Breaker == verdict.Bad && c.route.AtOnce()
-	d := c.loop.Next(&c.Policy.Retry, f, rand.Float64())
+	d := c.loop.Next(&c.Policy.Retry, f, c.Host.chance())
 	if d.Reason == failure.Again {
 		d.Reason = c.Afford()
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
@@ -97,7 +96,7 @@ func (c *Call) Settle(err error) {
 		c.changed(g.Succeed(now, c.token, c.shard))
 		return
 	}
-	c.changed(g.Settle(now, c.token, o, rand.Float64()))
+	c.changed(g.Settle(now, c.token, o, c.Host.chance()))
 }
 
 // outcome is what the call says to the breaker: nothing bad while its method is
