@@ -162,14 +162,6 @@ type Limiter interface {
 	Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
 }
 
-// LimitFunc is a limiter.
-type LimitFunc func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
-
-// Limit implements [Limiter].
-func (f LimitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	return f(ctx, timeout)
-}
-
 // launch starts an attempt. Its context derives from the call's, never from
 // another attempt's.
 func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {

@@ -60,10 +60,6 @@ func (c *Call) Lived() {
 	}
 }
 
-// Answer reports whether the attempt that ended last, with an error, was
-// answered by a server that is well.
-func (c *Call) Answer() bool { return c.last.Earns }
-
 // earn is for a call that the server has answered: it funds retries, once.
 func (c *Call) earn() {
 	if c.Plan.Budget != nil && !c.Policy.BudgetOff && !c.earned {

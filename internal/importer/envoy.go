@@ -49,6 +49,7 @@ func (r *reader) envoyRoute(route, inherited *object) {
 	path, prefix := match.text("path"), match.text("prefix")
 	name, ok := r.nameOf(match.at, path+prefix, path == "")
 	if !ok {
+		route.skip("route", "redirect", "direct_response")
 		return
 	}
 	action := route.child("route")
