@@ -123,7 +123,10 @@ func (h *hedger) receiveLocked(m any) (a *streamAttempt, over bool, err error) {
 	s.recvTo.Store(&w.streamAttempt)
 	switch {
 	case s.phase == ended: // its context has
-		if h.won.err != nil && !w.cut {
+		switch {
+		case w.cut: // as it won: the inner stream has not been received from
+			s.lastWordLocked(m)
+		case h.won.err != nil:
 			s.fillCutLocked(&w.streamAttempt)
 		}
 		return nil, true, s.end.final

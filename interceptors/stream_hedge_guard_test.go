@@ -9,9 +9,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/flakyserver"
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -92,4 +96,31 @@ func TestHedgedStreamThatEndsAsItIsReceivedFrom(t *testing.T) {
 		}
 		cancel()
 	}
+}
+
+// TestOptionsOfAHedgedStreamThatIsCutBeforeItIsReceivedFrom are filled as
+// grpc-go fills them: once RecvMsg has returned the end.
+func TestOptionsOfAHedgedStreamThatIsCutBeforeItIsReceivedFrom(t *testing.T) {
+	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, _ *hedgeEvents) {
+		s.Script(helloServer, flakyserver.Hang().Header("early", "yes"))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var header metadata.MD
+		var from peer.Peer
+		finished := 0
+		stream, err := g.SayHelloServerStream(ctx, &greeterpb.HelloRequest{Name: "Ann"},
+			grpc.Header(&header), grpc.Peer(&from), grpc.OnFinish(func(error) { finished++ }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if md, err := stream.Header(); len(md.Get("early")) != 1 || err != nil {
+			t.Fatalf("header %v, %v", md, err)
+		}
+		cancel()
+		_, err = stream.Recv()
+		wantCode(t, err, codes.Canceled)
+		if len(header.Get("early")) != 1 || from.Addr == nil || finished != 1 {
+			t.Errorf("header %v, peer %v, finished %d times", header, from.Addr, finished)
+		}
+	})
 }
