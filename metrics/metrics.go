@@ -31,6 +31,10 @@
 //	astra_breaker_open_since_seconds  function, target
 //	astra_breaker_refused_total      function, target
 //	astra_breaker_transitions_total  function, target, from, to, reason
+//	astra_backend_state              target, backend
+//	astra_backend_attempts_total     target, backend, outcome (success, failure, other)
+//	astra_backend_ejections_total    target, backend, reason
+//	astra_backend_elsewhere_total    function
 //	astra_config_reloads_total       result (success, failed)
 //	astra_config_last_reload_successful
 //	astra_config_last_reload_success_timestamp_seconds
@@ -52,7 +56,8 @@
 //
 // # Cardinality
 //
-// Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets];
+// Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets], the
+// backends of a target by 100, and there are none unless a suite balances load;
 // those past the bounds share the label value "other". Bytes of a name that are
 // no UTF-8 are replaced, names are cut at 512 bytes. Codes outside gRPC's 17,
 // which a server may well send, count as Unknown.
@@ -98,6 +103,7 @@ type Metrics struct {
 	delays      *prometheus.HistogramVec
 	durations   *durationVecs // nil: not wanted
 	limits      limits
+	backends    backends
 	reloads     *reloads
 	descs       descs
 
@@ -145,6 +151,7 @@ func New(opts ...Option) *Metrics {
 		durations:   newDurations(s.durations, l),
 		suiteEvents: newSuiteEvents(l),
 		limits:      newLimits(l),
+		backends:    newBackends(l),
 		reloads:     newReloads(l),
 		descs: descs{
 			attempts: attemptsTotal.desc(l),

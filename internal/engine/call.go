@@ -352,7 +352,7 @@ func (c *Call) Finish(err error, rescued bool) {
 	if !c.anyListens(to) {
 		return
 	}
-	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted && err != nil, Waited: c.waited}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Backend: c.route.Last(), Err: err, Exhausted: c.exhausted && err != nil, Waited: c.waited}
 	if err != nil {
 		e.Code, e.Reason = CodeOf(err), c.reason()
 	}
