@@ -68,7 +68,6 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var results []result
 	for _, dir := range o.dirs {
 		all, err := mutantsOf(dir, o.only)
 		if err != nil {
@@ -84,12 +83,13 @@ func run(args []string, out io.Writer) error {
 		}
 		clean()
 		r.print(out)
-		results = append(results, r)
+		if o.write != "" {
+			if err := replaceTable(o.write, []result{r}); err != nil {
+				return err
+			}
+		}
 	}
-	if o.write == "" {
-		return nil
-	}
-	return replaceTable(o.write, results)
+	return nil
 }
 
 // pick draws the sample.
