@@ -69,6 +69,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer conn.Close()
+	fmt.Println(conn.Target())
+	// Output: dns:///orders.internal:443
 }
 
 // The error of New names every fault.
@@ -504,4 +506,23 @@ func ExamplePolicy_Warnings() {
 	// Output:
 	// Retry.MaxAttempts
 	// Breaker.OpenFor
+}
+
+// A target with several backends: retries and hedges go to another one, and a
+// backend that fails is left alone.
+func Example_severalBackends() {
+	suite, err := interceptors.New(interceptors.WithBalancing(interceptors.Balancing{}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer suite.Close()
+
+	opts := append(suite.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("dns:///orders.internal:443", opts...) // connects to all of them
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Println(conn.Target())
+	// Output: dns:///orders.internal:443
 }
