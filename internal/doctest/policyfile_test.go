@@ -2,6 +2,7 @@ package doctest
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,7 +17,7 @@ func TestPolicyFilesAreValid(t *testing.T) {
 	found := 0
 	for _, file := range documents {
 		for _, block := range blocks(document(t, file), "yaml") {
-			if !strings.HasPrefix(block, "methodConfig:") && !strings.HasPrefix(block, "chaos:") {
+			if !regexp.MustCompile(`^(methodConfig|balancing|chaos):`).MatchString(block) {
 				continue
 			}
 			found++
