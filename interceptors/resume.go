@@ -6,8 +6,8 @@ import (
 	"io"
 
 	"github.com/astra-grpc/astra/internal/engine"
-	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/message"
 	"google.golang.org/grpc/metadata"
 )
 

@@ -33,6 +33,7 @@ func (s *Suite) Revision() Revision {
 func (s *Suite) ReloadFailed(err error) {
 	s.mu.Lock()
 	s.revision.Err, s.revision.ErrAt = err, time.Now()
+	s.history.revised(s.revision, err)
 	s.mu.Unlock()
 	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: err})
 }
@@ -40,6 +41,19 @@ func (s *Suite) ReloadFailed(err error) {
 // reloadedLocked records that they were replaced.
 func (r *registry) reloadedLocked() {
 	r.revision = Revision{Generation: r.revision.Generation + 1, Since: time.Now()}
+	r.history.revised(r.revision, nil)
+	r.viewLocked()
+}
+
+// view is what of a registry can be read without its lock.
+type view struct {
+	policies   patternTable[*compiled]
+	generation uint64
+	closed     bool
+}
+
+func (r *registry) viewLocked() {
+	r.view.Store(&view{r.policies, r.revision.Generation, r.closed})
 }
 
 func (r *registry) notify(e observe.SuiteEvent) {

@@ -19,12 +19,12 @@ var errLost = status.Error(codes.Canceled, "astra: another attempt ended the cal
 
 // work is what an attempt of a race does.
 type work interface {
-	engine.Limiter         // of the attempt's context; a timeout of 0 is none
-	of() *side             // the same each time
-	attempt(a *side) error // on its own goroutine
-	trailers() metadata.MD // once it has ended
+	engine.Limiter             // of the attempt's context; a timeout of 0 is none
+	of() *side                 // the same each time
+	attempt(a *side) error     // on its own goroutine
+	trailers() metadata.MD     // once it has ended
 	evidence() engine.Evidence // of one that failed
-	recycle() // nobody uses it any more
+	recycle()                  // nobody uses it any more
 }
 
 // source makes the work of attempts.

@@ -3,8 +3,8 @@ package interceptors
 import (
 	"runtime/debug"
 
-	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"

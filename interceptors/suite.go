@@ -37,8 +37,8 @@ func New(opts ...Option) (*Suite, error) {
 		return nil, err
 	}
 	s := &Suite{registry: registry{
-		Host:      engine.Host{Epoch: time.Now(), Logger: set.logger},
-		policies:  compileAll(set.policies),
+		Host:      engine.Host{Epoch: time.Now(), Logger: set.logger, Journal: engine.NewJournal(engine.MaxNotes)},
+		policies:  compileAll(set),
 		fallbacks: set.fallbacks,
 		resumes:   set.resumes,
 		plans:     make(map[key]*plan),
@@ -68,13 +68,13 @@ func New(opts ...Option) (*Suite, error) {
 	return s, nil
 }
 
-func compileAll(policies patternTable[Policy]) patternTable[*compiled] {
-	all := make(patternTable[*compiled], len(policies)+1)
-	for pattern, p := range policies {
-		all[pattern] = compile(p)
+func compileAll(set *settings) patternTable[*compiled] {
+	all := make(patternTable[*compiled], len(set.policies)+1)
+	for pattern, p := range set.policies {
+		all[pattern] = compile(p).from(pattern, set.sources[pattern])
 	}
 	if all[everyMethod] == nil {
-		all[everyMethod] = compile(Policy{}.withDefaults())
+		all[everyMethod] = compile(Policy{}.withDefaults()).from(everyMethod, "default")
 	}
 	return all
 }
@@ -123,7 +123,7 @@ func (s *Suite) Reload(opts ...Option) error {
 		s.ReloadFailed(err)
 		return err
 	}
-	policies, wrong := compileAll(set.policies), misspeltIn("policy", set.policies)
+	policies, wrong := compileAll(set), misspeltIn("policy", set.policies)
 
 	s.mu.Lock()
 	s.policies = policies
@@ -158,6 +158,7 @@ func (s *Suite) Close() error {
 func (s *Suite) evictAll() {
 	s.mu.Lock()
 	s.closed = true
+	s.viewLocked()
 	s.rebuildLocked()
 	var all []*endpoint
 	for _, p := range s.plans {
@@ -177,8 +178,8 @@ func (s *Suite) Logger() *slog.Logger { return s.Log() }
 // attach hands the stores the suite. If one refuses, it and those after it are
 // left alone.
 func (s *Suite) attach(stores []Store) error {
-	for _, st := range stores {
-		if err := st.Attach(Live{s}); err != nil {
+	for i, st := range stores {
+		if err := st.Attach(Live{s, i}); err != nil {
 			return err
 		}
 		s.stores = append(s.stores, st)

@@ -24,10 +24,13 @@
 //	astra_limit_refused_total        function, reason (queue_full, queue_timeout, rate_limited)
 //	astra_breaker_state              function, target
 //	astra_breaker_transitions_total  function, target, from, to, reason
+//	astra_breaker_would_refuse_total  function, target
+//	astra_limit_would_refuse_total   function, reason (those of astra_limit_refused_total, must_wait)
 //	astra_config_reloads_total       result (success, failed)
 //	astra_state_restores_total       result (success, none, stale, rejected, failed)
 //	astra_state_saves_total          result (success, failed)
 //	astra_state_reports_total        result (sent, received, rejected, failed)
+//	astra_suite_steered_total        result (success, failed)
 //
 // function is the full method name, "/helloworld.Greeter/SayHello". Attempts
 // divided by calls is the load that retries add:
@@ -88,6 +91,7 @@ type Metrics struct {
 	suiteEvents map[observe.SuiteEventKind]*prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 	limits      limits
+	observed    observed
 
 	// What Collect computes. The first three have the identity of a vector above.
 	attemptsDesc, callsDesc, kindsDesc, levelDesc, tokensDesc, stateDesc *prometheus.Desc
@@ -126,9 +130,11 @@ func New(opts ...Option) *Metrics {
 			observe.StateRestored: stateRestoresTotal.counters(l),
 			observe.StateSaved:    stateSavesTotal.counters(l),
 			observe.StateShared:   stateReportsTotal.counters(l),
+			observe.Steered:       suiteSteeredTotal.counters(l),
 		},
 
-		limits: newLimits(l),
+		limits:   newLimits(l),
+		observed: newObserved(l),
 
 		attemptsDesc: attemptsTotal.desc(l),
 		callsDesc:    callsTotal.desc(l),
@@ -189,7 +195,7 @@ func label[V any](known map[string]V, name string, limit int) string {
 }
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.delays, m.limits.refused, m.limits.waits}
+	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.delays, m.limits.refused, m.limits.waits, m.observed.breaker, m.observed.limit}
 	for _, v := range m.suiteEvents {
 		all = append(all, v)
 	}

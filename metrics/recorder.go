@@ -94,6 +94,8 @@ func (r *recorder) event(ctx context.Context, e observe.Event) {
 		r.metrics.hedges.WithLabelValues(r.function.name, e.Hedge.String()).Inc()
 	case observe.Suppressed:
 		r.metrics.suppressed.WithLabelValues(r.function.name, e.Reason.String()).Inc()
+	case observe.WouldRefuse:
+		r.metrics.observed.record(r.function.name, r.target, e)
 	case observe.BreakerChange:
 		r.metrics.transitions.WithLabelValues(r.function.name, r.target, e.From.String(), e.To.String(), e.Reason.String()).Inc()
 	}

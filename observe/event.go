@@ -25,12 +25,13 @@ const (
 	Queued                    // the call begins to wait for its limit
 	Dequeued                  // that wait is over; the next event says how: an attempt, Limited or CallEnd
 	Limited                   // the limit refused the call
+	WouldRefuse               // breaker or limit would have refused the call, which passes: their mode is to observe
 )
 
 var kindNames = [...]string{
 	KindUnknown: "unknown", CallStart: "call_start", AttemptStart: "attempt_start", AttemptEnd: "attempt_end",
 	BackoffStart: "backoff_start", BackoffEnd: "backoff_end", Suppressed: "suppressed", BreakerChange: "breaker_change",
-	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited",
+	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited", WouldRefuse: "would_refuse",
 }
 
 // String returns the kind in snake case: "call_end".
@@ -66,6 +67,7 @@ func name(names []string, n uint8) string {
 //	Queued         nothing else
 //	Dequeued       Delay (how long the call waited)
 //	Limited        Reason, Delay (that of the error's RetryInfo)
+//	WouldRefuse    Outcome (RejectedBreaker or RejectedLimit, had it been refused), Reason
 type Event struct {
 	Kind        Kind
 	Outcome     Outcome

@@ -51,6 +51,11 @@ type Machine struct {
 
 	openings int           // whose time ran out and whose probes failed, and one; 0 while closed
 	until    time.Duration // end of the open time
+	since    time.Duration // of the state; 0: from the beginning
+	opened   time.Duration // when it was closed last; 0 while it is
+	why      Reason        // it came to that
+	forced   Force
+	release  time.Duration // when forced ends
 
 	refused int           // calls, since the last probe or the opening
 	soonest time.Duration // before that, they earn no probe
@@ -93,7 +98,7 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 		if m.early = now < m.until; m.early {
 			why, m.paid = EnoughRefused, m.cfg.Probes
 		}
-		change = m.enter(HalfOpen, why)
+		change = m.enter(now, HalfOpen, why)
 		m.passed = 0
 	case now >= m.until:
 		m.early = false
@@ -123,7 +128,7 @@ func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Trans
 }
 
 func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
-	if o == Neutral {
+	if o == Neutral || m.held(now) {
 		return Transition{}
 	}
 	if reason := m.calls.add(now, &m.cfg, o); reason != None {
@@ -146,7 +151,7 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	}
 	m.openings = 0
 	m.calls = newDetector(&m.cfg)
-	return m.enter(Closed, Recovered)
+	return m.enter(now, Closed, Recovered)
 }
 
 // open begins an open time. It is longer than the last one if that ran out; a
@@ -161,12 +166,18 @@ func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
 	if why != ProbeFailed {
 		m.soonest = later(now, m.gap)
 	}
-	return m.enter(Open, why)
+	return m.enter(now, Open, why)
 }
 
-func (m *Machine) enter(s State, why Reason) Transition {
+func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {
 	t := Transition{m.state, s, why}
-	m.state = s
+	switch {
+	case s == Closed:
+		m.opened = 0
+	case m.state == Closed:
+		m.opened = now
+	}
+	m.state, m.since, m.why, m.forced = s, now, why, NotForced
 	m.gen++
 	return t
 }

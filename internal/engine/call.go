@@ -61,6 +61,8 @@ type Call struct {
 	since   time.Duration // the backoff began
 	delay   time.Duration // of the backoff
 	waited  time.Duration // in backoffs
+
+	trail []AttemptNote // of the failed attempts; nil: none has
 }
 
 var lastShard atomic.Uint32
@@ -110,16 +112,11 @@ func (c *Call) Admit() (Wait, error) {
 		token, change, wait, ok = g.Admit(c.Host.Now())
 		c.changed(change)
 		if !ok {
-			return Wait{}, c.refusedByBreaker(wait)
+			return Wait{}, c.refusedByBreaker(g, wait)
 		}
 	}
 	c.token, c.admitted = token, true
 	return Wait{}, nil
-}
-
-func (c *Call) refusedByBreaker(wait time.Duration) error {
-	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
-	return breakerOpen(c.Plan, wait)
 }
 
 func (c *Call) breaker() *breaker.Guard {
@@ -197,6 +194,7 @@ func (c *Call) ended(a *Attempt, err error, ev Evidence) {
 	if err != nil {
 		c.code = CodeOf(err)
 		c.judge(a, err, ev)
+		c.noteAttempt(a, c.code)
 	}
 	c.timed(a)
 	to := c.Plan.Recorders.all
@@ -261,6 +259,9 @@ func (c *Call) Afford() failure.Reason {
 // Pause begins the backoff before another attempt, which the driver waits for.
 func (c *Call) Pause(delay time.Duration, err error) {
 	c.pausing, c.delay, c.since = true, delay, c.Host.Now()
+	if n := len(c.trail); n > 0 {
+		c.trail[n-1].Delay = delay
+	}
 	c.Emit(observe.Event{Kind: observe.BackoffStart, Attempt: c.loop.Attempts, Delay: delay, Code: c.code, Err: err})
 }
 
@@ -302,7 +303,11 @@ func (c *Call) Delivered() { c.loop.Delivered() }
 // opened reports whether the breaker forbids another attempt: it has opened
 // since the call was admitted, or is open and had the call try once.
 func (c *Call) opened() bool {
-	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token))
+	if !c.admitted {
+		return false
+	}
+	g := c.breaker()
+	return !c.observes(g) && (c.token.Early() || g.Opened(c.token))
 }
 
 // Stop notes why there is no other attempt, and emits it if that is not because
@@ -342,30 +347,20 @@ func (c *Call) Finish(err error, rescued bool) {
 			to = c.Plan.Recorders.detailed
 		}
 	}
-	if !c.anyListens(to) {
+	listened := c.anyListens(to)
+	if !listened && err == nil && c.trail == nil {
 		return
 	}
-	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted, Waited: c.waited}
-	if err != nil {
-		e.Code = CodeOf(err)
-		e.Reason = RetryReason(c.why)
+	r := c.Report(err, rescued)
+	if err != nil || c.trail != nil {
+		c.note(r)
 	}
+	if !listened {
+		return
+	}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: r.Attempts, Hedges: r.Hedges, Err: err, Exhausted: r.Exhausted, Waited: r.Waited, Code: r.Code, Reason: r.Reason, Outcome: r.Outcome}
 	if c.Plan.Recorders.elapsed {
 		e.Elapsed = c.Host.Now() - c.started
-	}
-	switch {
-	case rescued:
-		e.Outcome = observe.Rescued
-	case c.rejected != observe.OutcomeNone:
-		e.Outcome, e.Reason = c.rejected, c.refusal
-	case err != nil:
-		e.Outcome = observe.Failed
-	case c.kind == observe.HedgeAttempt:
-		e.Outcome = observe.SuccessHedge
-	case c.kind != observe.FirstAttempt:
-		e.Outcome = observe.SuccessAfterRetry
-	default:
-		e.Outcome = observe.SuccessFirst
 	}
 	c.emitTo(to, c.Ctx, e)
 }

@@ -17,7 +17,7 @@ func (c *Call) changed(t breaker.Transition) {
 
 // BreakerChange returns the event of a transition.
 func BreakerChange(t breaker.Transition) observe.Event {
-	return observe.Event{Kind: observe.BreakerChange, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: breakerReason(t.Reason)}
+	return observe.Event{Kind: observe.BreakerChange, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)}
 }
 
 // Emit hands an event of the call to all recorders.

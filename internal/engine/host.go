@@ -9,6 +9,8 @@ import (
 type Host struct {
 	Epoch  time.Time // the cores' time starts here
 	Logger *slog.Logger
+
+	Journal *Journal // of notable calls; nil: none is kept
 }
 
 // Now returns the cores' time.

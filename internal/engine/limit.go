@@ -38,7 +38,12 @@ func (c *Call) takeSlot() (Wait, error) {
 	if g == nil {
 		return Wait{}, nil
 	}
-	if c.slot.ticket != nil || !g.EnterFree() {
+	if c.Policy.LimitObserve {
+		c.slot.held = g.EnterFree() || c.wouldHaveSlot(g)
+		if !c.slot.held {
+			return Wait{}, nil
+		}
+	} else if c.slot.ticket != nil || !g.EnterFree() {
 		if w, err := c.waitForSlot(g); err != nil || w.Needed() {
 			return w, err
 		}
@@ -62,9 +67,9 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 		}
 		a = g.Poll(now, t)
 	} else {
-		if b := c.breaker(); b != nil {
+		if b := c.breaker(); b != nil && !c.observes(b) {
 			if wait, refuses := b.Refuses(now); refuses {
-				return Wait{}, c.refusedByBreaker(wait)
+				return Wait{}, c.refusedByBreaker(b, wait)
 			}
 		}
 		if a, c.slot.ticket = g.Enter(now, c.patience()); c.slot.ticket != nil {
@@ -82,6 +87,9 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 	}
 	if a.Verdict == limit.Admitted {
 		return Wait{}, nil
+	}
+	if c.Plan.Record != nil {
+		c.Plan.Record.LimitRefused.Add(1)
 	}
 	c.rejected, c.refusal = observe.RejectedLimit, limitReason(a.Verdict)
 	c.Emit(observe.Event{Kind: observe.Limited, Reason: c.refusal, Delay: a.After})

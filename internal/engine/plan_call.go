@@ -23,6 +23,8 @@ type Policy struct {
 	Breaker        breaker.Config
 	Budget         budget.Config
 	BreakerOff     bool
+	BreakerObserve bool // it is judged, and refuses nobody
+	LimitObserve   bool // likewise
 	BudgetOff      bool
 	Repeat         verdict.Repeat
 	BufferBytes    int // of a stream's messages kept to be sent again
@@ -45,6 +47,7 @@ type Plan struct {
 	Budget         *budget.Guard  // nil: none
 	Limit          *limit.Guard   // nil: none
 	Recorders      *Recorders
+	Record         *Record                                  // nil: nothing is kept
 	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be told from another
 	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }

@@ -34,9 +34,11 @@ var breakerReasons = [...]observe.Reason{
 	breaker.Recovered:     observe.ReasonRecovered,
 	breaker.Restored:      observe.ReasonRestored,
 	breaker.Fleet:         observe.ReasonFleet,
+	breaker.ByHand:        observe.ReasonByHand,
 }
 
-func breakerReason(r breaker.Reason) observe.Reason { return breakerReasons[r] }
+// BreakerReason returns why a breaker changed its state.
+func BreakerReason(r breaker.Reason) observe.Reason { return breakerReasons[r] }
 
 var limitReasons = [...]observe.Reason{
 	limit.QueueFull:    observe.ReasonQueueFull,

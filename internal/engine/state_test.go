@@ -27,7 +27,7 @@ func TestReasonsAgree(t *testing.T) {
 		}
 	}
 	for r := breaker.None; r.String() != "invalid"; r++ {
-		if got := breakerReason(r); got.String() != r.String() {
+		if got := BreakerReason(r); got.String() != r.String() {
 			t.Errorf("breaker says %q, observe %q", r, got)
 		}
 	}
