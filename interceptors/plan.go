@@ -38,9 +38,7 @@ func compile(p Policy) *compiled {
 		}
 		c.idempotent = compileOne(wider)
 		c.idempotent.single = c.single
-		if more != 0 {
-			c.idempotent.variant = "idempotent"
-		}
+		c.idempotent.variant = "idempotent"
 	}
 	if c.Hedges() {
 		plain := p

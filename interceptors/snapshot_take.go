@@ -189,6 +189,9 @@ func (c *compiled) snapshot(id string, generation uint64) PolicySnapshot {
 	full := c.raw.clone()
 	b := &full.Retry.Backoff
 	b.Base, b.Max, b.Multiplier = cmp.Or(b.Base, b.Delay(1)), cmp.Or(b.Max, b.Delay(1000)), cmp.Or(b.Multiplier, 2)
+	if full.Retry.Repeat == RepeatAuto {
+		full.Retry.Repeat = RepeatAnswered // declared methods have a variant of their own
+	}
 	return PolicySnapshot{ID: id, Pattern: c.pattern, Variant: c.variant, Source: c.source, Revision: generation, Policy: PolicyFields{full}}
 }
 

@@ -68,8 +68,9 @@ var mayImport = map[string][]string{
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
 	},
 	"config": {
-		module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+		module + "codes", module + "interceptors", module + "jitter", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
 	},
+	"statuspage":           {module + "config", module + "interceptors"},
 	"state":                {module + "interceptors", module + "observe", "github.com/gofrs/flock"},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
 }
