@@ -48,15 +48,16 @@ type tile struct{ Name, Value, Note, Tone string }
 type trouble struct {
 	Tone, What, Where, Link string
 	Since                   time.Time
-	Why, Now                string
-	Next                    time.Time // of what comes; zero: nothing is known to
+	Why, Now, Then          string
+	Next                    time.Time // between Now and Then, of what comes; zero: nothing is known to
 }
 
 type row struct {
 	interceptors.MethodSnapshot
 
-	State, Tone, Link, Why, Now string
-	Service, Short              string
+	State, Tone, Link, Why string
+	Now, Then              string // Until stands between them
+	Service, Short         string
 }
 
 type policyView struct {
@@ -148,11 +149,14 @@ func rowOf(m interceptors.MethodSnapshot) *row {
 	}
 	switch {
 	case b.Forced == "open":
-		r.Tone, r.Now = "warn", "Held open by hand: it refuses calls until then, and one is tried after."
+		r.Tone, r.Now = "warn", "Held open by hand: it refuses calls. That ends"
+		r.Then = "; one call is let through to try then."
 	case b.Forced == "closed":
-		r.Tone, r.Now = "warn", "Held closed by hand: it lets all calls pass until then, and counts anew after."
+		r.Tone, r.Now = "warn", "Held closed by hand: it lets all calls pass. That ends"
+		r.Then = "; it counts anew then."
 	case b.State == "open":
-		r.Now = refuses + ". One is let through to try then, or sooner if there are many; if it succeeds, the breaker closes."
+		r.Now = refuses + ". One is let through to try"
+		r.Then = ", or sooner if there are many; if it succeeds, the breaker closes."
 	case b.State == "half-open":
 		r.Now = "The next call, or one under way, is a probe: if it succeeds the breaker closes, else it opens for longer."
 	default:
@@ -186,7 +190,7 @@ func (v *view) assess() {
 		if since.IsZero() {
 			since = b.Since
 		}
-		v.Troubles = append(v.Troubles, trouble{Tone: r.Tone, What: "Breaker " + b.State, Where: m.Method + " on " + name(m.Target), Link: r.Link, Since: since, Why: r.Why, Now: r.Now, Next: r.Until()})
+		v.Troubles = append(v.Troubles, trouble{Tone: r.Tone, What: "Breaker " + b.State, Where: m.Method + " on " + name(m.Target), Link: r.Link, Since: since, Why: r.Why, Now: r.Now, Then: r.Then, Next: r.Until()})
 	}
 	for _, t := range v.Snap.Targets {
 		for _, b := range t.Budgets {
@@ -207,6 +211,7 @@ func (v *view) assess() {
 				Now: "Calls are not concerned. A restart now would begin with closed breakers and full budgets."})
 		}
 	}
+	slices.SortStableFunc(v.Troubles, func(a, b trouble) int { return strings.Compare(a.Tone, b.Tone) }) // bad, then warn
 	open := 0
 	for _, t := range v.Snap.Targets {
 		open += t.NotClosed
