@@ -4,9 +4,9 @@
 //
 // # The codes
 //
-// "from" tells who produces the code: app is the server's application, server
+// "from" says who produces the code: app is the server's application, server
 // and client are the gRPC library on either side (gRPC's doc/statuscodes.md,
-// and what grpc-go adds to it). "retry" tells whether the code is in
+// and what grpc-go adds to it). "retry" says whether the code is in
 // [Retryable], "breaker" whether it is in [Failure]: whether it speaks against
 // the server's health.
 //
@@ -19,7 +19,7 @@
 //	NOT_FOUND           | app                 | no    | no      | an answer, of a server that works
 //	ALREADY_EXISTS      | app                 | no    | no      | an answer; after a retry perhaps to our own first attempt
 //	PERMISSION_DENIED   | app, server, client | no    | no      | the caller may not, and asking again changes nothing
-//	RESOURCE_EXHAUSTED  | app, server, client | hint  | no      | a quota of one caller tells nothing of the server's health
+//	RESOURCE_EXHAUSTED  | app, server, client | hint  | no      | a quota of one caller says nothing about the server's health
 //	FAILED_PRECONDITION | app                 | no    | no      | somebody must change the state first
 //	ABORTED             | app                 | no    | no      | retried a level above: read again, then write
 //	OUT_OF_RANGE        | app                 | no    | no      | the end was reached: an answer
@@ -35,13 +35,13 @@
 //
 // # Whose cancellation, whose deadline
 //
-// The code alone does not tell. DEADLINE_EXCEEDED may be the caller's deadline,
+// The code alone does not say. DEADLINE_EXCEEDED may be the caller's deadline,
 // which leaves no time for a retry, or that of one attempt, of a service config
 // or of the server, which does. CANCELLED may be sent by a server, for a call
 // of its own that was cancelled, or come of a stream reset on the way, while
 // the caller still waits: it is then not the caller's cancellation, but nor
 // does it say that another attempt would fare better. So whose context ended is
-// told by the caller's ctx.Err(), never by the code; the caller's own
+// distinguished by the caller's ctx.Err(), never by the code; the caller's own
 // cancellation is neither retried nor a failure of the server.
 //
 // # Safe to repeat

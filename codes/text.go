@@ -46,7 +46,7 @@ func Name(c codes.Code) string {
 // Go does ("DeadlineExceeded"); CANCELLED may also have one L. A name given
 // twice counts once.
 //
-// The error joins a fault for each unknown name, which tells it and those
+// The error joins a fault for each unknown name, which names it and those
 // allowed; the set is then empty.
 func Parse(names ...string) (Set, error) {
 	var (
@@ -79,7 +79,7 @@ func (s Set) String() string {
 
 // MarshalJSON returns the names as a list, in the order of their numbers; the
 // empty set is []. A set that [Set.Validate] rejects is an error, since the
-// list could not tell it.
+// list could not hold it.
 func (s Set) MarshalJSON() ([]byte, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (s Set) MarshalJSON() ([]byte, error) {
 // retryableStatusCodes). By the convention of [json.Unmarshaler], null changes
 // nothing.
 //
-// The error joins a fault for each wrong element, which tells its index and
+// The error joins a fault for each wrong element, which has its index and
 // value, and what is allowed; s is then unchanged.
 func (s *Set) UnmarshalJSON(data []byte) error {
 	var elements []json.RawMessage

@@ -109,6 +109,23 @@
 // gRPC says in the same entry may not be said again here: they add up, as in the
 // first entry above.
 //
+// # Chaos
+//
+// chaos, beside methodConfig, is a plan of package chaos: faults that are injected
+// into attempts, for a drill in staging.
+//
+//	start      a time (RFC 3339), when the window begins; left out: when the document
+//	           is read first, and so at each start of the program
+//	for        how long the window is, up to 24h; required
+//	seed       draws the attempts concerned
+//	faults     method (a pattern), kind (latency, status, unsent, reset, hang, corrupt)
+//	           and share are required; from, for; latency, spread; code, message,
+//	           retryInfo, pushback; after
+//
+// A document with it is refused by [Parse], [Load] and [Watch], unless Watch is
+// given by [WithChaos] an injector that has the program's consent. [Decode] takes
+// it.
+//
 // # Values
 //
 //   - Durations are proto-JSON's: seconds with up to 9 decimals and an s, "1.5s",

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/astra-grpc/astra/chaos"
 	"github.com/astra-grpc/astra/interceptors"
 )
 
@@ -12,21 +14,31 @@ type Document struct {
 	file     string // "": it was none
 	entries  []*entry
 	warnings []warning
+	chaos    *chaos.Plan // nil: none
+	chaosAt  Fault       // where it stands
 }
 
 // Parse reads a document, JSON or YAML, and returns what [interceptors.New] or
 // [interceptors.Suite.Reload] makes of it. The error joins a [*Fault] for
 // everything that is wrong with it.
 func Parse(data []byte) ([]interceptors.Option, error) {
-	d, err := Decode(data)
+	return optionsOf(decode(data, ""))
+}
+
+// optionsOf returns a document's options, or why there are none. A document with a
+// chaos object is none for a program of which only options are known.
+func optionsOf(d *Document, err error) ([]interceptors.Option, error) {
 	if err != nil {
 		return nil, err
+	}
+	if d.chaos != nil {
+		return nil, d.errNoConsent()
 	}
 	return d.Options(), nil
 }
 
 // Decode is [Parse], for those who want to see more of the document than its
-// options.
+// options. A chaos object, which Parse refuses, is no fault: see [Document.Chaos].
 func Decode(data []byte) (*Document, error) { return decode(data, "") }
 
 // Options returns the document's policies as options.
@@ -84,6 +96,9 @@ func decode(data []byte, file string) (*Document, error) {
 	if root := tree(data, r.faults); root != nil {
 		if v, ok := document.read(r, root, nil); ok {
 			d.entries = r.entries(v.(*record))
+			var at value
+			d.chaos, at = r.chaos(v.(*record))
+			d.chaosAt = Fault{File: file, Line: at.key.line, Column: at.key.column, Key: at.at.String()}
 		}
 	}
 	if err := r.faults.err(); err != nil {
@@ -180,4 +195,16 @@ func wellNamed(n *record) bool {
 		}
 	}
 	return len(n.values) == len(n.members) // no key was unknown
+}
+
+// Chaos returns the plan of the document's chaos object; nil if there is none.
+// Of the functions of this package only [Watch] starts it, with [WithChaos].
+func (d *Document) Chaos() *chaos.Plan { return d.chaos }
+
+// errNoConsent is the fault of a document that asks for chaos where the program
+// has not consented.
+func (d *Document) errNoConsent() error {
+	f := d.chaosAt
+	f.Problem = "is refused, as this program has not consented to faults in its calls: remove it, or see chaos.WithConsent and config.WithChaos"
+	return errors.Join(&f)
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // WatchBlind is Watch where there are no notifications.
-func WatchBlind(ctx context.Context, path string, s *interceptors.Suite) error {
-	return watch(ctx, path, s, usualPace, func() (*notifier, error) { return nil, errors.New("no handles left") })
+func WatchBlind(ctx context.Context, path string, s *interceptors.Suite, opts ...WatchOption) error {
+	return watch(ctx, path, s, usualPace, func() (*notifier, error) { return nil, errors.New("no handles left") }, opts...)
 }
 
 // WatchPatiently is Watch with another quiet time.
@@ -21,17 +21,17 @@ func WatchPatiently(ctx context.Context, path string, s *interceptors.Suite, qui
 }
 
 // WatchNotifiedOnly is Watch that does not look at the file but when notified.
-func WatchNotifiedOnly(ctx context.Context, path string, s *interceptors.Suite) error {
+func WatchNotifiedOnly(ctx context.Context, path string, s *interceptors.Suite, opts ...WatchOption) error {
 	p := usualPace
 	p.poll = time.Hour
-	return watch(ctx, path, s, p, newNotifier)
+	return watch(ctx, path, s, p, newNotifier, opts...)
 }
 
 // WatchOften is Watch that looks at the file often, too.
-func WatchOften(ctx context.Context, path string, s *interceptors.Suite) error {
+func WatchOften(ctx context.Context, path string, s *interceptors.Suite, opts ...WatchOption) error {
 	p := usualPace
 	p.poll = 50 * time.Millisecond
-	return watch(ctx, path, s, p, newNotifier)
+	return watch(ctx, path, s, p, newNotifier, opts...)
 }
 
 // Trail is what Watch follows.

@@ -91,6 +91,12 @@ func describe(d *config.Document) string {
 			}
 		})
 	}
+	if plan := d.Chaos(); plan != nil {
+		fmt.Fprintf(&b, "chaos: from %v for %v, seed %d\n", plan.Start, plan.For, plan.Seed)
+		for _, f := range plan.Faults {
+			fmt.Fprintf(&b, "  %+v\n", f)
+		}
+	}
 	for _, w := range d.Warnings() {
 		fmt.Fprintln(&b, w.Error())
 	}

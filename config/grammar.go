@@ -20,6 +20,7 @@ var document = &objectShape{grpc: true, fields: []field{
 	{key: "methodConfig", shape: listOf{methodConfig}, doc: "Policies, and the methods that each is for."},
 	{key: "retryThrottling", shape: throttling,
 		doc: "The retry budget of every entry that has none of its own (gRFC A6): tokenRatio is its ratio, half of maxTokens its burst."},
+	{key: "chaos", ours: true, shape: chaosPlan, doc: "Faults that are injected into attempts, for a test in staging. Refused unless the program has consented."},
 	{key: "loadBalancingConfig", channel: true},
 	{key: "loadBalancingPolicy", channel: true},
 	{key: "healthCheckConfig", channel: true},

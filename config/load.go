@@ -13,11 +13,7 @@ import (
 // Load is [Parse] for a file. Its faults name the file; a file that cannot be
 // read is one.
 func Load(path string) ([]interceptors.Option, error) {
-	d, err := DecodeFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return d.Options(), nil
+	return optionsOf(DecodeFile(path))
 }
 
 // DecodeFile is [Decode] for a file.

@@ -184,8 +184,17 @@ func TestDocHasEveryKey(t *testing.T) {
 	theirs, _, _ = strings.Cut(theirs, "# Our keys")
 	for _, o := range []*objectShape{document, methodConfig, retryPolicy, hedgingPolicy, throttling} {
 		for _, f := range o.fields {
-			if !has(theirs, f.key) && f.key != "$schema" {
+			if !has(theirs, f.key) && f.key != "$schema" && f.key != "chaos" {
 				t.Errorf("doc.go lacks %s", f.key)
+			}
+		}
+	}
+	_, chaos, _ := strings.Cut(string(text), "# Chaos")
+	chaos, _, _ = strings.Cut(chaos, "# Values")
+	for _, o := range []*objectShape{chaosPlan, chaosFault} {
+		for _, f := range o.fields {
+			if !has(chaos, f.key) {
+				t.Errorf("doc.go lacks chaos.%s", f.key)
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func (s *schemaMaker) object(o *objectShape, prefix string) dict {
 		if f.channel {
 			doc = "Accepted, and not acted on: only the channel can honour it."
 		}
-		if f.member != "" {
+		if f.member != "" && doc == "" {
 			doc = s.docs[path]
 		}
 		if doc != "" {
@@ -99,6 +99,9 @@ func (s *schemaMaker) object(o *objectShape, prefix string) dict {
 		all["required"] = required
 	}
 	switch o {
+	case chaosPlan:
+		faults := properties["faults"].(dict)
+		faults["minItems"], faults["maxItems"] = 1, 100
 	case methodConfig:
 		all["not"] = dict{"required": []string{"retryPolicy", "hedgingPolicy"}}
 	case methodName:
@@ -156,6 +159,14 @@ func (s *schemaMaker) value(v shape, path string) dict {
 			list["minItems"] = 1
 		}
 		return list
+	case moment:
+		return dict{"type": "string", "format": "date-time"}
+	case oneCode:
+		return dict{"anyOf": []dict{s.codeName(codes.Canceled), {"type": "integer", "minimum": 1, "maximum": 16}}}
+	case anyText:
+		return dict{"type": "string"}
+	case pattern:
+		return dict{"type": "string", "pattern": `^(\*|/[^/* \t\r\n]+/(\*|[^/* \t\r\n]+))$`}
 	case name:
 		return dict{"anyOf": []dict{{"type": "string", "pattern": `^[^/* \t\r\n]*$`}, {"type": "null"}}}
 	}

@@ -20,7 +20,7 @@ func (e *entry) validate() {
 		}
 	}
 	if err == nil && len(e.broken) == 0 {
-		for _, w := range e.policy.Warnings() {
+		for _, w := range e.policy.Warnings(e.patterns...) {
 			at, key, value, problem := e.inDocument(&w)
 			e.warn(at, key, value, problem)
 		}

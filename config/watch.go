@@ -12,6 +12,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/astra-grpc/astra/chaos"
 	"github.com/astra-grpc/astra/interceptors"
 )
 
@@ -58,11 +59,11 @@ var usualPace = pace{quiet: 100 * time.Millisecond, most: time.Second, cutShort:
 //
 // Watch starts one goroutine, and fsnotify one; both end with ctx. Each call
 // watches one file, and a suite has the policies of the one that changed last.
-func Watch(ctx context.Context, path string, s *interceptors.Suite) error {
-	return watch(ctx, path, s, usualPace, newNotifier)
+func Watch(ctx context.Context, path string, s *interceptors.Suite, opts ...WatchOption) error {
+	return watch(ctx, path, s, usualPace, newNotifier, opts...)
 }
 
-func watch(ctx context.Context, path string, s *interceptors.Suite, p pace, notifications func() (*notifier, error)) error {
+func watch(ctx context.Context, path string, s *interceptors.Suite, p pace, notifications func() (*notifier, error), opts ...WatchOption) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -71,6 +72,9 @@ func watch(ctx context.Context, path string, s *interceptors.Suite, p pace, noti
 		return err
 	}
 	w := &watcher{path: path, abs: abs, suite: s, pace: p, told: map[string]bool{}, foreign: map[string]bool{}}
+	for _, o := range opts {
+		o(w)
+	}
 	if w.notifier, err = notifications(); err != nil {
 		w.blind(err)
 	}
@@ -90,7 +94,8 @@ type watcher struct {
 	path, abs string
 	suite     *interceptors.Suite
 	pace
-	notifier *notifier // nil: there are no notifications
+	notifier *notifier       // nil: there are no notifications
+	chaos    *chaos.Injector // nil: none
 
 	seen    string          // the file's last content, or why it had none
 	failed  bool            // its policies were not taken
@@ -103,6 +108,7 @@ type watcher struct {
 // run ends when ctx does.
 func (w *watcher) run(ctx context.Context) {
 	defer w.notifier.close()
+	defer w.updateChaos(nil)
 	poll := time.NewTicker(w.poll)
 	defer poll.Stop()
 	var (
@@ -190,6 +196,9 @@ func (w *watcher) take(data []byte, err error) error {
 	if err == nil {
 		d, err = decode(data, w.path)
 	}
+	if err == nil {
+		err = w.mayHaveChaos(d)
+	}
 	if err != nil {
 		w.suite.ReloadFailed(err)
 		return err
@@ -197,6 +206,7 @@ func (w *watcher) take(data []byte, err error) error {
 	if err := w.suite.Reload(d.Options()...); err != nil {
 		return err // which it has recorded itself
 	}
+	w.updateChaos(d.chaos)
 	for _, warning := range d.warnings {
 		if key := warning.channelKey; key != "" {
 			if w.foreign[key] {

@@ -52,7 +52,7 @@ type watched struct {
 func (*watched) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
 func (w *watched) SuiteEvent(n observe.SuiteEvent)      { w.told <- n }
 
-type watchFunc = func(context.Context, string, *interceptors.Suite) error
+type watchFunc = func(context.Context, string, *interceptors.Suite, ...config.WatchOption) error
 
 func newWatched(t *testing.T, path string) *watched {
 	t.Helper()
@@ -68,7 +68,7 @@ func newWatched(t *testing.T, path string) *watched {
 }
 
 // start writes a file and watches it.
-func start(t *testing.T, path, content string, watch watchFunc) *watched {
+func start(t *testing.T, path, content string, watch watchFunc, opts ...config.WatchOption) *watched {
 	t.Helper()
 	w := newWatched(t, path)
 	if content != "" {
@@ -77,7 +77,7 @@ func start(t *testing.T, path, content string, watch watchFunc) *watched {
 	ctx, cancel := context.WithCancel(t.Context())
 	w.stop = cancel
 	t.Cleanup(cancel)
-	if err := watch(ctx, path, w.suite); err != nil {
+	if err := watch(ctx, path, w.suite, opts...); err != nil {
 		t.Fatal(err)
 	}
 	w.wait("success")
@@ -259,7 +259,7 @@ func TestChanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := start(t, inFolder(t), attempts(2), func(ctx context.Context, path string, s *interceptors.Suite) error {
+			w := start(t, inFolder(t), attempts(2), func(ctx context.Context, path string, s *interceptors.Suite, _ ...config.WatchOption) error {
 				return config.WatchPatiently(ctx, path, s, 500*time.Millisecond) // a busy machine's writers are slow
 			})
 			for n := 3; n < 6; n++ {

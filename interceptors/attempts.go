@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -52,6 +53,6 @@ func fillReports(opts []grpc.CallOption, c *engine.Call, err error, rescued bool
 	}
 }
 
-func reportOf(r engine.Report) CallReport {
+func reportOf(r journal.Report) CallReport {
 	return CallReport{Attempts: r.Attempts, Hedges: r.Hedges, Waited: r.Waited, Outcome: r.Outcome, Code: r.Code, Reason: r.Reason, Exhausted: r.Exhausted}
 }

@@ -529,3 +529,23 @@ func TestProbesNeverExceedTheirNumber(t *testing.T) {
 		}
 	})
 }
+
+func TestProbesOfEndlessCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := onlyBreaker(interceptors.Breaker{})
+		p.Timeout = 1<<63 - 1
+		s := newSuite(t, interceptors.WithPolicy(p))
+		trip(t, s, 8)
+		time.Sleep(1200 * ms)
+		ctx, cancel := context.WithCancel(context.Background())
+		hung := play(step{hang: true})
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() { _ = callWith(ctx, s, hung) })
+		}
+		synctest.Wait()
+		wantAttempts(t, hung, 1)
+		cancel()
+		wg.Wait()
+	})
+}

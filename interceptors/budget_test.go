@@ -170,3 +170,19 @@ func TestBudgetBoundsAttempts(t *testing.T) {
 		})
 	})
 }
+
+func TestBudgetOffAndOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on := interceptors.WithPolicy(onlyBudget(interceptors.Budget{Burst: 2, MinPerSecond: 1e-9}))
+		s := newSuite(t, on)
+		_ = call(s, play(fails(codes.Unavailable)))
+		for _, opt := range []interceptors.Option{interceptors.WithPolicy(onlyBudget(interceptors.Budget{Disabled: true})), on} {
+			if err := s.Reload(opt); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sc := play(fails(codes.Unavailable))
+		_ = call(s, sc)
+		wantAttempts(t, sc, 1)
+	})
+}

@@ -20,10 +20,12 @@ type capture struct {
 	trailer metadata.MD
 	peer    peer.Peer
 
-	theirs  []grpc.CallOption // as the caller gave them
-	ours    []grpc.CallOption // as attempts get them; kept for its memory
-	effects bool              // some of theirs are to be honoured in the end
-	told    bool              // onFinish has been called
+	theirs   []grpc.CallOption // as the caller gave them
+	ours     []grpc.CallOption // as attempts get them; kept for its memory
+	effects  bool              // some of theirs are to be honoured in the end
+	finished bool              // onFinish has been called
+
+	wantHeader bool // though the caller does not
 }
 
 // wrap returns the options for attempts. A unary call always wants the trailer,
@@ -38,10 +40,17 @@ func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption
 	if trailer {
 		c.ours = append(c.ours, grpc.Trailer(&c.trailer))
 	}
+	header := c.wantHeader
+	if header {
+		c.ours = append(c.ours, grpc.Header(&c.header))
+	}
 	for _, o := range theirs {
 		switch o.(type) {
 		case grpc.HeaderCallOption:
-			c.ours = append(c.ours, grpc.Header(&c.header))
+			if !header {
+				header = true
+				c.ours = append(c.ours, grpc.Header(&c.header))
+			}
 		case grpc.PeerCallOption:
 		case grpc.TrailerCallOption:
 			if !trailer {
@@ -73,13 +82,19 @@ func (c *capture) sent() bool {
 }
 
 // evidence is what the last attempt of a unary call left, which failed.
-func (c *capture) evidence(cc *grpc.ClientConn, reply any) engine.Evidence {
+func (c *capture) evidence(cc *grpc.ClientConn, method string, reply any) engine.Evidence {
 	ev := engine.Evidence{Known: cc != nil, Sent: c.sent(), Trailer: c.trailer}
 	if ev.Sent && len(c.trailer["content-type"]) == 0 { // else there was no header before the end
 		m, ok := reply.(proto.Message)
 		ev.Message = ok && proto.Size(m) > 0
 	}
+	unconnected(&ev, cc, method, c.theirs)
 	return ev
+}
+
+// seen is what a classifier gets of the last attempt of a unary call.
+func (c *capture) seen(err error, reply any) Attempt {
+	return Attempt{Err: err, Reply: reply, Header: c.header, Trailer: c.trailer, Sent: c.sent()}
 }
 
 // deliver gives the caller what the last attempt left.
@@ -99,11 +114,11 @@ func (c *capture) deliver() {
 	}
 }
 
-// onFinish tells the caller that the call has ended, once; after deliver, as
+// onFinish calls the caller's OnFinish options, once; after deliver, as
 // grpc-go has it.
 func (c *capture) onFinish(err error) {
-	if c.effects && !c.told {
-		c.told = true
+	if c.effects && !c.finished {
+		c.finished = true
 		onFinish(c.theirs, err)
 	}
 }
@@ -120,6 +135,6 @@ func onFinish(opts []grpc.CallOption, err error) {
 func (c *capture) release() {
 	clear(c.ours)
 	c.theirs = nil
-	c.effects, c.told = false, false
+	c.effects, c.finished, c.wantHeader = false, false, false
 	c.reset()
 }

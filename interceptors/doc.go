@@ -37,9 +37,9 @@
 // backoff ran into. grpc.OnFinish callbacks are called once. A unary call is
 // retried even if a header came before the failure, as nothing of it has been
 // delivered (grpc-go does not); servers that set headers first are the reason.
-// A wait-for-ready call waits for its connection in each attempt: without it,
-// attempts made while the channel reconnects all fail by the same dial, so the
-// backoff should outlast a reconnection.
+// A wait-for-ready call waits for its connection in each attempt. Without it,
+// attempts made while the channel reconnects all fail by the same dial; the backoff
+// after one ends when there is a connection.
 //
 // A service config's timeout and waitForReady apply beneath, to each attempt.
 // grpc-go's transparent retries, of requests that never reached a server's

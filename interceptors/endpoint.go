@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/observe"
 )
@@ -15,20 +16,25 @@ func (l live) Target() string          { return l.target }
 func (l live) CanonicalTarget() string { return l.canonical }
 func (l live) Method() string          { return l.method }
 
-func (l live) BreakerState() (s observe.BreakerState, ok bool) {
+func (l live) Breaker() (b observe.BreakerStatus, ok bool) {
 	g := l.liveBreaker.Load()
 	if g == nil {
-		return 0, false
+		return b, false
 	}
-	return observe.BreakerState(g.At(l.host.Now())), true
+	s := g.Status(l.host.Now())
+	b = observe.BreakerStatus{State: observe.BreakerState(s.State), Cause: engine.BreakerReason(s.Cause), NextProbe: s.Wait}
+	if s.State != breaker.Closed {
+		b.OpenSince = l.host.Epoch.Add(s.Since)
+	}
+	return b, true
 }
 
-func (l live) BudgetTokens() (tokens float64, ok bool) {
+func (l live) Budget() (b observe.BudgetStatus, ok bool) {
 	g := l.liveBudget.Load()
 	if g == nil {
-		return 0, false
+		return b, false
 	}
-	return g.Level(l.host.Now()), true
+	return observe.BudgetStatus{Tokens: g.Level(l.host.Now()), Capacity: g.Capacity()}, true
 }
 
 func (l live) LimitState() (s observe.LimitState, ok bool) {

@@ -97,7 +97,7 @@ func (r *registry) forced(e *endpoint, g *breaker.Guard, t breaker.Transition) {
 		return
 	}
 	now := r.Now()
-	st := g.Status(now)
+	st := g.Standing(now)
 	c := Change{Target: e.target, Method: e.method, To: observe.BreakerState(st.State), Forced: st.Forced.String(), ByHand: true}
 	c.From = c.To
 	if t.Happened() {
@@ -109,15 +109,4 @@ func (r *registry) forced(e *endpoint, g *breaker.Guard, t breaker.Transition) {
 	for _, st := range r.stores {
 		st.Changed(c)
 	}
-}
-
-// forceOf is what the text of a record says.
-func forceOf(s string) breaker.Force {
-	switch s {
-	case breaker.ForcedOpen.String():
-		return breaker.ForcedOpen
-	case breaker.ForcedClosed.String():
-		return breaker.ForcedClosed
-	}
-	return breaker.NotForced
 }

@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"log/slog"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -39,18 +40,18 @@ func (l *layers) first(target string) bool {
 
 // look checks a plan's method once, after a call that succeeded: before that the
 // resolver may not have run.
-func (l *layers) look(s *Suite, p *plan, cc *grpc.ClientConn, method string) {
+func (l *layers) look(log func() *slog.Logger, p *plan, cc *grpc.ClientConn, method string) {
 	if l != nil && p.marks.Or(markChecked)&markChecked == 0 {
-		l.check(s, p, cc, method)
+		l.check(log, p, cc, method)
 	}
 }
 
-func (l *layers) check(s *Suite, p *plan, cc *grpc.ClientConn, method string) {
+func (l *layers) check(log func() *slog.Logger, p *plan, cc *grpc.ClientConn, method string) {
 	if cc == nil || cc.GetMethodConfig(method).RetryPolicy == nil {
 		return
 	}
 	if l.first(p.target) {
-		s.Log().Warn("astra: the service config has a retry policy: unless the connection is dialed with"+
+		log().Warn("astra: the service config has a retry policy: unless the connection is dialed with"+
 			" grpc.WithDisableRetry, grpc-go retries each of our attempts; use Suite.DialOptions",
 			"target", text.Name(p.target), "method", text.Name(p.method))
 	}

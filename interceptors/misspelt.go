@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -41,13 +42,16 @@ func misspeltIn[V any](what string, t patternTable[V]) (all []misspelt) {
 	return all
 }
 
-// replaceMisspeltLocked keeps the misspelt patterns of the current policies, and
-// returns those that the policies before did not have.
-func (s *Suite) replaceMisspeltLocked(now []misspelt) (unknown []misspelt) {
-	before := s.misspelt
-	s.misspelt = make(map[string]bool, len(now))
+// misspellings are the patterns that have been logged.
+type misspellings map[string]bool
+
+// replace makes the patterns those that are misspelt now, and returns those that
+// were not before.
+func (all *misspellings) replace(now []misspelt) (unknown []misspelt) {
+	before := *all
+	*all = make(misspellings, len(now))
 	for _, m := range now {
-		s.misspelt[m.pattern] = true
+		(*all)[m.pattern] = true
 		if !before[m.pattern] {
 			unknown = append(unknown, m)
 		}
@@ -55,9 +59,9 @@ func (s *Suite) replaceMisspeltLocked(now []misspelt) (unknown []misspelt) {
 	return unknown
 }
 
-func (s *Suite) warnMisspelt(all []misspelt) {
+func warnMisspelt(log *slog.Logger, all []misspelt) {
 	for _, m := range all {
-		s.Log().Warn("astra: this method is not among those of its service, as its descriptor has them: what is given for it is for no call",
+		log.Warn("astra: this method is not among those of its service, as its descriptor has them: what is given for it is for no call",
 			"what", m.what, "method", m.pattern, "has", m.has)
 	}
 }

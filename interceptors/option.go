@@ -15,21 +15,24 @@ type Option func(*settings)
 
 // settings is what the options say.
 type settings struct {
-	policies  patternTable[Policy]
-	fallbacks patternTable[Fallback]
-	resumes   patternTable[Resume]
-	sources   map[string]string // of policies, by pattern
-	source    string            // of those set now
-	observers []observe.Observer
-	stores    []Store
-	logger    *slog.Logger
+	policies    patternTable[Policy]
+	fallbacks   patternTable[Fallback]
+	resumes     patternTable[Resume]
+	classifiers patternTable[*classifier]
+	sources     map[string]string // of policies, by pattern
+	source      string            // of those set now
+	observers   []observe.Observer
+	stores      []Store
+	balancing   *Balancing // nil: the suite balances no load, or as it did
+	logger      *slog.Logger
 
 	targetName func(target string) string // nil: targets are their own names
 	faults     []error
 }
 
 func readOptions(opts []Option) *settings {
-	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}, resumes: patternTable[Resume]{}, sources: map[string]string{}, source: "code"}
+	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}, resumes: patternTable[Resume]{}, classifiers: patternTable[*classifier]{},
+		sources: map[string]string{}, source: "code"}
 	for _, o := range opts {
 		if o == nil {
 			s.fault(errors.New("a nil Option"))
@@ -130,6 +133,30 @@ func WithResume(pattern string, r Resume) Option {
 	}
 }
 
+// WithBalancing has the suite balance load among the backends of each target.
+// [Suite.DialOptions] then sets the load-balancing policy by a default service
+// config; a program with one of its own merges them by [Suite.ServiceConfig].
+// Connections go to all endpoints of a target then, where gRPC's default,
+// pick_first, uses one.
+//
+// Where the policy has no say, everything is as without, and the suite logs it,
+// once for each target: the target has a single address, or its resolver has a
+// service config of its own, as xDS has.
+//
+// A [Suite.Reload] that gives it again changes its numbers; one that does not
+// keeps them. It must not be given to a Reload if it was not to New.
+func WithBalancing(b Balancing) Option {
+	return func(s *settings) {
+		if s.balancing != nil {
+			s.fault(errors.New("balancing: given twice: want it once"))
+			return
+		}
+		s.faults = append(s.faults, b.validate()...)
+		b = b.withDefaults()
+		s.balancing = &b
+	}
+}
+
 // maxObservers is as many as there are bits in engine.Call.mutedStarters.
 const maxObservers = 64
 
@@ -153,4 +180,66 @@ func WithObserver(o ...observe.Observer) Option {
 // metadata values are ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) { s.logger = l }
+}
+
+// WithTargetName sets the names of targets: what stands for a target, as the
+// connection was given it, in metric labels, span attributes and logs, as the
+// key of the state in a [Store], and for its retry budget. Targets of one name
+// are one to the suite: they share breakers, limits and budgets. It is for
+// targets that are others at each start, or for each connection:
+//
+//	interceptors.WithTargetName(func(target string) string {
+//		if u, err := url.Parse(target); err == nil && u.Scheme == "etcd-endpoints" { // etcd-endpoints://0xc000123456/host
+//			return "etcd" + u.Path
+//		}
+//		return target
+//	})
+//
+// Default, also where name returns "": the target is its own name. Names longer
+// than 512 bytes are kept as their beginning and a hash.
+//
+// name is called at the first call on a target, before it: it must be quick, and
+// make no call through the suite. It is called once for a target, and again
+// after ten minutes or more without a call; for targets longer than 4096 bytes,
+// or past 32768 of them, at each call. It may be called for several targets at
+// once. A panic in it is recovered, and logged once; that target is its own
+// name. Not for [Suite.Reload], which keeps the names.
+func WithTargetName(name func(target string) string) Option {
+	return func(s *settings) {
+		if name == nil {
+			s.fault(fmt.Errorf("target name: nil is not one: want a function"))
+			return
+		}
+		s.targetName = name
+	}
+}
+
+// WithStore gives the suite a store, which is then its own: no other suite may
+// have it, and Close closes it. If New fails, the store is the caller's to
+// close. Several stores may be given. Not for [Suite.Reload], which keeps them.
+func WithStore(s Store) Option {
+	return func(set *settings) {
+		if s == nil {
+			set.fault(fmt.Errorf("store: nil is not one"))
+			return
+		}
+		set.stores = append(set.stores, s)
+	}
+}
+
+// WithClassifier has a function judge the attempts of a method, or of the methods
+// that a pattern matches, that failed; except those whose caller has cancelled.
+// The most specific pattern wins. Not for [Suite.Reload], which keeps them.
+func WithClassifier(pattern string, c Classifier, opts ...ClassifierOption) Option {
+	return func(s *settings) {
+		if c == nil {
+			s.fault(fmt.Errorf("classifier %s: must not be nil", pattern))
+			return
+		}
+		all := &classifier{of: c}
+		for _, o := range opts {
+			o(all)
+		}
+		set(s, s.classifiers, "classifier", pattern, all)
+	}
 }

@@ -7,9 +7,13 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/hooks"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
+	"google.golang.org/grpc"
 )
 
 // compiled is a policy as calls use it, and its variants. It is immutable.
@@ -116,7 +120,7 @@ func compileOne(p Policy) *compiled {
 type endpoint struct {
 	target, method string // names
 	canonical      string // the target's, with its scheme
-	recorders      engine.Recorders
+	recorders      hooks.Recorders
 	asking         sync.Once          // of the observers, for recorders
 	asked          bool               // guarded by registry.mu: calls may use it
 	restored       breaker.Transition // guarded by registry.mu: of the breaker, not reported yet
@@ -126,8 +130,10 @@ type endpoint struct {
 	known          bool               // the program has the method's descriptor
 	idempotent     bool               // which says so
 	fleeting       bool               // made for one call
-	record         engine.Record
+	record         journal.Record
 	losses         atomic.Uint64                  // connections lost with calls on them
+	witness        fleet.Witness                  // the backend on which it last succeeded
+	located        atomic.Pointer[located]        // where its backends are known; nil: not asked yet
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
 	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
@@ -163,11 +169,27 @@ func evict(all []*endpoint) {
 type plan struct {
 	engine.Plan
 	*endpoint
-	policy   *compiled
-	fallback Fallback // nil: none
-	resume   Resume   // nil: none
-	unhedged bool     // its policy hedges, but not methods like this one
-	marks    atomic.Uint32
+	policy     *compiled
+	fallback   Fallback    // nil: none
+	resume     Resume      // nil: none
+	classifier *classifier // nil: none
+	balancing  *balancing  // nil: where calls go is not for the suite to say
+	unhedged   bool        // its policy hedges, but not methods like this one
+	marks      atomic.Uint32
+}
+
+// fleetOf returns the fleet of a connection; nil: the suite does not balance load.
+func (p *plan) fleetOf(cc *grpc.ClientConn) *fleet.Fleet {
+	b := p.balancing
+	if b == nil || cc == nil || b.registry.Closed() {
+		return nil
+	}
+	if l := p.located.Load(); l != nil && l.target == cc.Target() {
+		return l.fleet
+	}
+	f := b.registry.Fleet(cc.CanonicalTarget())
+	p.located.Store(&located{cc.Target(), f})
+	return f
 }
 
 // The marks of a plan, looked at by every call and seldom written.

@@ -43,8 +43,9 @@ type Policy struct {
 // server's pushback (trailer grpc-retry-pushback-ms, gRFC A6) sets the next
 // delay exactly or ends the call; its google.rpc.RetryInfo stretches the delay
 // by up to 5 s; either makes RESOURCE_EXHAUSTED retryable. No backoff is begun
-// that cannot end before the call's deadline. Where a call fails, it fails
-// with its last attempt's error, unchanged.
+// that cannot end before the call's deadline. One that follows an attempt without a
+// connection ends when there is one. Where a call fails, it fails with its last
+// attempt's error, unchanged.
 type Retry struct {
 	// MaxAttempts counts the first call too. 0: 3; 1: no retry. Range 1 to 100.
 	MaxAttempts int
@@ -101,7 +102,7 @@ type Retry struct {
 //
 // A method may run twice at the same time, so a policy for many methods hedges
 // only those whose descriptor declares them NO_SIDE_EFFECTS or IDEMPOTENT; of
-// others it makes single attempts, and a warning tells once. [WithMethodPolicy]
+// others it makes single attempts, and logs a warning once. [WithMethodPolicy]
 // with a method's full name hedges any, and so does [WithCallPolicy].
 type Hedge struct {
 	// MaxAttempts counts the first attempt too. 0 or 1: off. Range 1 to 10.
@@ -132,7 +133,9 @@ func (r Retry) on() bool {
 // It is kept for each pair of target and method. Failures are the codes in
 // Failures, once per call. Successes are OK and every other code that the server
 // itself answers with, CANCELLED and RESOURCE_EXHAUSTED excepted. The caller's
-// cancellation, and what this client could not send, count as nothing.
+// cancellation, and what this client could not send, count as nothing; nor does a
+// wait-for-ready call that found no connection in time. A breaker that opened for
+// want of a connection probes as soon as there is one.
 type Breaker struct {
 	// Disabled lets every call pass and counts nothing.
 	Disabled bool

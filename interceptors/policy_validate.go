@@ -52,7 +52,7 @@ func (f *faults) add(name string, value any, zeroIs, format string, args ...any)
 	f.errs = append(f.errs, e)
 }
 
-// validate returns every fault of the policy. Name tells which policy it is:
+// validate returns every fault of the policy. name says which policy it is:
 // "policy *", "call policy".
 func (p Policy) validate(name string) []error {
 	var errs []error

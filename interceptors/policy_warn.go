@@ -22,7 +22,15 @@ import (
 //   - A Budget.Burst that does not pay for one call's retries.
 //   - A Limit.MaxWait that uses up Timeout; none, where calls may queue.
 //   - A backoff for a code, or a schedule, where nothing is retried.
-func (p Policy) Warnings() []FieldError {
+//
+// Given the patterns that the policy is for, it looks up the methods that they
+// match among the descriptors linked into the program, and warns of two more:
+//
+//   - A Retry that repeats requests which may have run ([RepeatAny]), for a method
+//     whose name says that it writes and that is not declared idempotent. A
+//     method that a pattern names exactly needs no descriptor for that.
+//   - A Timeout for a method that streams: it ends the stream.
+func (p Policy) Warnings(patterns ...string) []FieldError {
 	var w warnings
 	full := p.withDefaults()
 	if p.Hedge.on() {
@@ -32,6 +40,7 @@ func (p Policy) Warnings() []FieldError {
 	}
 	w.breaker(full)
 	w.limit(full)
+	w.methods(full, patterns)
 	return w
 }
 

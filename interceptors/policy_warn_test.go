@@ -156,3 +156,33 @@ func TestWarningsOfAnything(t *testing.T) {
 		}
 	})
 }
+
+// TestWarningsOfMethods: by the names of methods and by descriptors, for the
+// patterns that a policy is for.
+func TestWarningsOfMethods(t *testing.T) {
+	asked := interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 3}}
+	timed := interceptors.Policy{Timeout: time.Minute, Retry: interceptors.Retry{MaxAttempts: 1}}
+	for _, tc := range []struct {
+		name     string
+		p        interceptors.Policy
+		patterns []string
+		want     string // in the one warning; "": none
+	}{
+		{"a write, repeated on demand", asked, []string{"/bank.Ledger/CreateEntry"}, "/bank.Ledger/CreateEntry act twice"},
+		{"by default", interceptors.Policy{}, []string{"/bank.Ledger/CreateEntry"}, ""},
+		{"as answered", interceptors.Policy{Retry: interceptors.Retry{Repeat: interceptors.RepeatAnswered}}, []string{"/bank.Ledger/CreateEntry"}, ""},
+		{"once", interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}}, []string{"/bank.Ledger/CreateEntry"}, ""},
+		{"a read", asked, []string{"/bank.Ledger/GetEntry", "/bank.Ledger/Settings", "/bank.Ledger/Address"}, ""},
+		{"a verb alone", asked, []string{"/etcdserverpb.KV/Txn"}, "/etcdserverpb.KV/Txn act twice"},
+		{"a service that nobody knows", asked, []string{"/bank.Ledger/*", "*"}, ""},
+		{"streams, by descriptor", timed, []string{"/helloworld.Greeter/*"}, "SayHelloServerStream"},
+		{"a stream, exactly", timed, []string{helloServer}, helloServer},
+		{"a unary method", timed, []string{method}, ""},
+		{"no pattern", timed, nil, ""},
+	} {
+		got := tc.p.Warnings(tc.patterns...)
+		if tc.want == "" && len(got) > 0 || tc.want != "" && (len(got) != 1 || !strings.Contains(got[0].Error(), tc.want)) {
+			t.Errorf("%s: %v, want one that contains %q", tc.name, got, tc.want)
+		}
+	}
+}

@@ -7,17 +7,13 @@ import (
 
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
 )
 
 const (
-	// maxPlans bounds the pairs of target and method that state is kept for:
-	// those whose method the program knows, and, apart, all others. A pair takes
-	// 2 KiB at most, and 1 KiB more once it is busy, beside what observers keep
-	// for it; see TestMemoryOfAPair.
-	maxPlans = 16384
 	// idleAfter is how long a pair must have been without a call to be
 	// forgotten; hurriedAfter, where there are too many.
 	idleAfter    = 10 * time.Minute
@@ -27,15 +23,17 @@ const (
 )
 
 // noRecorders is for calls after Close.
-var noRecorders engine.Recorders
+var noRecorders hooks.Recorders
 
 // registry holds what calls share, beneath the drivers that make them: policies,
 // the plans made of them, and the state of these: breakers, limits, budgets.
 type registry struct {
 	engine.Host
-	observers []*engine.Observer
+	number    uint64 // of the process's suites
+	observers []*hooks.Observer
 	stores    []Store
-	naming    *naming // nil: targets are their own names
+	naming    *naming    // nil: targets are their own names
+	balancing *balancing // nil: where calls go is not for it to say
 
 	unhedged atomic.Int64          // methods that were warned of
 	full     atomic.Bool           // there are too many plans, and that has been logged
@@ -43,17 +41,18 @@ type registry struct {
 	view     atomic.Pointer[view]  // of what mu guards
 	history  history
 
-	mu        sync.Mutex // guards what follows, and writing to table
-	closed    bool
-	revision  Revision
-	policies  patternTable[*compiled]
-	fallbacks patternTable[Fallback]
-	resumes   patternTable[Resume]
-	plans     map[key]*plan // by names
-	strange   int           // of them, those whose method the program does not know
-	budgets   map[budgetKey]*budget.Guard
-	swept     time.Duration // last look for idle plans
-	others    *endpoint     // of what there are too many of; nil: there are not
+	mu          sync.Mutex // guards what follows, and writing to table
+	closed      bool
+	revision    Revision
+	policies    patternTable[*compiled]
+	fallbacks   patternTable[Fallback]
+	resumes     patternTable[Resume]
+	classifiers patternTable[*classifier]
+	plans       map[key]*plan // by names
+	strange     int           // of them, those whose method the program does not know
+	budgets     map[budgetKey]*budget.Guard
+	swept       time.Duration // last look for idle plans
+	others      *endpoint     // of what there are too many of; nil: there are not
 
 	awaited        map[key]awaited // what stores have reported, until a call asks for it
 	awaitedBudgets map[string]map[budget.Config]awaitedBudget
@@ -181,6 +180,9 @@ func (r *registry) namedLocked(method string) bool {
 	if _, ok := r.fallbacks[method]; ok {
 		return true
 	}
+	if _, ok := r.classifiers[method]; ok {
+		return true
+	}
 	_, ok := r.resumes[method]
 	return ok
 }
@@ -214,12 +216,13 @@ func (r *registry) overflowPlanLocked(now time.Duration, target, method string, 
 	}
 	e := &endpoint{target: target, method: method, idempotent: idempotent, fleeting: true}
 	c, _ := r.policyLocked(method, idempotent)
-	p := &plan{endpoint: e, policy: c, Plan: r.callPlan(e, c)}
+	p := &plan{endpoint: e, policy: c, Plan: r.callPlan(e, c), balancing: r.balancing}
 	p.Budget = r.budgetLocked(now, &endpoint{target: overflow}, c, nil)
 	if !r.closed {
 		p.Recorders = &r.others.recorders
 		p.fallback, _ = r.fallbacks.lookup(method)
 		p.resume, _ = r.resumes.lookup(method)
+		p.classifier, _ = r.classifiers.lookup(method)
 	}
 	return p
 }

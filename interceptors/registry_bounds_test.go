@@ -15,6 +15,7 @@ import (
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // bound is how many pairs of strange methods a suite keeps.
@@ -265,5 +266,36 @@ func TestReloadForgetsBudgetsPastTheBound(t *testing.T) {
 		if others != 1 {
 			t.Errorf("%d budgets kept of 20 policies", others)
 		}
+	})
+}
+
+// TestTooManyMethods: those that nothing is kept for have all but a breaker.
+func TestTooManyMethods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &events{}
+		off := interceptors.Policy{Retry: interceptors.Retry{Backoff: noJitter}, Budget: interceptors.Budget{Burst: 2, MinPerSecond: 1e-9}}
+		s := newSuite(t, interceptors.WithObserver(inline{seen}), interceptors.WithPolicy(off),
+			interceptors.WithLogger(slog.New(slog.DiscardHandler)),
+			interceptors.WithFallback("/late.Svc/*", func(context.Context, string, any, any, error) error { return nil }))
+		one := func(m string, sc *script) error {
+			return s.UnaryClientInterceptor()(context.Background(), m, nil, nil, nil, sc.invoke)
+		}
+		for i := range bound {
+			_ = one(fmt.Sprintf("/a.B/M%d", i), play(step{}))
+		}
+		before := seen.count(observe.CallEnd)
+		down := play(fails(codes.Unavailable))
+		for i := range 20 {
+			if err := one(fmt.Sprintf("/late.Svc/M%d", i), down); err != nil {
+				t.Fatalf("not rescued: %v", err)
+			}
+			if err := s.Reload(interceptors.WithPolicy(off)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := seen.count(observe.CallEnd) - before; got != 20 {
+			t.Errorf("%d of 20 calls told", got)
+		}
+		wantAttempts(t, down, 22) // one budget of two tokens for them all
 	})
 }

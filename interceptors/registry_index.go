@@ -86,6 +86,14 @@ func (x *index[V]) all(yield func(string, *V) bool) {
 	}
 }
 
+const (
+	// maxPlans bounds the pairs of target and method that state is kept for:
+	// those whose method the program knows, and, apart, all others. A pair takes
+	// 2 KiB at most, and 1 KiB more once it is busy, beside what observers keep
+	// for it; see TestMemoryOfAPair.
+	maxPlans = 16384
+)
+
 // table finds plans as calls do: by target and method as they come. Targets of
 // one name share their plans. Like an index, it may be read while one goroutine
 // adds to it.

@@ -7,6 +7,7 @@ import (
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/limit"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // remade is a plan in place of another.
@@ -92,7 +93,7 @@ func (r *registry) policyLocked(method string, declared bool) (c *compiled, unhe
 // old.
 func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetKey]*budget.Guard) *plan {
 	c, unhedged := r.policyLocked(e.method, e.idempotent)
-	p := &plan{endpoint: e, policy: c, unhedged: unhedged, Plan: r.callPlan(e, c)}
+	p := &plan{endpoint: e, policy: c, unhedged: unhedged, Plan: r.callPlan(e, c), balancing: r.balancing}
 	p.Budget = r.budgetLocked(now, e, c, old)
 	e.liveBudget.Store(p.Budget)
 	p.Limit = r.limitLocked(now, e, c)
@@ -102,6 +103,7 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 	}
 	p.fallback, _ = r.fallbacks.lookup(e.method)
 	p.resume, _ = r.resumes.lookup(e.method)
+	p.classifier, _ = r.classifiers.lookup(e.method)
 	p.Recorders = &e.recorders
 	if c.BreakerOff {
 		e.liveBreaker.Store(nil)
@@ -120,7 +122,7 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 
 // callPlan returns what the engine needs, without state.
 func (r *registry) callPlan(e *endpoint, c *compiled) engine.Plan {
-	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Record: &e.record, Losses: &e.losses,
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Record: &e.record, Losses: &e.losses, Witness: &e.witness,
 		Changed: func(g *breaker.Guard, t breaker.Transition) { r.changed(e, g, t, false) }}
 }
 
@@ -167,4 +169,22 @@ func (r *registry) limitLocked(now time.Duration, e *endpoint, c *compiled) *lim
 	}
 	e.liveLimit.Store(e.keptLimit)
 	return e.keptLimit
+}
+
+// maxUnhedged bounds the methods that are warned of: a proxy's clients may make
+// up names without end.
+const maxUnhedged = 100
+
+// warnUnhedged says that a policy for many methods leaves one of them out.
+func (r *registry) warnUnhedged(p *plan) {
+	n := r.unhedged.Add(1)
+	if n > maxUnhedged {
+		return
+	}
+	r.Log().Warn("astra: a policy that hedges names this method only by a wildcard, and its descriptor does not declare it"+
+		" NO_SIDE_EFFECTS or IDEMPOTENT: it is neither hedged nor retried; name it exactly to hedge it",
+		"method", text.Name(p.method), "target", text.Name(p.target))
+	if n == maxUnhedged {
+		r.Log().Warn("astra: many methods are not hedged: further ones are not named until the next Reload", "named", n)
+	}
 }

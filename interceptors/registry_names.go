@@ -3,7 +3,6 @@ package interceptors
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -40,38 +39,6 @@ func shortMethod(method string) string {
 		return method[:i+1] + text.Fit(method[i+1:], maxHead) + hex.EncodeToString(sum[:16])
 	}
 	return short(method)
-}
-
-// WithTargetName sets the names of targets: what stands for a target, as the
-// connection was given it, in metric labels, span attributes and logs, as the
-// key of the state in a [Store], and for its retry budget. Targets of one name
-// are one to the suite: they share breakers, limits and budgets. It is for
-// targets that are others at each start, or for each connection:
-//
-//	interceptors.WithTargetName(func(target string) string {
-//		if u, err := url.Parse(target); err == nil && u.Scheme == "etcd-endpoints" { // etcd-endpoints://0xc000123456/host
-//			return "etcd" + u.Path
-//		}
-//		return target
-//	})
-//
-// Default, also where name returns "": the target is its own name. Names longer
-// than 512 bytes are kept as their beginning and a hash.
-//
-// name is called at the first call on a target, before it: it must be quick, and
-// make no call through the suite. It is called once for a target, and again
-// after ten minutes or more without a call; for targets longer than 4096 bytes,
-// or past 32768 of them, at each call. It may be called for several targets at
-// once. A panic in it is recovered, and logged once; that target is its own
-// name. Not for [Suite.Reload], which keeps the names.
-func WithTargetName(name func(target string) string) Option {
-	return func(s *settings) {
-		if name == nil {
-			s.fault(fmt.Errorf("target name: nil is not one: want a function"))
-			return
-		}
-		s.targetName = name
-	}
 }
 
 // naming finds the names of targets, and remembers them.

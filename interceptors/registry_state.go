@@ -295,6 +295,17 @@ func (r *registry) reportRestored(e *endpoint) {
 func (r *registry) report(e *endpoint, t breaker.Transition) {
 	if t.Happened() {
 		r.ask(e)
-		e.recorders.Emit(context.Background(), engine.BreakerChange(t))
+		e.recorders.Emit(context.Background(), engine.BreakerChange(e.kept, r.Now(), t))
 	}
+}
+
+// forceOf is what the text of a record says.
+func forceOf(s string) breaker.Force {
+	switch s {
+	case breaker.ForcedOpen.String():
+		return breaker.ForcedOpen
+	case breaker.ForcedClosed.String():
+		return breaker.ForcedClosed
+	}
+	return breaker.NotForced
 }

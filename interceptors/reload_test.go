@@ -225,3 +225,27 @@ func TestRevision(t *testing.T) {
 		t.Errorf("told %v", results)
 	}
 }
+
+// TestReloadsDoNotKeepTheIdle: a reload is no use.
+func TestReloadsDoNotKeepTheIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := &evictions{}
+		s := newSuite(t, interceptors.WithObserver(gone))
+		one := func(m string) {
+			_ = s.UnaryClientInterceptor()(context.Background(), m, nil, nil, nil, play(step{}).invoke)
+		}
+		for i := range 100 {
+			one(fmt.Sprintf("/a.B/M%d", i))
+		}
+		for i := range 12 {
+			time.Sleep(5 * time.Minute)
+			if err := s.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			one(fmt.Sprintf("/new.Svc/M%d", i))
+		}
+		if gone.n < 100 {
+			t.Errorf("%d of 100 idle methods forgotten", gone.n)
+		}
+	})
+}

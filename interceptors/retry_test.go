@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/interceptors"
@@ -359,4 +360,37 @@ func TestSuccessDoesNotAllocate(t *testing.T) {
 	}); n >= 1 && !raceEnabled { // the race detector empties pools at random
 		t.Errorf("%v allocations a call", n)
 	}
+}
+
+// TestReplyOfAFailedAttempt does not add to the next one's.
+func TestReplyOfAFailedAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t)
+		merge := func(path string) func(context.Context, any) {
+			return func(_ context.Context, reply any) {
+				m := reply.(*fieldmaskpb.FieldMask)
+				m.Paths = append(m.Paths, path)
+			}
+		}
+		sc := play(step{err: fails(codes.Unavailable).err, do: merge("of the first")}, step{do: merge("of the second")})
+		reply := &fieldmaskpb.FieldMask{}
+		if err := s.UnaryClientInterceptor()(context.Background(), method, nil, reply, nil, sc.invoke); err != nil {
+			t.Fatal(err)
+		}
+		if fmt.Sprint(reply.Paths) != "[of the second]" {
+			t.Errorf("reply %v", reply.Paths)
+		}
+	})
+}
+
+func TestOddErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{})))
+		for range 7 {
+			_ = call(s, play(step{err: status.Error(4711, "")}))
+		}
+		if !refused(s, play(step{})) {
+			t.Error("a code that gRPC does not know is UNKNOWN, and a failure")
+		}
+	})
 }

@@ -20,28 +20,14 @@ type Revision struct {
 	ErrAt time.Time
 }
 
-// Revision returns the revision of the suite's policies.
-func (s *Suite) Revision() Revision {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.revision
-}
-
-// ReloadFailed records that new policies could not be had, from a file that
-// cannot be read, say: [Suite.Revision] and a [observe.SuiteObserver] report it.
-// Policies stay as they are. A Reload that fails records that itself.
-func (s *Suite) ReloadFailed(err error) {
-	s.mu.Lock()
-	s.revision.Err, s.revision.ErrAt = err, time.Now()
-	s.history.revised(s.revision, err)
-	s.mu.Unlock()
-	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: err})
+func (r Revision) snapshot() RevisionSnapshot {
+	return RevisionSnapshot{Generation: r.Generation, Since: r.Since, Error: errorText(r.Err), ErrorTime: r.ErrAt}
 }
 
 // reloadedLocked records that they were replaced.
 func (r *registry) reloadedLocked() {
 	r.revision = Revision{Generation: r.revision.Generation + 1, Since: time.Now()}
-	r.history.revised(r.revision, nil)
+	r.history.revised(r.revision.snapshot(), ReloadSnapshot{Time: r.revision.Since, Result: observe.ResultSuccess.String(), Generation: r.revision.Generation})
 	r.viewLocked()
 }
 
@@ -57,6 +43,7 @@ func (r *registry) viewLocked() {
 }
 
 func (r *registry) notify(e observe.SuiteEvent) {
+	e.Suite = r.number
 	for _, o := range r.observers {
 		o.SuiteEvent(e)
 	}

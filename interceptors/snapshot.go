@@ -141,39 +141,42 @@ type LimitSnapshot struct {
 	WouldRefuse uint64 `json:"would_refuse"`
 }
 
-// BackendSnapshot is a server behind a target, as a balancer of this module sees
-// it.
+// BackendSnapshot is a server behind a target, of suites that balance load: see
+// [WithBalancing].
 type BackendSnapshot struct {
-	Target      string    `json:"target"`
-	Address     string    `json:"address"`
-	State       string    `json:"state"`
-	Since       time.Time `json:"since,omitzero"`
-	Why         string    `json:"why,omitempty"`
-	Forced      string    `json:"forced,omitempty"`
-	ForcedUntil time.Time `json:"forced_until,omitzero"`
+	Target    string    `json:"target"` // with its scheme
+	Address   string    `json:"address"`
+	State     string    `json:"state"`     // "in", "out" (ejected) or "on_trial" (it gets probes)
+	Connected bool      `json:"connected"` // there is a connection to it
+	Believed  bool      `json:"believed"`  // false: so many of the target's are out that none is believed to be
+	Since     time.Time `json:"since,omitzero"`
+	Why       string    `json:"why,omitempty"`       // an observe.Reason of the state
+	NextProbe time.Time `json:"next_probe,omitzero"` // when it is tried, at the latest
+	Succeeded uint64    `json:"succeeded"`           // attempts, in all
+	Failed    uint64    `json:"failed"`
 }
 
 // CallSnapshot is a call that failed, was refused, or succeeded only after a
 // retry or by its fallback. Refusals of a method for one reason, one after
 // another, share one.
 type CallSnapshot struct {
-	Time      time.Time `json:"time"`      // when it ended
-	LastTime  time.Time `json:"last_time"` // when the last of Count did
-	Count     uint64    `json:"count"`
-	Target    string    `json:"target"`
-	Method    string    `json:"method"`
-	Outcome   string    `json:"outcome"`          // an observe.Outcome
-	Code      string    `json:"code"`             // of the error that the caller saw, or would have without its fallback
-	Reason    string    `json:"reason,omitempty"` // an observe.Reason: why it was not retried, or was refused
-	Exhausted bool      `json:"exhausted"`        // it was not retried because its attempts were used up
-	Attempts  int       `json:"attempts"`         // how many there were
-	Hedges    int       `json:"hedges"`           // of them
-	Waited    Seconds   `json:"waited_seconds"`   // in backoffs
-	Trail     []Attempt `json:"trail,omitempty"`  // those that failed: the first seven and the last; and the one that succeeded
+	Time      time.Time         `json:"time"`      // when it ended
+	LastTime  time.Time         `json:"last_time"` // when the last of Count did
+	Count     uint64            `json:"count"`
+	Target    string            `json:"target"`
+	Method    string            `json:"method"`
+	Outcome   string            `json:"outcome"`          // an observe.Outcome
+	Code      string            `json:"code"`             // of the error that the caller saw, or would have without its fallback
+	Reason    string            `json:"reason,omitempty"` // an observe.Reason: why it was not retried, or was refused
+	Exhausted bool              `json:"exhausted"`        // it was not retried because its attempts were used up
+	Attempts  int               `json:"attempts"`         // how many there were
+	Hedges    int               `json:"hedges"`           // of them
+	Waited    Seconds           `json:"waited_seconds"`   // in backoffs
+	Trail     []AttemptSnapshot `json:"trail,omitempty"`  // those that failed: the first seven and the last; and the one that succeeded
 }
 
-// Attempt is one of a call's.
-type Attempt struct {
+// AttemptSnapshot is one of a call's.
+type AttemptSnapshot struct {
 	Number int       `json:"number"`
 	Kind   string    `json:"kind"` // an observe.AttemptKind
 	Code   string    `json:"code"`

@@ -36,15 +36,11 @@ func errorText(err error) string {
 }
 
 // revised keeps a revision, and what was tried.
-func (h *history) revised(r Revision, failed error) {
+func (h *history) revised(r RevisionSnapshot, tried ReloadSnapshot) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.revision = RevisionSnapshot{Generation: r.Generation, Since: r.Since, Error: errorText(r.Err), ErrorTime: r.ErrAt}
-	one := ReloadSnapshot{Time: r.Since, Result: observe.ResultSuccess.String(), Generation: r.Generation}
-	if failed != nil {
-		one.Time, one.Result, one.Error = r.ErrAt, observe.ResultFailed.String(), errorText(failed)
-	}
-	h.reloads = keepLast(h.reloads, one)
+	h.revision = r
+	h.reloads = keepLast(h.reloads, tried)
 }
 
 // stored keeps what a store has reported.

@@ -12,6 +12,8 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -63,7 +65,30 @@ func (r *registry) known(target, method string) (found *plan) {
 }
 
 // backendSnapshots is where balancers that the suite has a say in are asked.
-func (s *Suite) backendSnapshots() []BackendSnapshot { return []BackendSnapshot{} }
+func (s *Suite) backendSnapshots() []BackendSnapshot {
+	all := []BackendSnapshot{}
+	if s.balancing == nil {
+		return all
+	}
+	for _, f := range s.balancing.registry.Fleets() {
+		for _, b := range f.Backends() {
+			st := b.Standing(s.Now())
+			one := BackendSnapshot{
+				Target: f.Target, Address: b.Name, Connected: b.Connected(), Believed: f.Believed(),
+				State:     [...]string{breaker.Closed: "in", breaker.HalfOpen: "on_trial", breaker.Open: "out"}[st.State],
+				Succeeded: b.Count(fleet.Success), Failed: b.Count(fleet.Failure),
+			}
+			if st.Why != breaker.None {
+				one.Since, one.Why = s.at(st.Since), engine.BreakerReason(st.Why).String()
+			}
+			if st.State == breaker.Open {
+				one.NextProbe = s.at(st.Until)
+			}
+			all = append(all, one)
+		}
+	}
+	return all
+}
 
 // at returns the time of day that a time of the cores' is.
 func (r *registry) at(d time.Duration) time.Time { return r.Epoch.Add(d) }
@@ -142,7 +167,7 @@ func mode(observes bool) string {
 
 // breaker reads a breaker without its lock.
 func (r *registry) breaker(now time.Duration, p *plan, g *breaker.Guard, b *BreakerSnapshot) {
-	st := g.Status(now)
+	st := g.Standing(now)
 	*b = BreakerSnapshot{
 		State: st.State.String(), Mode: mode(p.policy.BreakerObserve), Openings: st.Openings,
 		Refused: p.record.BreakerRefused.Load(), WouldRefuse: p.record.BreakerWouldRefuse.Load(),
@@ -232,7 +257,7 @@ func (t *taking) targets() {
 	}
 }
 
-func (r *registry) calls(notes []*engine.Note) []CallSnapshot {
+func (r *registry) calls(notes []*journal.Note) []CallSnapshot {
 	all := make([]CallSnapshot, len(notes))
 	for i, n := range notes {
 		c := CallSnapshot{
@@ -244,7 +269,7 @@ func (r *registry) calls(notes []*engine.Note) []CallSnapshot {
 			c.Reason = n.Reason.String()
 		}
 		for _, a := range n.Trail {
-			c.Trail = append(c.Trail, Attempt{Number: a.Number, Kind: a.Kind.String(), Code: astracodes.Name(a.Code), Time: r.at(a.At), Delay: Seconds(a.Delay)})
+			c.Trail = append(c.Trail, AttemptSnapshot{Number: a.Number, Kind: a.Kind.String(), Code: astracodes.Name(a.Code), Time: r.at(a.At), Delay: Seconds(a.Delay)})
 		}
 		all[i] = c
 	}

@@ -1,7 +1,6 @@
 package interceptors
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -25,19 +24,6 @@ type Store interface {
 	// Close is called by Suite.Close. It writes what is to be written and ends
 	// the store's goroutines. Called again, it returns the same.
 	Close() error
-}
-
-// WithStore gives the suite a store, which is then its own: no other suite may
-// have it, and Close closes it. If New fails, the store is the caller's to
-// close. Several stores may be given. Not for [Suite.Reload], which keeps them.
-func WithStore(s Store) Option {
-	return func(set *settings) {
-		if s == nil {
-			set.fault(fmt.Errorf("store: nil is not one"))
-			return
-		}
-		set.stores = append(set.stores, s)
-	}
 }
 
 // MaxStateAge is the age past which state is dropped. No open time is longer.
@@ -98,12 +84,12 @@ type Change struct {
 // any time, from any goroutine, but not from within Changed. After
 // [Suite.Close] they change nothing.
 type Live struct {
-	suite *Suite
-	store int
+	registry *registry
+	store    int
 }
 
 // State returns what is worth keeping now.
-func (l Live) State() State { return l.suite.state() }
+func (l Live) State() State { return l.registry.state() }
 
 // Restore hands the suite state of an earlier one. Breakers and budgets begin
 // with it when a call first asks for them; those in use keep what they have.
@@ -112,23 +98,23 @@ func (l Live) State() State { return l.suite.state() }
 // changed, it begins with the least that one of its target held. Records that
 // make no sense, whose names are longer than 512 bytes, that are older than
 // MaxStateAge, or more than 16384, are dropped.
-func (l Live) Restore(st State) { l.suite.restore(st) }
+func (l Live) Restore(st State) { l.registry.restore(st) }
 
 // Open opens a closed breaker for r.Left, bounded by the policy, because other
 // instances have opened theirs. It does nothing to one that is not closed.
-func (l Live) Open(r BreakerRecord) { l.suite.hear(r, fromFleet) }
+func (l Live) Open(r BreakerRecord) { l.registry.hear(r, fromFleet) }
 
 // Advise makes a closed breaker open at its next failure, unless a success
 // comes before, because another instance has opened its own. For a method not
 // called yet the advice holds for r.Left.
-func (l Live) Advise(r BreakerRecord) { l.suite.hear(r, advice) }
+func (l Live) Advise(r BreakerRecord) { l.registry.hear(r, advice) }
 
 // Notify reports to the suite's observers what came of restoring, saving or
 // sharing state.
 func (l Live) Notify(e observe.SuiteEvent) {
-	l.suite.history.stored(l.store, e)
-	l.suite.notify(e)
+	l.registry.history.stored(l.store, e)
+	l.registry.notify(e)
 }
 
 // Logger returns the suite's logger. See [WithLogger].
-func (l Live) Logger() *slog.Logger { return l.suite.Log() }
+func (l Live) Logger() *slog.Logger { return l.registry.Log() }

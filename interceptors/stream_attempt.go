@@ -29,6 +29,7 @@ type streamAttempt struct {
 	deadline *time.Timer                 // of AttemptTimeout; nil: none
 	late     atomic.Bool                 // it has fired
 	opened   time.Duration               // when, if the stream can be resumed
+	heard    bool                        // a message came, which committed the stream, whose mu guards it
 }
 
 // Limit ends the attempt after d unless it is committed before. The context
@@ -69,8 +70,8 @@ func (a *streamAttempt) resend(messages []message.Kept) (sent int, err error) {
 	return sent, nil
 }
 
-// commit lets the attempt live on.
-func (a *streamAttempt) commit() {
+// endure lets the attempt live on: it has been answered, or is the stream.
+func (a *streamAttempt) endure() {
 	if a.deadline != nil {
 		a.deadline.Stop()
 	}
@@ -86,9 +87,9 @@ func (a *streamAttempt) release() {
 	}
 }
 
-// told returns the error as the caller is to see it: a cancellation by our
+// shown returns the error as the caller is to see it: a cancellation by our
 // timer is a deadline exceeded.
-func (a *streamAttempt) told(err error) error {
+func (a *streamAttempt) shown(err error) error {
 	if err != nil && a.late.Load() && engine.CodeOf(err) == codes.Canceled {
 		return status.Error(codes.DeadlineExceeded, "astra: attempt timeout exceeded")
 	}
@@ -115,10 +116,15 @@ func (a *streamAttempt) trailers() metadata.MD {
 	return a.Trailer()
 }
 
-// verdict returns how an attempt ended that SendMsg or Header found dead and
+// seen is what a classifier gets of the attempt, which has failed.
+func (a *streamAttempt) seen(err error) Attempt {
+	return Attempt{Number: a.number, Err: err, Header: a.headers(), Trailer: a.trailers(), Sent: a.sent()}
+}
+
+// outcome returns how an attempt ended that SendMsg or Header found dead and
 // that has no headers, hence no message to be eaten: nil if it ended well.
 // Interceptors beneath may not bear a nil, nor another type than the method's.
-func (a *streamAttempt) verdict(method string) error {
+func (a *streamAttempt) outcome(method string) error {
 	err := a.RecvMsg(message.ReplyOf(method))
 	if errors.Is(err, io.EOF) {
 		return nil

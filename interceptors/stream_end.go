@@ -3,97 +3,48 @@ package interceptors
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/internal/engine"
-	"google.golang.org/grpc/status"
 )
 
-// finish settles how the stream ended, once, with mu held, which it lets go of
-// meanwhile. Later calls change nothing.
-func (s *clientStream) finish(err error) {
-	if s.done {
+// streamEnd is how a stream has ended, once it has; the stream's mu guards it.
+type streamEnd struct {
+	committed  bool        // it had been
+	final      error       // what RecvMsg returns
+	cut        error       // not nil: the inner stream did not end by itself
+	refused    error       // not nil: a message could not be sent, which ended the stream
+	filled     bool        // the caller's options have been
+	unsendable atomic.Bool // as refused, and known before who settles the stream can know
+}
+
+// commitLocked makes the current attempt the stream: no other will follow it, but
+// for a resumption. It is the only way there.
+func (s *clientStream) commitLocked(a *streamAttempt) {
+	if s.phase >= committed {
 		return
 	}
-	s.done = true
-	s.final = err
-	if err == nil {
-		s.final = io.EOF
+	s.phase = committed
+	a.endure()
+	if s.hedge == nil { // else its first message is received by its own goroutine
+		s.recvTo.Store(a)
 	}
-	if s.current == nil { // refused, or hedged and no attempt has been the stream
-		s.current = &s.first
-		s.first.wrap(s.theirs, false)
-	}
-	if s.resume != nil {
-		s.resume.releaseLocked()
-	}
-	if !s.replaying {
+	if !s.marks.replaying {
+		s.sendTo.Store(a)
 		s.log.Release(s.ledger)
 	}
 	s.changed.Broadcast()
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	s.conclude(err)
 }
 
-// conclude closes the books and lets go of everything. A stream that did not
-// end by itself may still be writing its header, trailer and peer: these are
-// not looked at then.
-func (s *clientStream) conclude(err error) {
-	c := &s.call
-	if s.forget != nil {
-		s.forget()
+// answeredLocked is for a stream whose server has answered. One that has ended
+// meanwhile is being settled by another goroutine.
+func (s *clientStream) answeredLocked() {
+	if s.phase != ended {
+		s.call.Answered()
 	}
-	if s.lived != nil {
-		s.lived.Stop()
-	}
-	if s.race != nil {
-		if s.cut != nil {
-			s.race.left = s.cut
-		}
-		s.race.leave()
-		s.race = nil
-	}
-	if s.release != nil {
-		defer s.release()
-	}
-	if errors.Is(s.cut, engine.ErrPanicked) {
-		defer c.Unwind()
-	} else {
-		defer c.Finish(err, false)
-		if c.Runs() {
-			ev := s.lastEvidence()
-			c.EndStream(err, s.recvTo.Load() != nil, ev)
-		}
-		c.Settle(err)
-	}
-	a := s.current
-	a.release()
-	if s.cut == nil {
-		s.fill(a)
-	}
-	a.onFinish(err)
-}
-
-// evidence is what an attempt left that has ended by itself.
-func (s *clientStream) evidence(a *streamAttempt) engine.Evidence {
-	return engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.unsendable.Load()}
-}
-
-// lastEvidence is what the last attempt left. Of one that was cut short nothing
-// can be asked but, if the caller's time is up, whether a header came: its end
-// would count against the server otherwise.
-func (s *clientStream) lastEvidence() engine.Evidence {
-	switch {
-	case s.unsendable.Load():
-		return engine.Evidence{Local: true}
-	case s.cut == nil:
-		return s.evidence(s.current)
-	case s.cc != nil && engine.CodeOf(s.cut) == codes.DeadlineExceeded:
-		return engine.Evidence{Header: s.current.headers() != nil}
-	}
-	return engine.Evidence{}
 }
 
 // awaitHeader notes that an attempt has been answered, be the receiver in
@@ -104,39 +55,117 @@ func (s *clientStream) awaitHeader(a *streamAttempt) {
 	if a.headers() == nil {
 		return
 	}
-	if a.deadline != nil {
-		a.deadline.Stop()
-	}
-	s.noted(func() {
+	a.endure()
+	s.atRest(func() {
 		if s.current == a {
 			s.call.Answered()
 		}
 	})
 }
 
-// probeLived is for a stream that has held a probe's place for its time, and has
+// probeLived is for a stream that has held a probe's slot for its time, and has
 // not failed.
-func (s *clientStream) probeLived() { s.noted(s.call.Lived) }
+func (s *clientStream) probeLived() { s.atRest(s.call.Lived) }
 
-// noted does something to the call when nobody else does, unless the stream has
-// ended.
-func (s *clientStream) noted(do func()) {
+// atRest does something, with mu held, when nobody drives; not to a stream that
+// has ended.
+func (s *clientStream) atRest(do func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.driving && !s.done {
-		s.changed.Wait()
-	}
-	if !s.done {
+	if s.restLocked(); s.phase != ended {
 		do()
 	}
 }
 
-// fillLocked fills the caller's options for a stream that was cut, once the
+// finishLocked settles how the stream ended, once, without mu. Later calls
+// change nothing.
+func (s *clientStream) finishLocked(err error) {
+	if s.phase == ended {
+		return
+	}
+	s.end.committed = s.phase == committed || s.recvTo.Load() != nil
+	s.phase = ended
+	s.end.final = err
+	if err == nil {
+		s.end.final = io.EOF
+	}
+	if s.current == nil { // refused, or hedged and no attempt has been the stream
+		s.current = &s.held.first
+		s.current.wrap(s.theirs, false)
+	}
+	if s.resume != nil {
+		s.resume.releaseLocked()
+	}
+	if !s.marks.replaying {
+		s.log.Release(s.ledger)
+	}
+	s.changed.Broadcast()
+	s.outsideLocked(func() { s.settle(err) })
+}
+
+// settle closes the books and lets go of everything. A stream that did not end
+// by itself may still be writing its header, trailer and peer: these are not
+// looked at then.
+func (s *clientStream) settle(err error) {
+	c, cut := &s.call, s.end.cut
+	if s.held.forget != nil {
+		s.held.forget()
+	}
+	if s.held.probe != nil {
+		s.held.probe.Stop()
+	}
+	if s.hedge != nil {
+		s.hedge.leave(cut)
+	}
+	if s.held.release != nil {
+		defer s.held.release()
+	}
+	if errors.Is(cut, engine.ErrPanicked) {
+		defer c.Unwind()
+	} else {
+		defer c.Finish(err, false)
+		c.EndStream(err, s.end.committed, func() engine.Evidence { return s.lastEvidence(err) })
+		c.Settle(err)
+	}
+	a := s.current
+	a.release()
+	if cut == nil {
+		s.fill(a)
+	}
+	a.onFinish(err)
+}
+
+// evidence is what an attempt left that has ended by itself.
+func (s *clientStream) evidence(a *streamAttempt, err error) engine.Evidence {
+	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+	unconnected(&ev, s.cc, s.method, s.theirs)
+	if c := s.plan.classifier; c != nil && err != nil {
+		ev.Ruling = c.rule(&s.call, a.seen(err))
+	}
+	return ev
+}
+
+// lastEvidence is what the last attempt left. Of one that was cut short nothing
+// can be asked but, if the caller's time is up, whether a header came: its end
+// would count against the server otherwise.
+func (s *clientStream) lastEvidence(err error) engine.Evidence {
+	switch cut := s.end.cut; {
+	case s.end.unsendable.Load():
+		return engine.Evidence{Local: true}
+	case cut == nil:
+		return s.evidence(s.current, err)
+	case s.cc != nil && engine.CodeOf(cut) == codes.DeadlineExceeded:
+		return engine.Evidence{Header: s.current.headers() != nil}
+	}
+	return engine.Evidence{}
+}
+
+// fillCutLocked fills the caller's options for a stream that was cut, once the
 // inner stream has ended too: its RecvMsg has returned an error, after which it
 // writes no more.
-func (s *clientStream) fillLocked(a *streamAttempt) {
-	if s.cut != nil && !s.filled && !errors.Is(s.cut, engine.ErrPanicked) {
-		s.filled = true
+func (s *clientStream) fillCutLocked(a *streamAttempt) {
+	if s.end.cut != nil && !s.end.filled && !errors.Is(s.end.cut, engine.ErrPanicked) {
+		s.end.filled = true
 		s.fill(a)
 	}
 }
@@ -148,7 +177,7 @@ func (s *clientStream) fill(a *streamAttempt) {
 	}
 	a.deliver()
 	if a.effects {
-		err := s.final
+		err := s.end.final
 		if err == io.EOF { //nolint:errorlint // our own
 			err = nil
 		}
@@ -158,26 +187,41 @@ func (s *clientStream) fill(a *streamAttempt) {
 
 // abandoned runs when the caller's context ends before the stream has.
 func (s *clientStream) abandoned() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.driving && !s.done {
-		s.changed.Wait()
-	}
-	if !s.done {
-		s.cut = status.FromContextError(s.call.Ctx.Err()).Err()
-		s.finish(s.cut)
-	}
+	s.atRest(func() { s.cutLocked(status.FromContextError(s.call.Ctx.Err()).Err()) })
 }
 
 // panicked settles a stream under which something panicked.
-func (s *clientStream) panicked() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.driving && !s.done {
-		s.changed.Wait()
+func (s *clientStream) panicked() { s.atRest(func() { s.cutLocked(engine.ErrPanicked) }) }
+
+// cutLocked ends a stream whose inner stream goes on.
+func (s *clientStream) cutLocked(err error) {
+	s.end.cut = err
+	s.finishLocked(err)
+}
+
+// refuseLocked ends the stream with the error of a message that could not be
+// sent, at once, or when whoever drives has come to the end of that.
+func (s *clientStream) refuseLocked(err error) {
+	s.end.unsendable.Store(true)
+	switch {
+	case s.phase == ended || s.end.refused != nil:
+	case s.marks.driving:
+		s.end.refused = err
+		go s.atRest(func() { s.endRefusedLocked(err) })
+	default:
+		s.endRefusedLocked(err)
 	}
-	if !s.done {
-		s.cut = engine.ErrPanicked
-		s.finish(s.cut)
+}
+
+// endRefusedLocked ends the stream. If grpc-go found the fault, the inner stream
+// has ended too, and its context, last of all, while ours goes on. If an
+// interceptor did, it has not.
+func (s *clientStream) endRefusedLocked(err error) {
+	s.end.refused = err
+	a := s.current
+	over := a != nil && a.ClientStream != nil && !a.late.Load() && a.Context().Err() != nil
+	if !over || s.call.Ctx.Err() != nil {
+		s.end.cut = err
 	}
+	s.finishLocked(err)
 }

@@ -20,9 +20,11 @@ func (s *clientStream) RecvMsg(m any) error {
 	}
 	return s.guarded(func() (err error) {
 		if a == nil {
-			if a, err = s.recv(m); a != nil {
-				a, err = s.received(a, m, err)
+			var over bool
+			if a, over, err = s.recv(m); over {
+				return err
 			}
+			a, err = s.received(a, m, err)
 		}
 		for a != nil { // committed, or resumed
 			a, err = s.received(a, m, a.RecvMsg(m))
@@ -31,68 +33,71 @@ func (s *clientStream) RecvMsg(m any) error {
 	})
 }
 
-// recv receives from attempts until one is committed, which it returns, or the
-// stream ends.
-func (s *clientStream) recv(m any) (*streamAttempt, error) {
+// recv receives from attempts until one is committed, which it returns with what
+// its RecvMsg returned. over: that is not to be looked at, and RecvMsg returns
+// err.
+func (s *clientStream) recv(m any) (a *streamAttempt, over bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if h := s.hedgerLocked(); h != nil {
+		return h.receiveLocked(m)
+	}
 	for {
-		for s.driving && !s.done {
-			s.changed.Wait()
-		}
-		if a := s.recvTo.Load(); s.done && a == nil {
-			if s.cut != nil && !s.filled && s.current.ClientStream != nil && s.current.effects &&
-				(s.refused == nil || s.current.cancel != nil) { // else it may live on
-				_ = s.receive(s.current, m) // once that has returned, they are there
-				s.fillLocked(s.current)
-			}
-			return nil, s.final
+		s.restLocked()
+		if s.phase == ended && !s.end.committed {
+			s.lastWordLocked(m)
+			return nil, true, s.end.final
 		}
 		a := s.current
-		err := s.receive(a, m)
+		err := s.receiveLocked(a, m)
 		switch {
-		case s.done && s.recvTo.Load() == nil: // abandoned meanwhile, or refused
+		case s.phase == ended && !s.end.committed: // abandoned meanwhile, or refused
 			if err != nil {
-				s.fillLocked(a)
+				s.fillCutLocked(a)
 			}
-			if s.refused != nil {
-				return nil, s.refused
+			if s.end.refused != nil {
+				return nil, true, s.end.refused
 			}
-			return nil, a.told(err)
-		case err == nil || errors.Is(err, io.EOF) || s.recvTo.Load() == a:
-			s.heard = err == nil && s.desc.ServerStreams // else it was the end
-			s.commit(a)
+			return nil, true, a.shown(err)
+		case err == nil || errors.Is(err, io.EOF) || s.phase >= committed:
+			a.heard = err == nil && s.desc.ServerStreams // else it was the end
+			s.commitLocked(a)
 			if err == nil {
-				s.answered()
+				s.answeredLocked()
 			}
-			return a, err
+			return a, false, err
 		}
-		if !s.drive(a, a.told(err)) {
-			return nil, s.final
+		if !s.driveLocked(a, a.shown(err)) {
+			return nil, true, s.end.final
 		}
-		if s.replaying {
+		if s.marks.replaying {
 			go s.replayAside(s.current)
 		}
 	}
 }
 
-// answered is for a stream whose server has answered, with mu held. One that
-// has ended meanwhile is being settled by another goroutine.
-func (s *clientStream) answered() {
-	if !s.done {
-		s.call.Answered()
-	}
-}
-
-// receive is the inner RecvMsg, with mu held before and after.
-func (s *clientStream) receive(a *streamAttempt, m any) (err error) {
-	s.receiving = true
+// receiveLocked is the inner RecvMsg, without mu.
+func (s *clientStream) receiveLocked(a *streamAttempt, m any) (err error) {
+	s.marks.receiving = true
 	defer func() {
-		s.receiving = false
+		s.marks.receiving = false
 		s.changed.Broadcast()
 	}()
-	s.outside(func() { err = a.RecvMsg(m) })
+	s.outsideLocked(func() { err = a.RecvMsg(m) })
 	return err
+}
+
+// lastWordLocked fills the caller's options for a stream that was cut: once the
+// inner RecvMsg has returned, they are there.
+func (s *clientStream) lastWordLocked(m any) {
+	a, end := s.current, &s.end
+	if end.cut == nil || end.filled || a.ClientStream == nil || !a.effects {
+		return
+	}
+	if end.refused == nil || a.cancel != nil { // else it may live on
+		_ = s.receiveLocked(a, m)
+		s.fillCutLocked(a)
+	}
 }
 
 // received looks at what a committed attempt's RecvMsg returned. At the end of
@@ -105,26 +110,26 @@ func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAtte
 		}
 		return nil, nil
 	}
-	outcome := a.told(err)
+	outcome := a.shown(err)
 	if errors.Is(err, io.EOF) {
 		outcome = nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if outcome != nil && s.resume != nil && !s.done {
-		next, last := s.resumed(a, outcome)
+	if outcome != nil && s.resume != nil && s.phase != ended {
+		next, last := s.resumeLocked(a, outcome)
 		if next != nil {
 			return next, nil
 		}
 		outcome = last
 	}
-	if s.done {
-		s.fillLocked(a)
-		if s.refused != nil {
-			return nil, s.refused
+	if s.phase == ended {
+		s.fillCutLocked(a)
+		if s.end.refused != nil {
+			return nil, s.end.refused
 		}
 	}
-	s.finish(outcome)
+	s.finishLocked(outcome)
 	if outcome != nil {
 		return nil, outcome
 	}
@@ -132,50 +137,52 @@ func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAtte
 }
 
 // Header implements grpc.ClientStream. It blocks until the stream is committed
-// or has failed for good; then it returns nil, and RecvMsg tells why.
+// or has failed for good; then it returns nil, and RecvMsg returns why.
 func (s *clientStream) Header() (metadata.MD, error) {
 	if a := s.recvTo.Load(); a != nil && s.resume == nil {
 		return a.Header()
 	}
+	s.race((*hedger).headerLocked)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.resume != nil && s.resume.header != nil {
 		return s.resume.header.Copy(), nil
 	}
-	if a := s.recvTo.Load(); a != nil {
-		var md metadata.MD
-		var err error
-		s.outside(func() { md, err = a.Header() })
-		return md, err
-	}
 	for {
-		for s.driving && !s.done {
-			s.changed.Wait()
-		}
+		s.restLocked()
 		a := s.current
-		var md metadata.MD
-		var err error
-		if s.done {
-			s.outside(func() { md = a.headers() }) // one that was given up may still block
+		switch s.phase {
+		case committed:
+			return s.headerLocked(a)
+		case ended:
+			md, _ := s.headerLocked(a) // one that was given up may still block
 			return md, nil
 		}
-		s.outside(func() { md, err = a.Header() })
+		md, err := s.headerLocked(a)
 		switch {
-		case s.done || s.driving || s.current != a:
-		case md != nil || s.recvTo.Load() == a:
-			s.commit(a)
+		case s.phase == ended || s.marks.driving || s.current != a:
+		case md != nil || s.phase == committed:
+			s.commitLocked(a)
 			if md != nil {
-				s.answered()
+				s.answeredLocked()
 			}
 			return md, err
-		case s.receiving: // it will find out, and drive
+		case s.marks.receiving: // it will find out, and drive
 			s.changed.Wait()
 		default: // who waits for a header receives next, and must be able to
-			if next := s.foundDead(a); next != nil {
+			if next := s.foundDeadLocked(a); next != nil {
 				go s.replayAside(next)
 			}
 		}
 	}
+}
+
+// headerLocked is the inner Header, without mu.
+func (s *clientStream) headerLocked(a *streamAttempt) (md metadata.MD, err error) {
+	if a.ClientStream != nil {
+		s.outsideLocked(func() { md, err = a.Header() })
+	}
+	return md, err
 }
 
 // Trailer implements grpc.ClientStream. It commits the stream.
@@ -193,7 +200,7 @@ func (s *clientStream) Context() context.Context {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.resume.contextLocked(s.call.Ctx, a.Context(), s.done)
+	return s.resume.contextLocked(s.call.Ctx, a.Context(), s.phase == ended)
 }
 
 // settled returns the attempt that is the stream from now on.
@@ -201,27 +208,25 @@ func (s *clientStream) settled() *streamAttempt {
 	if a := s.recvTo.Load(); a != nil {
 		return a
 	}
+	s.race((*hedger).adoptLocked)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.driving && !s.done {
-		s.changed.Wait()
-	}
-	if !s.done {
-		s.commit(s.current)
+	s.restLocked()
+	if s.phase == trying {
+		s.commitLocked(s.current)
 	}
 	return s.current
 }
 
-// commit makes the attempt the stream, with mu held.
-func (s *clientStream) commit(a *streamAttempt) {
-	if s.recvTo.Load() != nil {
-		return
-	}
-	a.commit()
-	s.recvTo.Store(a)
-	if !s.replaying {
-		s.sendTo.Store(a)
-		s.log.Release(s.ledger)
-	}
-	s.changed.Broadcast()
+// race has the attempts of a hedged stream race until one is the stream; a stream
+// that is not hedged, or no more, has nothing to do.
+func (s *clientStream) race(how func(*hedger)) {
+	_ = s.guarded(func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if h := s.hedgerLocked(); h != nil && s.phase == opening {
+			how(h)
+		}
+		return nil
+	})
 }

@@ -5,10 +5,13 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/hooks"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
@@ -23,10 +26,13 @@ type Suite struct {
 	layers    layers
 	evictions sync.Once // at Close
 
-	lateFailure logFailure      // says that an attempt panicked that nobody waited for
-	replay      message.Ledger  // bytes that streams keep to send again
-	misspelt    map[string]bool // patterns of policies, that have been logged; guarded by mu
+	lateFailure logFailure     // says that an attempt panicked that nobody waited for
+	replay      message.Ledger // bytes that streams keep to send again
+	misspelt    misspellings   // of policies; guarded by mu
 }
+
+// suites counts those made.
+var suites atomic.Uint64
 
 // New returns a suite. Without options every method has the default [Policy].
 // The error joins every fault of every option, each naming field, value and
@@ -37,16 +43,20 @@ func New(opts ...Option) (*Suite, error) {
 		return nil, err
 	}
 	s := &Suite{registry: registry{
-		Host:      engine.Host{Epoch: time.Now(), Logger: set.logger, Journal: engine.NewJournal(engine.MaxNotes)},
-		policies:  compileAll(set),
-		fallbacks: set.fallbacks,
-		resumes:   set.resumes,
-		plans:     make(map[key]*plan),
-		budgets:   make(map[budgetKey]*budget.Guard),
+		number: suites.Add(1),
+
+		Host:        engine.Host{Epoch: time.Now(), Logger: set.logger, Journal: journal.New(journal.Max)},
+		policies:    compileAll(set),
+		fallbacks:   set.fallbacks,
+		resumes:     set.resumes,
+		classifiers: set.classifiers,
+		plans:       make(map[key]*plan),
+		budgets:     make(map[budgetKey]*budget.Guard),
 
 		awaited:        make(map[key]awaited),
 		awaitedBudgets: make(map[string]map[budget.Config]awaitedBudget),
 	}}
+	s.balancing = newBalancing(&s.Host, set.balancing)
 	if set.targetName != nil {
 		s.naming = &naming{of: set.targetName, known: make(map[string]*targetName)}
 	}
@@ -54,7 +64,7 @@ func New(opts ...Option) (*Suite, error) {
 		s.Log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
 	}
 	for _, o := range set.observers {
-		s.observers = append(s.observers, engine.NewObserver(&s.Host, o))
+		s.observers = append(s.observers, hooks.NewObserver(o, s.Log, engine.Bounded))
 	}
 	s.table.Store(newTable(0))
 	s.reloadedLocked() // nobody else has it yet
@@ -62,9 +72,9 @@ func New(opts ...Option) (*Suite, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.mu.Lock()
-	wrong := s.replaceMisspeltLocked(misspeltIn("policy", set.policies))
+	wrong := s.misspelt.replace(misspeltIn("policy", set.policies))
 	s.mu.Unlock()
-	s.warnMisspelt(slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes)))
+	warnMisspelt(s.Log(), slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes), misspeltIn("classifier", set.classifiers)))
 	return s, nil
 }
 
@@ -98,14 +108,24 @@ func (s *Suite) StreamClientInterceptor() grpc.StreamClientInterceptor {
 
 // DialOptions returns what [grpc.NewClient] needs: both interceptors, chained
 // (so given before other interceptors, they are outermost), and
-// [grpc.WithDisableRetry].
+// [grpc.WithDisableRetry]; with [WithBalancing] also
+// [grpc.WithDefaultServiceConfig].
 func (s *Suite) DialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
+	return append([]grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(s.unary(nil)),
 		grpc.WithChainStreamInterceptor(s.stream(nil)),
 		grpc.WithDisableRetry(),
-	}
+	}, s.balancing.dialOptions()...)
 }
+
+// ServiceConfig returns a service config, JSON as gRPC reads it, with the
+// load-balancing policy of [WithBalancing] in it, for programs that have one of
+// their own: give what it returns to grpc.WithDefaultServiceConfig, after
+// [Suite.DialOptions], or to the resolver. Without WithBalancing it returns
+// config as it is. It is an error if config is no JSON object, or names another
+// load-balancing policy than round_robin, which would be lost. "" is an empty
+// one.
+func (s *Suite) ServiceConfig(config string) (string, error) { return s.balancing.merge(config) }
 
 // Reload replaces all policies by those given: no options, and every method
 // has the default again. Observers, fallbacks, stores, names of targets and the logger stay, so those
@@ -116,8 +136,11 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // [Suite.Revision].
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
-	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
-		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, stores, names of targets and the logger are given to New"))
+	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.classifiers) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
+		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, classifiers, stores, names of targets and the logger are given to New"))
+	}
+	if set.balancing != nil && s.balancing == nil {
+		set.fault(errors.New("reload: balancing: want it given to New, too, as connections are dialed with it"))
 	}
 	if err := set.err(); err != nil {
 		s.ReloadFailed(err)
@@ -125,14 +148,17 @@ func (s *Suite) Reload(opts ...Option) error {
 	}
 	policies, wrong := compileAll(set), misspeltIn("policy", set.policies)
 
+	if set.balancing != nil {
+		s.balancing.registry.Reconfigure(set.balancing.config())
+	}
 	s.mu.Lock()
 	s.policies = policies
-	wrong = s.replaceMisspeltLocked(wrong)
+	wrong = s.misspelt.replace(wrong)
 	s.reloadedLocked()
 	made := s.rebuildLocked()
 	s.mu.Unlock()
 	s.rebuilt(made)
-	s.warnMisspelt(wrong)
+	warnMisspelt(s.Log(), wrong)
 	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultSuccess})
 	return nil
 }
@@ -145,12 +171,22 @@ func (s *Suite) Reload(opts ...Option) error {
 // fallback or observers. Close may be called more than once; it returns what
 // its stores return, so nil without any.
 func (s *Suite) Close() error {
-	s.evictions.Do(s.evictAll)
+	closing := false
+	s.evictions.Do(func() {
+		s.evictAll()
+		closing = true
+	})
+	if s.balancing != nil {
+		s.balancing.registry.Close()
+	}
 	var faults []error
 	for _, st := range s.stores {
 		faults = append(faults, st.Close())
 	}
-	engine.CloseObservers(s.observers)
+	if closing {
+		s.notify(observe.SuiteEvent{Kind: observe.SuiteClosed, Result: observe.ResultSuccess})
+	}
+	hooks.Close(s.observers)
 	return errors.Join(faults...)
 }
 
@@ -179,10 +215,28 @@ func (s *Suite) Logger() *slog.Logger { return s.Log() }
 // left alone.
 func (s *Suite) attach(stores []Store) error {
 	for i, st := range stores {
-		if err := st.Attach(Live{s, i}); err != nil {
+		if err := st.Attach(Live{&s.registry, i}); err != nil {
 			return err
 		}
 		s.stores = append(s.stores, st)
 	}
 	return nil
+}
+
+// Revision returns the revision of the suite's policies.
+func (s *Suite) Revision() Revision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revision
+}
+
+// ReloadFailed records that new policies could not be had, from a file that
+// cannot be read, say: [Suite.Revision] and a [observe.SuiteObserver] report it.
+// Policies stay as they are. A Reload that fails records that itself.
+func (s *Suite) ReloadFailed(err error) {
+	s.mu.Lock()
+	s.revision.Err, s.revision.ErrAt = err, time.Now()
+	s.history.revised(s.revision.snapshot(), ReloadSnapshot{Time: s.revision.ErrAt, Result: observe.ResultFailed.String(), Generation: s.revision.Generation, Error: errorText(err)})
+	s.mu.Unlock()
+	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: err})
 }

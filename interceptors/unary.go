@@ -25,7 +25,7 @@ type unaryCall struct {
 	opts       []grpc.CallOption
 
 	// Of a call that is hedged:
-	first    side
+	first    hedgeAttempt
 	original original
 
 	before message.Before // of its reply
@@ -37,27 +37,15 @@ var unaryCalls = sync.Pool{New: func() any {
 	return new(unaryCall)
 }}
 
-func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
-	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		with := readCallOptions(opts)
-		if with.err != nil {
-			onFinish(opts, with.err)
-			return with.err
-		}
-		p, fresh := s.planOf(cc, method, l)
-		u := unaryCalls.Get().(*unaryCall)
-		u.Init(ctx, &s.Host, &p.Plan, &with.apply(p).Policy)
-		u.full, u.late = p, &s.lateFailure
-		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
-		u.opts = u.wrap(opts, true)
-
-		err := u.run(ctx)
-		if fresh && err == nil {
-			l.look(s, p, cc, method)
-		}
-		u.release() // not after a panic: who knows what still runs
-		return err
-	}
+// make makes the whole call.
+func (u *unaryCall) make(ctx context.Context, host *engine.Host, late *logFailure, p *plan, policy *engine.Policy, opts []grpc.CallOption) error {
+	u.Init(ctx, host, &p.Plan, policy, p.fleetOf(u.cc))
+	u.full, u.late = p, late
+	u.wantHeader = p.classifier != nil
+	u.opts = u.wrap(opts, true)
+	err := u.run(ctx)
+	u.release() // not after a panic: who knows what still runs
+	return err
 }
 
 // run is the whole call.
@@ -104,12 +92,12 @@ func (u *unaryCall) admitAndTry() error {
 	if u.Ctx.Err() != nil {
 		return engine.Ended(u.Ctx) // no attempt, so no word about the server
 	}
-	if err := admit(&u.Call); err != nil {
+	if err := admit(&u.Call, u.cc); err != nil {
 		return err
 	}
 	for {
 		err := u.attempt()
-		if err == nil {
+		if err == nil && !u.Unsatisfied() {
 			return nil
 		}
 		delay, again := u.Next(u.FailureOf(err, u.trailer))
@@ -117,7 +105,7 @@ func (u *unaryCall) admitAndTry() error {
 			return err
 		}
 		u.Pause(delay, err)
-		wait(u.Ctx, delay)
+		backOff(u.Ctx, u.cc, delay, u.sent())
 		if again, err = u.Resume(err); !again {
 			return err
 		}
@@ -132,12 +120,14 @@ func (u *unaryCall) attempt() error {
 		defer cancel()
 	}
 	err := u.invoker(ctx, u.method, u.req, u.reply, u.cc, u.opts...)
-	if err == nil { // which says all
-		u.End(nil, engine.Evidence{})
-		return nil
+	if c := u.full.classifier; err != nil || c.replies() {
+		ev := u.evidence(u.cc, u.method, u.reply)
+		ev.Ruling = c.rule(&u.Call, u.seen(err, u.reply))
+		u.End(err, ev)
+		return err
 	}
-	u.End(err, u.evidence(u.cc, u.reply))
-	return err
+	u.End(nil, engine.Evidence{}) // which says all
+	return nil
 }
 
 func (u *unaryCall) fallBack(ctx context.Context, err error) error {
@@ -151,8 +141,7 @@ func (u *unaryCall) resetReply() { u.before.Restore(u.reply) }
 
 // abort runs when run ends, and does something if it did not return.
 func (u *unaryCall) abort() {
-	if !u.Finished() {
-		u.Unwind()
+	if u.Unwind() {
 		u.onFinish(engine.ErrPanicked)
 	}
 }
@@ -163,7 +152,7 @@ func (u *unaryCall) release() {
 	u.before = message.Before{}
 	u.full, u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil, nil
 	if u.first.work != nil {
-		u.first, u.original = side{}, original{}
+		u.first, u.original = hedgeAttempt{}, original{}
 	}
 	unaryCalls.Put(u)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/limit"
 )
@@ -23,9 +25,9 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // admit has a call admitted, and waits for its slot.
-func admit(c *engine.Call) error {
+func admit(c *engine.Call, cc *grpc.ClientConn) error {
 	for {
-		w, err := c.Admit()
+		w, err := c.Admit(channel{cc})
 		if err != nil || !w.Needed() {
 			return err
 		}

@@ -53,7 +53,7 @@ var names = [...]string{
 
 // Parse returns the strategy of that name: full, equal, decorrelated, none,
 // aws-full or aws-decorrelated, spelled exactly so. The error of any other
-// name tells it and the six.
+// name names it and the six.
 func Parse(name string) (Strategy, error) {
 	for s, known := range names {
 		if name == known {

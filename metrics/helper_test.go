@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"flag"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -149,6 +150,12 @@ func values(t testing.TB, g prometheus.Gatherer, family string) map[string]float
 		}
 	}
 	return all
+}
+
+// counted leaves out what is zero.
+func counted(m map[string]float64) map[string]float64 {
+	maps.DeleteFunc(m, func(_ string, v float64) bool { return v == 0 })
+	return m
 }
 
 func sum(m map[string]float64) (s float64) {

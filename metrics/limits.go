@@ -55,10 +55,10 @@ func (l *limits) collect(ch chan<- prometheus.Metric, recorders []*recorder) {
 			continue
 		}
 		for _, reason := range refusals {
-			l.refused.WithLabelValues(r.function.name, reason.String())
+			l.refused.WithLabelValues(r.pair.name, reason.String())
 		}
-		l.waits.WithLabelValues(r.function.name)
-		e := endpoint{r.function.name, r.target}
+		l.waits.WithLabelValues(r.pair.name)
+		e := endpoint{r.pair.name, r.pair.target}
 		sum := states[e]
 		sum.InFlight += s.InFlight
 		sum.Queued += s.Queued

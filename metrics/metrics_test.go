@@ -220,9 +220,12 @@ func TestCardinality(t *testing.T) {
 		},
 		"astra_breaker_transitions_total": {"closed other consecutive other open": 1},
 	} {
-		if got := values(t, reg, family); !maps.Equal(got, want) {
+		if got := counted(values(t, reg, family)); !maps.Equal(got, counted(want)) {
 			t.Errorf("%s: %v, want %v", family, got, want)
 		}
+	}
+	if got := values(t, reg, "astra_retry_target_attempts_total"); len(got) != 4 || got["success passthrough:///a"] != 10 || got["success other"] != 20 || got["failed other"] != 1 {
+		t.Errorf("attempts of targets %v", got)
 	}
 }
 
@@ -311,7 +314,7 @@ func TestBreaker(t *testing.T) {
 			"open " + hello + " open_time_over  half-open": 1,
 			"half-open " + hello + " recovered  closed":    1,
 		}
-		if got := values(t, reg, "astra_breaker_transitions_total"); !maps.Equal(got, want) {
+		if got := counted(values(t, reg, "astra_breaker_transitions_total")); !maps.Equal(got, want) {
 			t.Errorf("transitions %v, want %v", got, want)
 		}
 		if err := c.Reload(interceptors.WithPolicy(interceptors.Policy{

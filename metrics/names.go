@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Names, types, buckets and labels are a contract with dashboards and alerts.
 
@@ -15,6 +19,8 @@ const (
 	labelFrom     = "from"
 	labelTo       = "to"
 	labelResult   = "result"
+	labelPattern  = "pattern" // of a fault of package chaos
+	labelFault    = "fault"
 	labelTraceID  = "trace_id" // of exemplars
 )
 
@@ -80,6 +86,26 @@ var (
 		"Highest retry number that a call in flight is backing off for; 0 when none is.",
 		[]string{labelFunction},
 	}
+	targetAttemptsTotal = family{
+		"astra_retry_target_attempts_total",
+		"Attempts that ended, retries included, by target.",
+		[]string{labelTarget, labelOutcome},
+	}
+	callSeconds = family{
+		"astra_retry_call_seconds",
+		"How long calls took, from their start to their return.",
+		[]string{labelFunction, labelOutcome},
+	}
+	attemptSeconds = family{
+		"astra_retry_attempt_seconds",
+		"How long attempts took.",
+		[]string{labelFunction, labelOutcome},
+	}
+	budgetCapacity = family{
+		"astra_retry_budget_capacity",
+		"Tokens that the target's budget holds at most; of the one that astra_retry_budget_tokens is of.",
+		[]string{labelTarget},
+	}
 	budgetTokens = family{
 		"astra_retry_budget_tokens",
 		"Retries that the target's budget would allow now; the lowest where it has several.",
@@ -88,6 +114,21 @@ var (
 	breakerState = family{
 		"astra_breaker_state",
 		"State of the circuit breaker: 0 closed, 1 half-open, 2 open.",
+		[]string{labelFunction, labelTarget},
+	}
+	breakerOpen = family{
+		"astra_breaker_open",
+		"1 from the circuit breaker's opening to its recovery, half-open times included; 0 while it is closed.",
+		[]string{labelFunction, labelTarget},
+	}
+	breakerOpenSince = family{
+		"astra_breaker_open_since_seconds",
+		"Unix time at which the circuit breaker opened that has not recovered since; 0 while it is closed.",
+		[]string{labelFunction, labelTarget},
+	}
+	breakerRefusedTotal = family{
+		"astra_breaker_refused_total",
+		"Calls that the circuit breaker refused; a fallback may have answered them.",
 		[]string{labelFunction, labelTarget},
 	}
 	breakerTransitionsTotal = family{
@@ -99,6 +140,16 @@ var (
 		"astra_config_reloads_total",
 		"Replacements of a suite's policies, tried.",
 		[]string{labelResult},
+	}
+	configReloadSuccessful = family{
+		"astra_config_last_reload_successful",
+		"1 if the last try to replace the policies succeeded, or there was none; 0 if it failed.",
+		nil,
+	}
+	configReloadTimestamp = family{
+		"astra_config_last_reload_success_timestamp_seconds",
+		"Unix time at which the policies were last replaced, or first given.",
+		nil,
 	}
 	stateRestoresTotal = family{
 		"astra_state_restores_total",
@@ -163,3 +214,14 @@ func (f family) counters(l prometheus.Labels) *prometheus.CounterVec {
 func (f family) histograms(l prometheus.Labels, buckets []float64) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: f.name, Help: f.help, ConstLabels: l, Buckets: buckets}, f.labels)
 }
+
+func count(ch chan<- prometheus.Metric, d *prometheus.Desc, n uint64, since time.Time, labels ...string) {
+	ch <- prometheus.MustNewConstMetricWithCreatedTimestamp(d, prometheus.CounterValue, float64(n), since, labels...)
+}
+
+func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+// seconds is a time as Prometheus has it: since 1970.
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }

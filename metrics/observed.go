@@ -24,14 +24,14 @@ var (
 	}
 )
 
-// observed counts what policies in observe mode would do.
-type observed struct{ breaker, limit *prometheus.CounterVec }
+// observation counts what policies in observe mode would do.
+type observation struct{ breaker, limit *prometheus.CounterVec }
 
-func newObserved(l prometheus.Labels) observed {
-	return observed{breakerWouldRefuseTotal.counters(l), limitWouldRefuseTotal.counters(l)}
+func newObserved(l prometheus.Labels) observation {
+	return observation{breakerWouldRefuseTotal.counters(l), limitWouldRefuseTotal.counters(l)}
 }
 
-func (o observed) record(function, target string, e observe.Event) {
+func (o observation) record(function, target string, e observe.Event) {
 	if e.Outcome == observe.RejectedBreaker {
 		o.breaker.WithLabelValues(function, target).Inc()
 	} else {

@@ -9,20 +9,16 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-type pair struct{ observe.Source }
+type observing struct{ observe.Source }
 
-func (pair) Target() string { return "dns:///a" }
-func (pair) Method() string { return "/s.S/Get" }
+func (observing) Target() string { return "dns:///a" }
+func (observing) Method() string { return "/s.S/Get" }
 
-func (pair) BreakerState() (observe.BreakerState, bool) { return 0, false }
-func (pair) BudgetTokens() (float64, bool)              { return 0, false }
-func (pair) LimitState() (s observe.LimitState, ok bool) {
-	return s, false
-}
+func (observing) Breaker() (b observe.BreakerStatus, ok bool) { return b, false }
 
 func TestWouldRefuseIsCounted(t *testing.T) {
 	m := New()
-	h := m.Observe(observe.NewEndpoint(pair{}))
+	h := m.Observe(observe.NewEndpoint(observing{}))
 	for _, e := range []observe.Event{
 		{Kind: observe.WouldRefuse, Outcome: observe.RejectedBreaker, Reason: observe.ReasonBreakerOpen},
 		{Kind: observe.WouldRefuse, Outcome: observe.RejectedBreaker, Reason: observe.ReasonBreakerOpen},

@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 const (
 	defaultMaxMethods = 1000
@@ -14,6 +18,9 @@ type settings struct {
 	constLabels prometheus.Labels
 	maxMethods  int
 	maxTargets  int
+
+	durations    *Durations // nil: none
+	delayBuckets []float64  // beside the contract's
 }
 
 // WithMaxMethods bounds the values of the function label: methods called for
@@ -52,4 +59,22 @@ func readOptions(opts []Option) settings {
 		s.maxTargets = defaultMaxTargets
 	}
 	return s
+}
+
+// WithDurations adds histograms of how long calls and attempts take:
+// astra_retry_call_seconds, queue and backoffs included, and
+// astra_retry_attempt_seconds. Labels are function and outcome (success, failed:
+// as the caller saw it). A stream's last until it ends. Without it nothing is
+// measured; with it each call, and each attempt, reads the clock twice more, and
+// a success costs what other calls do.
+func WithDurations(d Durations) Option {
+	return func(s *settings) { s.durations = &d }
+}
+
+// WithDelayBuckets adds upper bounds, in seconds, to those of
+// astra_retry_delays_seconds, 0.1 to 16, which stay: for policies with backoffs
+// of milliseconds, or minutes. Those that are not finite and above 0 are left out.
+func WithDelayBuckets(bounds ...float64) Option {
+	bounds = slices.Clone(bounds)
+	return func(s *settings) { s.delayBuckets = bounds }
 }

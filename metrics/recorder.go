@@ -2,14 +2,11 @@ package metrics
 
 import (
 	"context"
-	"math/bits"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/observe"
@@ -20,84 +17,168 @@ import (
 type function struct {
 	name      string
 	since     time.Time
-	hot       shards
 	firsts    *atomic.Uint64 // first attempts, but those of calls that they ended well
 	backoffs  *backoffs
 	exhausted prometheus.ExemplarAdder
 	delays    prometheus.ExemplarObserver
+	durations *durations // nil: not wanted
 }
 
+// newFunction makes a method's series, as far as their labels are known.
 func (m *Metrics) newFunction(name string) *function {
+	for c := codes.Canceled; c <= codes.Unauthenticated; c++ {
+		m.attempts.WithLabelValues(name, outcomeFailed, c.String())
+	}
 	for _, o := range observe.Outcomes() {
 		if o != observe.SuccessFirst {
 			m.calls.WithLabelValues(name, o.String())
 		}
 	}
-	m.kinds.WithLabelValues(name, observe.RetryAttempt.String())
+	for k := observe.RetryAttempt; k <= observe.HedgeAttempt; k++ {
+		m.kinds.WithLabelValues(name, k.String())
+	}
+	for r := observe.HedgeWon; r <= observe.HedgeSuppressed; r++ {
+		m.hedges.WithLabelValues(name, r.String())
+	}
+	for r := observe.ReasonNotRetryable; r <= observe.ReasonAmbiguous; r++ {
+		m.suppressed.WithLabelValues(name, r.String())
+	}
 	m.replayed.WithLabelValues(name)
 	return &function{
 		name:      name,
 		since:     time.Now(),
-		hot:       newShards(),
 		firsts:    new(atomic.Uint64),
 		backoffs:  &backoffs{calls: make(map[int]int)},
 		exhausted: m.exhaustions.WithLabelValues(name).(prometheus.ExemplarAdder),
 		delays:    m.delays.WithLabelValues(name).(prometheus.ExemplarObserver),
+		durations: m.durations.of(name),
 	}
+}
+
+// pairKey names a pair by its labels.
+type pairKey struct{ function, target string }
+
+// pair is what a function and a target are counted with.
+type pair struct {
+	*function
+	target  string
+	hot     tally
+	failed  atomic.Uint64 // attempts
+	refused prometheus.Counter
+	changes sync.Once // makes the series of its breaker
+}
+
+// pairLocked returns the pair of an endpoint, by its labels.
+func (m *Metrics) pairLocked(e observe.Endpoint) *pair {
+	name := label(m.functions, e.Method(), m.maxMethods)
+	f := m.functions[name]
+	if f == nil {
+		f = m.newFunction(name)
+		m.functions[name] = f
+	}
+	target := label(m.targets, e.Target(), m.maxTargets)
+	if _, known := m.targets[target]; !known {
+		m.targets[target] = time.Now()
+	}
+	k := pairKey{name, target}
+	p := m.pairs[k]
+	if p == nil {
+		p = &pair{function: f, target: target, refused: m.refused.WithLabelValues(name, target)}
+		m.pairs[k] = p
+	}
+	return p
+}
+
+// changes are the transitions that a breaker can make.
+var changes = []struct {
+	from, to observe.BreakerState
+	reasons  []observe.Reason
+}{
+	{observe.BreakerClosed, observe.BreakerOpen, []observe.Reason{
+		observe.ReasonConsecutive, observe.ReasonFailureRate, observe.ReasonFailureBalance, observe.ReasonSlowRate,
+		observe.ReasonRestored, observe.ReasonFleet}},
+	{observe.BreakerOpen, observe.BreakerHalfOpen, []observe.Reason{observe.ReasonOpenTimeOver, observe.ReasonEnoughRefused}},
+	{observe.BreakerHalfOpen, observe.BreakerOpen, []observe.Reason{observe.ReasonProbeFailed}},
+	{observe.BreakerHalfOpen, observe.BreakerClosed, []observe.Reason{observe.ReasonRecovered}},
+}
+
+// breakerSeries makes the series of a breaker's transitions, once.
+func (m *Metrics) breakerSeries(p *pair) {
+	p.changes.Do(func() {
+		for _, c := range changes {
+			for _, why := range c.reasons {
+				m.transitions.WithLabelValues(p.name, p.target, c.from.String(), c.to.String(), why.String())
+			}
+		}
+	})
 }
 
 // recorder counts for one method of one target.
 type recorder struct {
 	metrics  *Metrics
-	function *function
+	pair     *pair
 	endpoint observe.Endpoint
-	target   string // the label
 }
-
-// firstSuccess is [observe.Hooks.FirstSuccess]: one addition stands for the
-// attempt and the call.
-func (r *recorder) firstSuccess(shard uint32) { r.function.hot.of(shard).firsts.Add(1) }
 
 // event is [observe.Hooks.Event].
 func (r *recorder) event(ctx context.Context, e observe.Event) {
+	m, name := r.metrics, r.pair.name
 	switch e.Kind {
 	case observe.AttemptEnd:
-		if e.AttemptKind == observe.FirstAttempt {
-			r.function.firsts.Add(1)
-		} else {
-			r.metrics.kinds.WithLabelValues(r.function.name, e.AttemptKind.String()).Inc()
-		}
-		if e.Err == nil {
-			r.function.hot.of(e.Shard).others.Add(1)
-			return
-		}
-		add(ctx, r.metrics.attempts.WithLabelValues(r.function.name, outcomeFailed, grpcCode(e.Code)))
+		r.attempt(ctx, e)
 	case observe.CallEnd:
-		if e.Outcome == observe.SuccessFirst { // a wrapper has no FirstSuccess
-			r.function.hot.of(e.Shard).alone.Add(1)
-			return
-		}
-		add(ctx, r.metrics.calls.WithLabelValues(r.function.name, e.Outcome.String()))
-		if e.Exhausted {
-			r.function.exhausted.AddWithExemplar(1, exemplar(ctx))
-		}
+		r.call(ctx, e)
 	case observe.BackoffStart:
-		r.function.backoffs.add(e.Attempt, 1)
-		r.function.delays.ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
+		r.pair.backoffs.add(e.Attempt, 1)
+		r.pair.delays.ObserveWithExemplar(e.Delay.Seconds(), exemplar(ctx))
 	case observe.BackoffEnd:
-		r.function.backoffs.add(e.Attempt, -1)
+		r.pair.backoffs.add(e.Attempt, -1)
 	case observe.Replayed:
-		r.metrics.replayed.WithLabelValues(r.function.name).Add(float64(e.Messages))
+		m.replayed.WithLabelValues(name).Add(float64(e.Messages))
 	case observe.Dequeued, observe.Limited:
-		r.metrics.limits.record(ctx, r.function.name, e)
+		m.limits.record(ctx, name, e)
 	case observe.Hedged:
-		r.metrics.hedges.WithLabelValues(r.function.name, e.Hedge.String()).Inc()
+		m.hedges.WithLabelValues(name, e.Hedge.String()).Inc()
 	case observe.Suppressed:
-		r.metrics.suppressed.WithLabelValues(r.function.name, e.Reason.String()).Inc()
+		m.suppressed.WithLabelValues(name, e.Reason.String()).Inc()
 	case observe.WouldRefuse:
-		r.metrics.observed.record(r.function.name, r.target, e)
+		m.observed.record(name, r.pair.target, e)
 	case observe.BreakerChange:
-		r.metrics.transitions.WithLabelValues(r.function.name, r.target, e.From.String(), e.To.String(), e.Reason.String()).Inc()
+		m.transitions.WithLabelValues(name, r.pair.target, e.From.String(), e.To.String(), e.Reason.String()).Inc()
+	}
+}
+
+func (r *recorder) attempt(ctx context.Context, e observe.Event) {
+	if d := r.pair.durations; d != nil {
+		d.attempt(ctx, e)
+	}
+	if e.AttemptKind == observe.FirstAttempt {
+		r.pair.firsts.Add(1)
+	} else {
+		r.metrics.kinds.WithLabelValues(r.pair.name, e.AttemptKind.String()).Inc()
+	}
+	if e.Err == nil {
+		r.pair.hot.of(e.Shard).others.Add(1)
+		return
+	}
+	r.pair.failed.Add(1)
+	add(ctx, r.metrics.attempts.WithLabelValues(r.pair.name, outcomeFailed, grpcCode(e.Code)))
+}
+
+func (r *recorder) call(ctx context.Context, e observe.Event) {
+	if d := r.pair.durations; d != nil {
+		d.call(ctx, e)
+	}
+	if e.Outcome == observe.SuccessFirst { // with durations, and of a wrapper, which has no FirstSuccess
+		r.pair.hot.of(e.Shard).alone.Add(1)
+		return
+	}
+	add(ctx, r.metrics.calls.WithLabelValues(r.pair.name, e.Outcome.String()))
+	if e.Exhausted {
+		r.pair.exhausted.AddWithExemplar(1, exemplar(ctx))
+	}
+	if e.Reason == observe.ReasonBreakerOpen {
+		add(ctx, r.pair.refused)
 	}
 }
 
@@ -116,53 +197,6 @@ func grpcCode(c codes.Code) string {
 		c = codes.Unknown
 	}
 	return c.String()
-}
-
-func add(ctx context.Context, c prometheus.Counter) {
-	c.(prometheus.ExemplarAdder).AddWithExemplar(1, exemplar(ctx))
-}
-
-// exemplar returns the way to the trace of ctx; nil, which leaves an earlier
-// exemplar in place, if there is none to be found.
-func exemplar(ctx context.Context) prometheus.Labels {
-	if s := trace.SpanContextFromContext(ctx); s.IsValid() && s.IsSampled() {
-		return prometheus.Labels{labelTraceID: s.TraceID().String()}
-	}
-	return nil
-}
-
-// shards count what happens in every good call. Calls on different processors
-// mostly write to different ones, hence to different cache lines. The length is
-// a power of two.
-type shards []shard
-
-type shard struct {
-	firsts atomic.Uint64 // calls whose first attempt succeeded
-	others atomic.Uint64 // other attempts that succeeded
-	alone  atomic.Uint64 // calls as firsts, whose attempt is among others
-	_      [104]byte     // a cache line (and its prefetched twin) each
-}
-
-// maxShards keeps a method's shards at 8 KiB on the largest machines.
-const maxShards = 64
-
-func newShards() shards {
-	n := min(runtime.GOMAXPROCS(0), maxShards)
-	return make(shards, 1<<bits.Len(uint(n-1)))
-}
-
-func (s shards) of(n uint32) *shard { return &s[n&uint32(len(s)-1)] }
-
-// fold returns the attempts that succeeded, the calls whose first did, and those
-// of them that firstSuccess counted.
-func (s shards) fold() (attempts, calls, firsts uint64) {
-	for i := range s {
-		first := s[i].firsts.Load()
-		firsts += first
-		calls += first + s[i].alone.Load()
-		attempts += first + s[i].others.Load()
-	}
-	return attempts, calls, firsts
 }
 
 // backoffs counts the calls that are backing off, by the number of the retry.

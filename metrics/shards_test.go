@@ -22,3 +22,27 @@ func TestShardsApart(t *testing.T) {
 		t.Errorf("%d shards of 8 used", len(used))
 	}
 }
+
+// A pair that is not busy has one shard, and nothing is lost when it gets more.
+func TestTallyGrows(t *testing.T) {
+	var c tally
+	for n := range uint32(busy - 1) {
+		c.firstSuccess(n)
+	}
+	if c.more.Load() != nil {
+		t.Errorf("more shards after %d calls", busy-1)
+	}
+	for n := range uint32(busy) {
+		c.firstSuccess(n)
+	}
+	c.of(3).others.Add(2)
+	c.of(3).alone.Add(1)
+	if c.more.Load() == nil {
+		t.Errorf("no more shards after %d calls", 2*busy-1)
+	}
+	var got good
+	got.fold(&c)
+	if want := (good{attempts: 2*busy + 1, calls: 2 * busy, firsts: 2*busy - 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

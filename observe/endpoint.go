@@ -1,5 +1,7 @@
 package observe
 
+import "time"
+
 // BreakerState is the state of a breaker; its values are those of the
 // astra_breaker_state metric.
 type BreakerState uint8
@@ -16,6 +18,21 @@ var breakerStateNames = [...]string{BreakerClosed: "closed", BreakerHalfOpen: "h
 // String returns "closed", "half-open" or "open".
 func (s BreakerState) String() string { return name(breakerStateNames[:], uint8(s)) }
 
+// BreakerStatus is where a breaker stands. Its fields but State are zero while it
+// is closed.
+type BreakerStatus struct {
+	State     BreakerState
+	OpenSince time.Time     // when it opened; times half-open, and openings from there, are part of it
+	Cause     Reason        // why it opened then
+	NextProbe time.Duration // until a call may pass to find out, at the latest; 0: the next one
+}
+
+// BudgetStatus is what a retry budget holds.
+type BudgetStatus struct {
+	Tokens   float64 // retries that it would allow now
+	Capacity float64 // tokens held at most
+}
+
 // LimitState is how far a limit is used.
 type LimitState struct {
 	InFlight int // calls that hold a slot
@@ -30,8 +47,8 @@ type Source interface {
 	Target() string
 	CanonicalTarget() string
 	Method() string
-	BreakerState() (s BreakerState, ok bool)
-	BudgetTokens() (tokens float64, ok bool)
+	Breaker() (b BreakerStatus, ok bool)
+	Budget() (b BudgetStatus, ok bool)
 	LimitState() (s LimitState, ok bool)
 }
 
@@ -55,13 +72,25 @@ func (e Endpoint) CanonicalTarget() string { return e.source.CanonicalTarget() }
 // bytes are shortened.
 func (e Endpoint) Method() string { return e.source.Method() }
 
-// BreakerState returns the state of the breaker now; ok is false if the policy
-// has none.
-func (e Endpoint) BreakerState() (s BreakerState, ok bool) { return e.source.BreakerState() }
+// Breaker returns where the breaker stands now; ok is false if the policy has
+// none.
+func (e Endpoint) Breaker() (b BreakerStatus, ok bool) { return e.source.Breaker() }
 
-// BudgetTokens returns what the target's retry budget holds now; ok is false if
-// the policy has none.
-func (e Endpoint) BudgetTokens() (tokens float64, ok bool) { return e.source.BudgetTokens() }
+// BreakerState returns the state alone.
+func (e Endpoint) BreakerState() (s BreakerState, ok bool) {
+	b, ok := e.source.Breaker()
+	return b.State, ok
+}
+
+// Budget returns what the target's retry budget holds now; ok is false if the
+// policy has none.
+func (e Endpoint) Budget() (b BudgetStatus, ok bool) { return e.source.Budget() }
+
+// BudgetTokens returns the tokens alone.
+func (e Endpoint) BudgetTokens() (tokens float64, ok bool) {
+	b, ok := e.source.Budget()
+	return b.Tokens, ok
+}
 
 // LimitState returns how far the limit is used now; ok is false if the policy
 // has none.

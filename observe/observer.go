@@ -39,6 +39,10 @@ type Hooks struct {
 	// more.
 	Elapsed bool
 
+	// AttemptElapsed asks for [Event.Elapsed] of AttemptEnd. Each attempt then
+	// reads the clock twice more.
+	AttemptElapsed bool
+
 	// Want reports whether an event is to be queued. It is called on the
 	// goroutine of the call, many at a time, and must not block. An event that is
 	// not wanted costs no more than that. Nil wants all. Not called for Inline

@@ -2,6 +2,7 @@ package observe
 
 // SuiteEvent is something that happened to a suite, not to a call.
 type SuiteEvent struct {
+	Suite  uint64 // numbers the suites of the process, from 1
 	Kind   SuiteEventKind
 	Result SuiteResult
 	Err    error // nil unless something went wrong
@@ -18,11 +19,12 @@ const (
 	StateSaved                              // a store was written
 	StateShared                             // a breaker was reported to other instances, or by them
 	Steered                                 // somebody forced a breaker, or let go of one (ResultSuccess), or could not (ResultFailed, Err)
+	SuiteClosed                             // Suite.Close was called
 )
 
 var suiteEventKindNames = [...]string{
 	SuiteEventUnknown: "unknown", Reloaded: "reloaded",
-	StateRestored: "state_restored", StateSaved: "state_saved", StateShared: "state_shared", Steered: "steered",
+	StateRestored: "state_restored", StateSaved: "state_saved", StateShared: "state_shared", Steered: "steered", SuiteClosed: "suite_closed",
 }
 
 // String returns the kind in snake case: "state_saved".

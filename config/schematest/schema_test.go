@@ -85,7 +85,9 @@ var unspeakable = regexp.MustCompile(strings.Join([]string{
 	`names .*, which is named`,
 	`left out: `,
 	`want (>= base|from openFor|<= timeout|only codes of|0 while (slowCall|maxQueue|rate|maxConcurrent and rate) (is|are) 0|false without maxConcurrent|0 or 1 beside)`,
-	`"[^"]*" is out of range: want from [0-9]+m?s to`,
+	`"[^"]*" is out of range: want (from [0-9]+m?s to|more than 0s, up to)`,
+	`means nothing to kind`,
+	`is missing: a (latency|status) needs`,
 	`"0\.0{9,}1s" is out of range`,
 }, "|"))
 

@@ -39,7 +39,9 @@ type journal struct {
 	written int // in all
 }
 
-const journalKeeps = 32
+// journalKeeps is more than the whole story writes: what shows it may be late on a
+// busy machine, and is to miss nothing. One that runs on for hours is bounded.
+const journalKeeps = 4096
 
 func newJournal(slot time.Duration) journal {
 	return journal{quiet: 2 * slotsPerSecond * slot, seen: map[string]time.Duration{}}

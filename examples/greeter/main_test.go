@@ -230,11 +230,11 @@ func TestTwoProcesses(t *testing.T) {
 func TestCtrlC(t *testing.T) {
 	t.Parallel()
 	p := start(t)
-	p.await(t, `1\.0 s  breaker closed, +\d+ calls/s`)
+	p.await(t, `\d s  breaker closed, +\d+ calls/s`) // whenever the machine gets to it
 	p.stop()
 	stopped := time.Now()
 	p.exits(t, 0)
-	if took := time.Since(stopped); took > 2*callDeadline {
+	if took := time.Since(stopped); took > length(1)/2 { // and not at the story's end
 		t.Errorf("it took %v to stop", took)
 	}
 	for _, want := range []string{"Stopped early; the story so far", "Client and server agree"} {

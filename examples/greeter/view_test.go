@@ -185,3 +185,16 @@ func TestQuantile(t *testing.T) {
 		t.Errorf("of nothing: %s", got)
 	}
 }
+
+// A view that looks late, as on a busy machine, misses nothing of the story.
+func TestJournalOfAWholeAct(t *testing.T) {
+	j := newJournal(time.Second)
+	j.act(0, "faults")
+	for i := range 500 {
+		j.write(entry{at: time.Duration(i), text: "attempt"})
+	}
+	j.act(time.Second, "outage")
+	if all := j.after(0); len(all) != 502 || all[0].kind != entryAct {
+		t.Errorf("%d entries of 502 are kept", len(all))
+	}
+}

@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"internal/field":   {},
 	"jitter":           {module + "internal/field"},
 	"codes":            {"google.golang.org/grpc/codes"},
+	"internal/backend": {},
 	"internal/breaker": {},
 	"internal/budget":  {},
 	"internal/failure": {"google.golang.org/grpc/codes"},
@@ -40,13 +41,22 @@ var mayImport = map[string][]string{
 	"internal/retry":   {module + "codes", module + "jitter", module + "internal/failure", "google.golang.org/grpc/codes"},
 	// observe is what happens to calls: it needs no transport.
 	"observe": {"google.golang.org/grpc/codes"},
+	// hooks calls the hooks of observers.
+	"internal/hooks": {module + "observe"},
 	// The engine decides and keeps the books of one call. It knows neither
 	// transport nor stream.
+	"internal/journal": {module + "observe", "google.golang.org/grpc/codes"},
 	"internal/engine": {
-		module + "codes", module + "observe",
-		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/text", module + "internal/verdict",
+		module + "codes", module + "observe", module + "internal/journal",
+		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/text", module + "internal/verdict",
 		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
+	},
+	// The fleet is what a suite knows of backends, between engine and policy.
+	"internal/fleet": {module + "internal/backend", module + "internal/breaker", module + "internal/text"},
+	"balancer": {
+		module + "internal/fleet",
+		"google.golang.org/grpc/balancer", "google.golang.org/grpc/balancer/", "google.golang.org/grpc/connectivity", "google.golang.org/grpc/resolver", "google.golang.org/grpc/serviceconfig",
 	},
 	// message is what calls carry: it knows codecs, and nothing of calls.
 	"internal/message": {
@@ -54,8 +64,9 @@ var mayImport = map[string][]string{
 		"google.golang.org/grpc/mem", "google.golang.org/grpc/status", "google.golang.org/protobuf/",
 	},
 	"interceptors": {
-		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/message", module + "internal/text",
-		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/hedge", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
+		module + "balancer", // by balancing_link.go, for its effect
+		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/journal", module + "internal/message", module + "internal/text",
+		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
@@ -68,15 +79,23 @@ var mayImport = map[string][]string{
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
 	},
 	"config": {
-		module + "codes", module + "interceptors", module + "jitter", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+		module + "chaos", module + "codes", module + "interceptors", module + "jitter", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+	},
+	// chaos stands beneath a suite, and knows nothing of it.
+	"chaos": {
+		module + "internal/field", "google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/",
+	},
+	// Tests of users link astratest: it brings no YAML, no Prometheus and no .proto.
+	"astratest": {
+		module + "interceptors", module + "observe", module + "internal/flakyserver", "google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/protobuf/",
 	},
 	"statuspage":           {module + "config", module + "interceptors"},
 	"state":                {module + "interceptors", module + "observe", "github.com/gofrs/flock"},
-	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/", module + "examples/greeter/greeterpb"},
+	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/"},
 }
 
 // cores take time and chance as arguments and start nothing.
-var cores = []string{"jitter", "codes", "internal/breaker", "internal/budget", "internal/failure", "internal/field", "internal/hedge", "internal/limit", "internal/retry", "internal/text", "internal/verdict"}
+var cores = []string{"jitter", "codes", "internal/backend", "internal/breaker", "internal/budget", "internal/failure", "internal/field", "internal/hedge", "internal/limit", "internal/retry", "internal/text", "internal/verdict"}
 
 var (
 	pure   = []string{"bytes", "cmp", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits", "slices", "strconv", "strings", "unicode/utf8", "time", "sync", "sync/atomic"}
@@ -96,6 +115,11 @@ func (s source) isTest() bool { return strings.HasSuffix(s.name, "_test.go") }
 // keep their own rules.
 func sources(t *testing.T) (all []source) {
 	t.Helper()
+	return sourcesIn(t, token.NewFileSet())
+}
+
+func sourcesIn(t *testing.T, fset *token.FileSet) (all []source) {
+	t.Helper()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -114,7 +138,6 @@ func sources(t *testing.T) (all []source) {
 		if err != nil {
 			return err
 		}
-		fset := token.NewFileSet()
 		file, err := parser.ParseFile(fset, p, text, parser.ParseComments)
 		if err != nil {
 			return err
@@ -206,6 +229,48 @@ func TestCoresArePure(t *testing.T) {
 	}
 }
 
+// TestOneUsesTheBalancerAPI: gRPC calls its packages balancer and resolver
+// experimental. A change of theirs must break one package, which can be left out.
+func TestOneUsesTheBalancerAPI(t *testing.T) {
+	linked := 0
+	for _, s := range sources(t) {
+		if s.isTest() || s.dir == "balancer" {
+			continue
+		}
+		for _, p := range s.imports(t) {
+			if s.dir == "astratest" && strings.HasPrefix(p, "google.golang.org/grpc/resolver") {
+				continue // several backends of one target, in tests
+			}
+			for _, api := range []string{"balancer", "resolver", "serviceconfig", "experimental"} {
+				if p == "google.golang.org/grpc/"+api || strings.HasPrefix(p, "google.golang.org/grpc/"+api+"/") {
+					t.Errorf("%s/%s imports %s: want package balancer alone to", s.dir, s.name, p)
+				}
+			}
+			if p == module+"balancer" {
+				linked++
+				if s.dir+"/"+s.name != "interceptors/balancing_link.go" || !constrained(s.file, "!astranobalancer") {
+					t.Errorf("%s/%s imports %s: want interceptors/balancing_link.go alone to, built without the tag astranobalancer", s.dir, s.name, p)
+				}
+			}
+		}
+	}
+	if linked != 1 {
+		t.Errorf("%d files link the policy, want 1", linked)
+	}
+}
+
+// constrained reports whether a file has that build constraint.
+func constrained(f *ast.File, constraint string) bool {
+	for _, group := range f.Comments {
+		for _, c := range group.List {
+			if c.Text == "//go:build "+constraint {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func TestFilesAreShort(t *testing.T) {
 	for _, s := range sources(t) {
 		if !s.isTest() && s.lines > maxLines {
@@ -218,7 +283,7 @@ func TestFilesAreShort(t *testing.T) {
 // logger.
 func TestNobodyPrintsOrExits(t *testing.T) {
 	for _, s := range sources(t) {
-		if s.isTest() || strings.HasPrefix(s.dir, "examples/") {
+		if s.isTest() || strings.HasPrefix(s.dir, "examples/") || s.file.Name.Name == "main" {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {

@@ -28,7 +28,7 @@ func (f Force) String() string {
 // [ByHand], or [Restored] for what was so in an earlier process.
 func (m *Machine) Force(now, d time.Duration, f Force, why Reason) Transition {
 	end := later(now, d)
-	m.refused, m.early = 0, false
+	m.refused, m.early, m.cutOff = 0, false, false
 	to := Closed
 	if f == ForcedOpen {
 		to, m.until = Open, end
@@ -74,8 +74,8 @@ func (m *Machine) held(now time.Duration) bool {
 	return false
 }
 
-// Status is where a breaker stands.
-type Status struct {
+// Standing is where a breaker stands.
+type Standing struct {
 	State    State
 	Since    time.Duration // the last transition; 0: there was none
 	Why      Reason        // of that
@@ -88,11 +88,11 @@ type Status struct {
 	gen uint64
 }
 
-func (m *Machine) status() *Status {
-	return &Status{m.state, m.since, m.why, m.opened, m.until, m.openings, m.forced, m.release, m.gen}
+func (m *Machine) standing() *Standing {
+	return &Standing{m.state, m.since, m.why, m.opened, m.until, m.openings, m.forced, m.release, m.gen}
 }
 
-func (s Status) at(now time.Duration) Status {
+func (s Standing) at(now time.Duration) Standing {
 	if now >= s.Release {
 		s.Forced = NotForced
 	}

@@ -33,7 +33,7 @@ func TestForceHolds(t *testing.T) {
 			if f == ForcedOpen {
 				want = Open
 			}
-			if got := g.Status(now); got.State != want || got.Forced != f || got.Release != end || g.At(now) != want {
+			if got := g.Standing(now); got.State != want || got.Forced != f || got.Release != end || g.At(now) != want {
 				t.Fatalf("at %v %+v, want %v until %v", now, got, want, end)
 			}
 			s, ok := g.Snapshot(now)
@@ -61,7 +61,7 @@ func TestForceHolds(t *testing.T) {
 // since when it is not closed.
 func TestStatusSince(t *testing.T) {
 	g := NewGuard(testConfig())
-	if got := g.Status(0); got != (Status{}) {
+	if got := g.Standing(0); got != (Standing{}) {
 		t.Fatalf("%+v of a new breaker", got)
 	}
 	for range 7 {
@@ -73,11 +73,11 @@ func TestStatusSince(t *testing.T) {
 	if !ok {
 		t.Fatal("no probe")
 	}
-	if got := g.Status(probe); got.State != HalfOpen || got.Since != probe || got.Opened != time.Second || got.Why != Probing {
+	if got := g.Standing(probe); got.State != HalfOpen || got.Since != probe || got.Opened != time.Second || got.Why != Probing {
 		t.Errorf("%+v, want half-open since the probe", got)
 	}
 	g.Settle(probe, token, Failure, 0)
-	if got := g.Status(probe); got.State != Open || got.Since != probe || got.Opened != time.Second || got.Why != ProbeFailed || got.Openings != 2 || got.Until <= probe {
+	if got := g.Standing(probe); got.State != Open || got.Since != probe || got.Opened != time.Second || got.Why != ProbeFailed || got.Openings != 2 || got.Until <= probe {
 		t.Errorf("%+v, want it open again, and not closed since the first", got)
 	}
 }

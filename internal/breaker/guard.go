@@ -15,7 +15,7 @@ type Guard struct {
 	width atomic.Int64                  // of a bucket, in nanoseconds
 	first shard                         // successes not booked in m yet, of a breaker that is not busy …
 	more  atomic.Pointer[[shards]shard] // … and of one that is; nil: it never was
-	last  atomic.Pointer[Status]        // since the last transition; nil: there was none
+	last  atomic.Pointer[Standing]      // since the last transition; nil: there was none
 
 	mu sync.Mutex
 	m  Machine
@@ -74,6 +74,30 @@ func (g *Guard) Admit(now time.Duration) (t Token, change Transition, wait time.
 		g.publish()
 	}
 	return t, change, wait, ok
+}
+
+// Skipped is [Machine.Skipped].
+func (g *Guard) Skipped(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.m.Skipped(n)
+}
+
+// CutOff is [Machine.CutOff]. While the breaker is closed it takes no lock.
+func (g *Guard) CutOff() bool {
+	if State(g.word.Load()&stateMask) != Open {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.m.CutOff()
+}
+
+// Connected is [Machine.Connected].
+func (g *Guard) Connected(now time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.m.Connected(now)
 }
 
 // Refuses is [Machine.Refuses]; wait is [Machine.Wait] of a call that would be
@@ -139,7 +163,7 @@ func (g *Guard) publish() {
 	g.width.Store(int64(g.m.calls.window.width))
 	g.word.Store(g.m.gen<<stateBits | uint64(g.m.state))
 	if s := g.last.Load(); s == nil && g.m.gen > 0 || s != nil && s.gen != g.m.gen {
-		g.last.Store(g.m.status())
+		g.last.Store(g.m.standing())
 	}
 }
 
@@ -235,18 +259,18 @@ func (l *shard) add(epoch int64) (n uint32) {
 	}
 }
 
-// Status returns where the breaker stands at a time, and since when. It takes no
+// Standing returns where the breaker stands at a time, and since when. It takes no
 // lock.
-func (g *Guard) Status(now time.Duration) Status {
+func (g *Guard) Standing(now time.Duration) Standing {
 	s := g.last.Load()
 	if s == nil {
-		return Status{}
+		return Standing{}
 	}
 	return s.at(now)
 }
 
 // Forced returns what holds the breaker at a time. It takes no lock.
-func (g *Guard) Forced(now time.Duration) Force { return g.Status(now).Forced }
+func (g *Guard) Forced(now time.Duration) Force { return g.Standing(now).Forced }
 
 // Force is [Machine.Force].
 func (g *Guard) Force(now, d time.Duration, f Force) Transition {

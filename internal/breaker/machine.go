@@ -52,8 +52,10 @@ type Machine struct {
 	openings int           // whose time ran out and whose probes failed, and one; 0 while closed
 	until    time.Duration // end of the open time
 	since    time.Duration // of the state; 0: from the beginning
-	opened   time.Duration // when it was closed last; 0 while it is
 	why      Reason        // it came to that
+	opened   time.Duration // when it left the closed state the last time …
+	cause    Reason        // … and why
+	cutOff   bool          // it opened because there was no connection
 	forced   Force
 	release  time.Duration // when forced ends
 
@@ -83,7 +85,7 @@ func (m *Machine) Reconfigure(cfg Config) {
 	m.cfg = cfg
 }
 
-// Admit asks for a call to pass. If it may not, [Machine.Wait] tells for how
+// Admit asks for a call to pass. If it may not, [Machine.Wait] returns for how
 // long.
 func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 	var change Transition
@@ -133,7 +135,7 @@ func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
 	}
 	if reason := m.calls.add(now, &m.cfg, o); reason != None {
 		m.refused, m.early = 0, false
-		return m.open(now, reason, u)
+		return m.open(now, reason, o, u)
 	}
 	return Transition{}
 }
@@ -143,7 +145,7 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	case o == Neutral:
 		return Transition{}
 	case o != Success:
-		return m.open(now, ProbeFailed, u)
+		return m.open(now, ProbeFailed, o, u)
 	}
 	m.passed++
 	if m.passed < m.cfg.Probes {
@@ -157,7 +159,8 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 // open begins an open time. It is longer than the last one if that ran out; a
 // probe that came early says nothing about how patient to be with a client
 // whose traffic ebbs.
-func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
+func (m *Machine) open(now time.Duration, why Reason, last Outcome, u float64) Transition {
+	m.cutOff = last == Unreached
 	if !m.early {
 		m.openings++
 	}
@@ -169,13 +172,21 @@ func (m *Machine) open(now time.Duration, why Reason, u float64) Transition {
 	return m.enter(now, Open, why)
 }
 
+// CutOff reports whether the breaker is open because there was no connection.
+func (m *Machine) CutOff() bool { return m.state == Open && m.cutOff }
+
+// Connected ends the open time of a breaker that is [Machine.CutOff]: there is a
+// connection, so calls that the breaker refused from now on might well succeed.
+func (m *Machine) Connected(now time.Duration) {
+	if m.CutOff() {
+		m.until = min(m.until, now)
+	}
+}
+
 func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {
 	t := Transition{m.state, s, why}
-	switch {
-	case s == Closed:
-		m.opened = 0
-	case m.state == Closed:
-		m.opened = now
+	if t.From == Closed {
+		m.opened, m.cause = now, why
 	}
 	m.state, m.since, m.why, m.forced = s, now, why, NotForced
 	m.gen++

@@ -486,3 +486,32 @@ func TestMachineAgainstModel(t *testing.T) {
 		}
 	})
 }
+
+// TestConnectionEndsTheOpenTime: a breaker that opened for want of a connection
+// probes as soon as there is one; one that opened for what a server said does not.
+func TestConnectionEndsTheOpenTime(t *testing.T) {
+	for _, last := range []Outcome{Failure, Unreached} {
+		m := NewMachine(testConfig())
+		settleAll(t, &m, 0, Failure, 6)
+		settleAll(t, &m, 0, last, 1)
+		if m.At(0) != Open || m.CutOff() != (last == Unreached) {
+			t.Fatalf("after %v: %v, cut off %v", last, m.At(0), m.CutOff())
+		}
+		m.Connected(time.Millisecond)
+		token, _, ok := m.Admit(time.Millisecond)
+		if ok != (last == Unreached) {
+			t.Fatalf("after %v, with a connection, a call passes: %v", last, ok)
+		}
+		if !ok {
+			continue
+		}
+		if _, _, ok := m.Admit(time.Millisecond); ok {
+			t.Error("two probes at once")
+		}
+		m.Settle(time.Millisecond, token, Failure, 0.5)
+		m.Connected(2 * time.Millisecond)
+		if _, _, ok := m.Admit(2 * time.Millisecond); ok {
+			t.Error("the probe reached an ill server, and the connection is still news")
+		}
+	}
+}

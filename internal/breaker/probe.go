@@ -154,3 +154,11 @@ func later(now, d time.Duration) time.Duration {
 	}
 	return math.MaxInt64
 }
+
+// Skipped counts calls that went elsewhere without asking [Machine.Admit]: they
+// earn probes, as refused ones do.
+func (m *Machine) Skipped(n int) {
+	if m.state != Closed {
+		m.refused += n
+	}
+}

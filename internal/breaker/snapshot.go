@@ -40,7 +40,7 @@ func (m *Machine) Restore(now time.Duration, s Snapshot, why Reason) Transition 
 	}
 	m.until = now + min(max(0, s.Left), m.cfg.MaxOpenFor)
 	m.openings = min(max(1, s.Openings), maxOpenings)
-	m.refused, m.early = 0, false
+	m.refused, m.early, m.cutOff = 0, false, false
 	m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, 0.5)
 	m.soonest = later(now, m.gap)
 	return m.enter(now, Open, why)

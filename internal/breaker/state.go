@@ -24,7 +24,7 @@ func (s State) String() string {
 	return "invalid"
 }
 
-// Reason tells why a breaker changed its state.
+// Reason is why a breaker changed its state.
 type Reason uint8
 
 // Why a breaker can change.
@@ -35,7 +35,7 @@ const (
 	Balance              // failures that successes did not outweigh
 	SlowRate             // share of slow calls in the window
 	ProbeFailed          // a probe failed or was slow
-	Probing              // the open time is over
+	Probing              // the open time is over, or there is a connection again
 	EnoughRefused        // calls refused have earned a probe before that
 	Recovered            // enough probes succeeded
 	Restored             // it was open when an earlier process ended
@@ -83,8 +83,9 @@ const (
 	Success                    // it answers
 	SlowSuccess                // it answers, too slowly
 	Failure                    // it does not serve
+	Unreached                  // there is no connection to it
 	SlowFailure                // it took its time and did not serve
 )
 
-func (o Outcome) failed() bool { return o == Failure || o == SlowFailure }
+func (o Outcome) failed() bool { return o == Failure || o == Unreached || o == SlowFailure }
 func (o Outcome) slow() bool   { return o == SlowSuccess || o == SlowFailure }

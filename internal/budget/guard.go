@@ -58,6 +58,9 @@ func (g *Guard) Level(now time.Duration) (tokens float64) {
 	return tokens
 }
 
+// Capacity returns the tokens held at most.
+func (g *Guard) Capacity() float64 { return g.b.cfg.Burst }
+
 func (g *Guard) locked(do func(*Bucket)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

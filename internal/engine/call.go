@@ -8,6 +8,8 @@ import (
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/fleet"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
@@ -44,6 +46,8 @@ type Call struct {
 	finished bool // CallEnd has been emitted
 	slot     slot // of the method's limit
 
+	route fleet.Route // among the target's backends
+
 	firstEndPending bool   // the first attempt succeeded, and summary recorders do not know yet
 	mutedStarters   uint64 // bits of those that want no more events of this call
 
@@ -62,22 +66,23 @@ type Call struct {
 	delay   time.Duration // of the backoff
 	waited  time.Duration // in backoffs
 
-	trail []AttemptNote // of the failed attempts; nil: none has
+	trail []journal.Attempt // of the failed attempts; nil: none has
 }
 
 var lastShard atomic.Uint32
 
-// Init prepares a unary call, which may have been released by another use.
-func (c *Call) Init(ctx context.Context, h *Host, p *Plan, policy *Policy) {
+// Init prepares a unary call, which may have been released by another use. f is
+// where its attempts go; nil: that is not for the suite to say.
+func (c *Call) Init(ctx context.Context, h *Host, p *Plan, policy *Policy, f *fleet.Fleet) {
 	if c.shard == 0 {
 		c.shard = lastShard.Add(1)
 	}
-	c.Host, c.Plan, c.Policy, c.Ctx = h, p, policy, ctx
+	c.Host, c.Plan, c.Policy, c.Ctx, c.route = h, p, policy, ctx, fleet.NewRoute(f, p.Witness)
 }
 
 // InitStream prepares a stream.
-func (c *Call) InitStream(ctx context.Context, h *Host, p *Plan, policy *Policy) {
-	c.Init(ctx, h, p, policy)
+func (c *Call) InitStream(ctx context.Context, h *Host, p *Plan, policy *Policy, f *fleet.Fleet) {
+	c.Init(ctx, h, p, policy, f)
 	c.stream = true
 }
 
@@ -94,10 +99,11 @@ func (c *Call) Attempts() int { return c.loop.Attempts }
 // want to know may put their values into it.
 func (c *Call) Start(ctx context.Context) { c.Ctx = c.begins(ctx, observe.CallStart) }
 
-// Admit asks the limit, then the breaker. The error is what the caller gets. A
-// call that has to wait for a slot has not been asked all: its driver must wait
-// as it is returned, and ask again.
-func (c *Call) Admit() (Wait, error) {
+// Admit asks the limit, then the breaker. The error is what the caller gets. A call
+// that has to wait for a slot does so as returned, and asks again. The channel, which
+// may be nil, is down while calls fail for want of a connection.
+func (c *Call) Admit(channel interface{ Down() bool }) (Wait, error) {
+	c.reconnect(channel)
 	if w, err := c.takeSlot(); err != nil || w.Needed() {
 		return w, err
 	}
@@ -110,9 +116,12 @@ func (c *Call) Admit() (Wait, error) {
 		var change breaker.Transition
 		var wait time.Duration
 		token, change, wait, ok = g.Admit(c.Host.Now())
-		c.changed(change)
-		if !ok {
-			return Wait{}, c.refusedByBreaker(g, wait)
+		switch c.changed(change); {
+		case !ok && c.exempt(g):
+			c.observed()
+			return Wait{}, nil
+		case !ok:
+			return Wait{}, c.refusedByBreaker(wait)
 		}
 	}
 	c.token, c.admitted = token, true
@@ -132,6 +141,8 @@ type Attempt struct {
 	Number int
 	Kind   observe.AttemptKind
 	Began  time.Duration // if it matters
+
+	place *fleet.Attempt // where it goes; nil: that is not for us to say
 }
 
 // Begin starts the next of attempts made in turn and returns its context. cancel,
@@ -170,7 +181,7 @@ func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	c.loop.Attempts++
 	a.Number, a.Kind = c.loop.Attempts, c.kind
 	c.losses, c.answered = c.Plan.Losses.Load(), false
-	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream {
+	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream || c.Plan.Recorders.Timed {
 		a.Began = c.Host.Now()
 	}
 	ctx := c.Ctx
@@ -180,26 +191,30 @@ func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	if l != nil {
 		ctx, cancel = l.Limit(ctx, c.Policy.AttemptTimeout)
 	}
-	a.Ctx = c.begins(ctx, observe.AttemptStart)
+	a.Ctx, a.place = c.route.Begin(c.begins(ctx, observe.AttemptStart),
+		fleet.Kind{First: a.Number == 1, Steady: c.Policy.Retry.MaxAttempts > 1 || c.Policy.Hedges(), Stream: c.stream})
 	return cancel
 }
 
 // ended closes the books of an attempt whose end is the call's, or was to be.
 func (c *Call) ended(a *Attempt, err error, ev Evidence) {
-	c.code = codes.OK
-	c.last = verdict.Verdict{}
+	c.code, c.last = codes.OK, verdict.Verdict{}
 	if c.stream && (err == nil || ev.Header || ev.Message) {
 		c.Answered()
 	}
 	if err != nil {
 		c.code = CodeOf(err)
-		c.judge(a, err, ev)
 		c.noteAttempt(a, c.code)
 	}
+	if err != nil || ev.Ruling != 0 {
+		c.judge(a, err, ev)
+	} else if a.place != nil {
+		c.place(a, fleet.End{Good: true, Done: true, Alive: true})
+	}
 	c.timed(a)
-	to := c.Plan.Recorders.all
-	if c.firstEndPending = err == nil && c.loop.Attempts == 1; c.firstEndPending {
-		to = c.Plan.Recorders.detailed
+	to := c.Plan.Recorders.All
+	if c.firstEndPending = err == nil && c.loop.Attempts == 1 && !c.last.Again; c.firstEndPending {
+		to = c.Plan.Recorders.Detailed
 	}
 	c.emitAttemptEnd(to, a, c.code, err)
 }
@@ -211,13 +226,14 @@ func (c *Call) timed(a *Attempt) {
 	}
 }
 
-// Runs reports whether an attempt has begun and not ended.
-func (c *Call) Runs() bool { return c.running.Ctx != nil }
-
 // EndStream closes the books of a stream's last attempt. A committed one that
-// failed might have been retried, had it failed before.
-func (c *Call) EndStream(err error, committed bool, ev Evidence) {
-	c.End(err, ev)
+// failed might have been retried, had it failed before. If none runs, there is
+// nothing to do.
+func (c *Call) EndStream(err error, committed bool, evidence func() Evidence) {
+	if c.running.Ctx == nil {
+		return
+	}
+	c.End(err, evidence())
 	if err != nil && committed && c.Policy.Retry.Codes.Contains(c.code) && CallerOf(c.Ctx) == failure.Waiting {
 		c.Stop(failure.Committed)
 	}
@@ -231,6 +247,7 @@ func (c *Call) Next(f failure.Failure) (delay time.Duration, again bool) {
 	if c.old {
 		c.loop.Delivered() // it has used up no attempt
 	}
+	f.Elsewhere = c.last.Breaker == verdict.Bad && c.route.AtOnce()
 	d := c.loop.Next(&c.Policy.Retry, f, rand.Float64())
 	if d.Reason == failure.Again {
 		d.Reason = c.Afford()
@@ -247,7 +264,7 @@ func (c *Call) Afford() failure.Reason {
 	switch {
 	case c.opened():
 		return failure.Breaker
-	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old:
+	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old || c.route.Displaced():
 		return failure.Again
 	case !c.Plan.Budget.Take(c.Host.Now()):
 		return failure.Budget
@@ -281,6 +298,8 @@ func (c *Call) paused() {
 func (c *Call) Resume(last error) (again bool, err error) {
 	c.paused()
 	switch {
+	case c.Ctx.Err() != nil && last == nil: // a reply that was not good enough, and is all there is
+		return false, nil
 	case c.Ctx.Err() != nil:
 		return false, Interrupted(c.Ctx, c.loop.Attempts, last)
 	case c.opened(): // Settle refunds
@@ -296,19 +315,13 @@ func (c *Call) Resume(last error) (again bool, err error) {
 // cut after it had delivered messages.
 func (c *Call) Continue() { c.kind = observe.ResumeAttempt }
 
+// Unsatisfied reports whether a classifier asks for another attempt, though the
+// last one succeeded.
+func (c *Call) Unsatisfied() bool { return c.last.Again }
+
 // Delivered notes that the running attempt of a stream that can be resumed has
 // delivered a message, or lived for long: attempts and backoff count from here.
 func (c *Call) Delivered() { c.loop.Delivered() }
-
-// opened reports whether the breaker forbids another attempt: it has opened
-// since the call was admitted, or is open and had the call try once.
-func (c *Call) opened() bool {
-	if !c.admitted {
-		return false
-	}
-	g := c.breaker()
-	return !c.observes(g) && (c.token.Early() || g.Opened(c.token))
-}
 
 // Stop notes why there is no other attempt, and emits it if that is not because
 // the attempts are used up or the caller has gone.
@@ -330,9 +343,6 @@ func (c *Call) Refund() {
 	}
 }
 
-// Finished reports whether Finish has been called.
-func (c *Call) Finished() bool { return c.finished }
-
 // Finish emits how the call ended, once. err is its error, even if a fallback
 // rescued it from that.
 func (c *Call) Finish(err error, rescued bool) {
@@ -340,11 +350,11 @@ func (c *Call) Finish(err error, rescued bool) {
 		return
 	}
 	c.finished = true
-	to := c.Plan.Recorders.all
+	to := c.Plan.Recorders.All
 	if c.firstEndPending {
 		c.flushFirstEnd(err == nil)
 		if err == nil {
-			to = c.Plan.Recorders.detailed
+			to = c.Plan.Recorders.Detailed
 		}
 	}
 	listened := c.anyListens(to)
@@ -359,17 +369,17 @@ func (c *Call) Finish(err error, rescued bool) {
 		return
 	}
 	e := observe.Event{Kind: observe.CallEnd, Attempt: r.Attempts, Hedges: r.Hedges, Err: err, Exhausted: r.Exhausted, Waited: r.Waited, Code: r.Code, Reason: r.Reason, Outcome: r.Outcome}
-	if c.Plan.Recorders.elapsed {
+	if c.Plan.Recorders.Elapsed {
 		e.Elapsed = c.Host.Now() - c.started
 	}
 	c.emitTo(to, c.Ctx, e)
 }
 
-// Unwind ends what a panic or runtime.Goexit beneath left open; after Finish
-// there is nothing to do.
-func (c *Call) Unwind() {
+// Unwind ends what a panic or runtime.Goexit beneath left open. It reports whether
+// there was anything to do: after Finish there is not.
+func (c *Call) Unwind() bool {
 	if c.finished {
-		return
+		return false
 	}
 	if c.running.Ctx != nil {
 		c.End(ErrPanicked, Evidence{})
@@ -385,4 +395,5 @@ func (c *Call) Unwind() {
 	}
 	c.Refund()
 	c.Finish(ErrPanicked, false)
+	return true
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
 )
@@ -29,7 +30,7 @@ func newCall(t *testing.T) *Call {
 		Breaker: breaker.NewGuard(breaker.Config{FailureRate: 1, SlowRate: 1, MinCalls: 100, Window: time.Second, Consecutive: 2,
 			OpenFor: time.Hour, MaxOpenFor: time.Hour, Probes: 1, ProbeTTL: time.Hour}),
 		Budget:    budget.NewGuard(host.Now(), budget.Config{Ratio: 0.5, MinPerSecond: 1e-9, Burst: 2}),
-		Recorders: &Recorders{},
+		Recorders: &hooks.Recorders{},
 		Losses:    new(atomic.Uint64),
 		Changed:   func(*breaker.Guard, breaker.Transition) {},
 	}
@@ -43,14 +44,14 @@ func newCall(t *testing.T) *Call {
 // next returns another call of the same plan.
 func next(c *Call) *Call {
 	n := new(Call)
-	n.Init(context.Background(), c.Host, c.Plan, c.Policy)
+	n.Init(context.Background(), c.Host, c.Plan, c.Policy, nil)
 	n.Start(n.Ctx)
 	return n
 }
 
 // admit is for a call that has not to wait.
 func admit(c *Call) error {
-	w, err := c.Admit()
+	w, err := c.Admit(nil)
 	if w.Needed() {
 		panic("waits for a slot")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -41,7 +42,10 @@ func (c *Call) Adopt(a *Attempt) { c.running, c.kind = *a, a.Kind }
 // Abandon closes the books of an attempt that nobody waits for, or that
 // panicked. It says nothing about the server.
 func (c *Call) Abandon(a *Attempt, err error) {
-	c.emitAttemptEnd(c.Plan.Recorders.all, a, CodeOf(err), err)
+	if a.place != nil {
+		c.place(a, fleet.End{})
+	}
+	c.emitAttemptEnd(c.Plan.Recorders.All, a, CodeOf(err), err)
 }
 
 // Expire returns the error of a call whose context has ended. oldest is the

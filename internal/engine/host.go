@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/astra-grpc/astra/internal/journal"
 	"log/slog"
 	"time"
 )
@@ -10,7 +11,7 @@ type Host struct {
 	Epoch  time.Time // the cores' time starts here
 	Logger *slog.Logger
 
-	Journal *Journal // of notable calls; nil: none is kept
+	Journal *journal.Journal // of notable calls; nil: none is kept
 }
 
 // Now returns the cores' time.

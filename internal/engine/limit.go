@@ -67,9 +67,9 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 		}
 		a = g.Poll(now, t)
 	} else {
-		if b := c.breaker(); b != nil && !c.observes(b) {
-			if wait, refuses := b.Refuses(now); refuses {
-				return Wait{}, c.refusedByBreaker(b, wait)
+		if b := c.breaker(); b != nil {
+			if wait, refuses := b.Refuses(now); refuses && !c.exempt(b) {
+				return Wait{}, c.refusedByBreaker(wait)
 			}
 		}
 		if a, c.slot.ticket = g.Enter(now, c.patience()); c.slot.ticket != nil {
@@ -140,7 +140,7 @@ func (c *Call) releaseSlot(itself bool) {
 	}
 }
 
-// sample is what the call tells an adaptive limit. The life of a stream, and of
+// sample is what the call reports to an adaptive limit. The life of a stream, and of
 // a call that backed off or was hedged, is no latency.
 func (c *Call) sample(now time.Duration) limit.Sample {
 	s := limit.Sample{Overload: c.slot.overload}
@@ -149,4 +149,25 @@ func (c *Call) sample(now time.Duration) limit.Sample {
 		s.Latency = max(1, now-c.slot.entered)
 	}
 	return s
+}
+
+// wouldHaveSlot asks the limit for a slot that needs its lock. A call that would
+// have to wait does not, and passes without.
+func (c *Call) wouldHaveSlot(g *limit.Guard) bool {
+	now := c.Host.Now()
+	a, ticket := g.Enter(now, c.patience())
+	if ticket != nil {
+		if a.Verdict == limit.Waiting {
+			g.Cancel(now, ticket)
+		}
+	}
+	switch a.Verdict {
+	case limit.Admitted:
+		return true
+	case limit.Waiting:
+		c.wouldRefuse(observe.RejectedLimit, observe.ReasonMustWait)
+	default:
+		c.wouldRefuse(observe.RejectedLimit, limitReason(a.Verdict))
+	}
+	return false
 }

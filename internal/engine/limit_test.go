@@ -26,14 +26,14 @@ func TestWaitForASlotIsTheDrivers(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := next(first)
-	w, err := second.Admit()
+	w, err := second.Admit(nil)
 	if err != nil || !w.Needed() {
 		t.Fatalf("wait %v, error %v with the slot taken: want a wait", w.Needed(), err)
 	}
-	if w, err := second.Admit(); err != nil || !w.Needed() {
+	if w, err := second.Admit(nil); err != nil || !w.Needed() {
 		t.Fatalf("wait %v, error %v when it is woken too early: want a wait", w.Needed(), err)
 	}
-	if _, err := next(first).Admit(); !errors.Is(err, ErrLimited) {
+	if _, err := next(first).Admit(nil); !errors.Is(err, ErrLimited) {
 		t.Errorf("%v with the queue full, want ErrLimited", err)
 	}
 	try(first, nil)
@@ -60,21 +60,21 @@ func TestQueueIsLeft(t *testing.T) {
 			ctx, cancel := context.WithCancel(c.Ctx)
 			cancel()
 			c.Ctx = ctx
-			if w, err := c.Admit(); err == nil || w.Needed() {
+			if w, err := c.Admit(nil); err == nil || w.Needed() {
 				t.Errorf("wait %v, error %v for a call that has gone", w.Needed(), err)
 			}
 		},
-		"panic": (*Call).Unwind,
+		"panic": func(c *Call) { c.Unwind() },
 	} {
 		first := limitedCall(t)
 		_ = admit(first)
 		gone := next(first)
-		if w, _ := gone.Admit(); !w.Needed() {
+		if w, _ := gone.Admit(nil); !w.Needed() {
 			t.Fatal("does not wait")
 		}
 		leave(gone)
 		waits := next(first)
-		if w, err := waits.Admit(); err != nil || !w.Needed() {
+		if w, err := waits.Admit(nil); err != nil || !w.Needed() {
 			t.Errorf("%s: wait %v, error %v: the queue still has the call that left", name, w.Needed(), err)
 		}
 		first.Settle(nil)
@@ -93,7 +93,7 @@ func TestNoQueueBeforeAnOpenBreaker(t *testing.T) {
 		o := next(first)
 		o.Plan.Breaker.Settle(o.Host.Now(), first.token, breaker.Failure, 0)
 	}
-	if w, err := next(first).Admit(); w.Needed() || !errors.Is(err, ErrBreakerOpen) {
+	if w, err := next(first).Admit(nil); w.Needed() || !errors.Is(err, ErrBreakerOpen) {
 		t.Errorf("wait %v, error %v, want ErrBreakerOpen at once", w.Needed(), err)
 	}
 }

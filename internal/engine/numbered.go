@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// attemptsKey is the header that tells a server how many attempts came before
+// attemptsKey is the header in which a server finds how many attempts came before
 // (gRFC A6).
 const attemptsKey = "grpc-previous-rpc-attempts"
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/verdict"
 )
 
@@ -39,13 +40,17 @@ func CodeOf(err error) codes.Code {
 type Evidence struct {
 	Known   bool // there is a connection, so what is missing means something
 	Sent    bool // grpc.Peer was filled: it got a stream on a transport
+	Down    bool // it did not, and there is no connection yet
+	Patient bool // it was to wait for one
 	Header  bool // a header came, as far as that was asked
 	Message bool // a message came
 	Trailer metadata.MD
-	Local   bool // SendMsg returned an error other than io.EOF
+	Local   bool           // SendMsg returned an error other than io.EOF
+	Ruling  verdict.Ruling // of a classifier, which may be on a reply too
 }
 
-// judge looks at a failed attempt, and remembers the verdict on it.
+// judge looks at an attempt that ended with the call's code, and remembers the
+// verdict on it.
 func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	now := time.Duration(0)
 	if c.stream || c.slot.waited > 0 {
@@ -53,20 +58,51 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	}
 	c.old = c.stream && !c.answered && a.Ctx != nil && now-a.Began >= c.Policy.Breaker.Window
 	c.last = verdict.Of(verdict.Attempt{
-		Code:     CodeOf(err),
+		Code:     c.code,
 		Failures: c.Policy.Failures,
 		Caller:   verdict.Caller(CallerOf(c.Ctx)),
 		Evidence: ev.Known,
 		Sent:     ev.Sent,
+		Down:     ev.Down,
+		Patient:  ev.Patient,
 		Header:   ev.Header || c.answered,
 		Message:  ev.Message,
 		Trailer:  len(ev.Trailer) > 0,
 		Local:    ev.Local || ev.Known && ev.Sent && local(err, ev.Trailer),
+		Ruling:   ev.Ruling,
 		Hurried:  c.slot.waited > 0 && now-c.slot.served < c.slot.waited,
 		Stream:   c.stream,
 		Old:      c.old,
 	})
 	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
+	if a.place != nil {
+		c.place(a, c.placeEnd(err, ev))
+	}
+}
+
+// placeEnd is what the verdict on an attempt says of its backend.
+func (c *Call) placeEnd(err error, ev Evidence) fleet.End {
+	if err == ErrPanicked { //nolint:errorlint // as Unwind has it
+		return fleet.End{}
+	}
+	e := fleet.End{
+		Bad:      c.last.Breaker == verdict.Bad,
+		Good:     c.last.Breaker == verdict.Good,
+		Strained: c.last.Limit == verdict.Bad,
+		Alive:    err == nil || ev.Header || ev.Message || len(ev.Trailer) > 0,
+		Lost:     c.last.Lost,
+	}
+	e.Done = err == nil && e.Good
+	if c.stream && !e.Bad && (c.answered || ev.Header || ev.Message) {
+		e.Good = true // how it ended otherwise says nothing
+	}
+	return e
+}
+
+// place reports to an attempt's backend how it ended.
+func (c *Call) place(a *Attempt, e fleet.End) {
+	e.Slow, e.Shard = c.Policy.SlowCall, c.shard
+	c.backendChanged(c.route.End(a.place, c.Host.Now(), e))
 }
 
 // local reports whether an error of a call that got a stream is grpc-go's own
@@ -96,6 +132,8 @@ func (c *Call) FailureOf(err error, trailer metadata.MD) failure.Failure {
 		RetryInfo: retryInfo(err),
 		Remaining: failure.Forever,
 		Final:     c.last.Final,
+		Again:     c.last.Again,
+		Stop:      c.last.Stop,
 		Ambiguous: !c.last.May(c.Policy.Repeat),
 	}
 	if deadline, ok := c.Ctx.Deadline(); ok {

@@ -7,7 +7,10 @@ import (
 	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/hooks"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
@@ -46,8 +49,9 @@ type Plan struct {
 	Breaker        *breaker.Guard // nil: none
 	Budget         *budget.Guard  // nil: none
 	Limit          *limit.Guard   // nil: none
-	Recorders      *Recorders
-	Record         *Record                                  // nil: nothing is kept
-	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be told from another
+	Recorders      *hooks.Recorders
+	Record         *journal.Record                          // nil: nothing is kept
+	Witness        *fleet.Witness                           // of the method's calls; read only if they are balanced
+	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be distinguished from another
 	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }

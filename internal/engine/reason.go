@@ -37,7 +37,7 @@ var breakerReasons = [...]observe.Reason{
 	breaker.ByHand:        observe.ReasonByHand,
 }
 
-// BreakerReason returns why a breaker changed its state.
+// BreakerReason returns the reason of an event for a breaker's.
 func BreakerReason(r breaker.Reason) observe.Reason { return breakerReasons[r] }
 
 var limitReasons = [...]observe.Reason{

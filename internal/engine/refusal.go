@@ -26,6 +26,10 @@ var ErrLimited = errors.New("astra: limited")
 // interceptor, codec or credentials beneath panicked.
 var ErrPanicked = errors.New("astra: panic or Goexit beneath the interceptor")
 
+// maxErrorBytes bounds the text and details of an error that is kept: servers may
+// send as much as a header list may hold, by default 16 MiB.
+const maxErrorBytes = 8 << 10
+
 // refusal is an error of ours: a sentinel or a cause that errors.Is finds, and
 // a gRPC status.
 type refusal struct {
@@ -53,7 +57,7 @@ func limited(p *Plan, a limit.Answer) error {
 	return refused(p, ErrLimited, codes.ResourceExhausted, reason, what, a.After)
 }
 
-// refused is the error of a call that was not made. after tells when another
+// refused is the error of a call that was not made. after is when another
 // may be.
 func refused(p *Plan, cause error, code codes.Code, reason, what string, after time.Duration) error {
 	st := status.Newf(code, "astra: %s for %s", what, text.Name(p.Method))
@@ -92,4 +96,30 @@ func Ended(ctx context.Context) error {
 // BadCallPolicy returns the error of a call whose own policy is invalid.
 func BadCallPolicy(faults error) error {
 	return &refusal{status.New(codes.InvalidArgument, "astra: "+faults.Error()), []error{faults}}
+}
+
+// Bounded returns err, or a short copy of one that is too large to be kept.
+func Bounded(err error) error {
+	if err == nil {
+		return nil
+	}
+	s, _ := status.FromError(err)
+	size := len(s.Message())
+	for _, d := range s.Proto().GetDetails() {
+		size += len(d.GetValue())
+	}
+	if size <= maxErrorBytes {
+		return err
+	}
+	text := s.Message()
+	if len(text) > maxErrorBytes { // cloned, or the rest would be kept with it
+		text = strings.ToValidUTF8(strings.Clone(text[:maxErrorBytes]), "")
+	}
+	short := &refusal{status: status.New(CodeOf(err), fmt.Sprintf("%s … (cut: %d bytes in all)", text, size))}
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, ErrBreakerOpen, ErrLimited, ErrPanicked} {
+		if errors.Is(err, cause) {
+			short.causes = append(short.causes, cause)
+		}
+	}
+	return short
 }

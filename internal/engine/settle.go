@@ -2,10 +2,37 @@ package engine
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/verdict"
+	"github.com/astra-grpc/astra/observe"
 )
+
+// reconnect ends the open time of a breaker that opened for want of a connection,
+// if there is one: grpc-go, which lets the server rest between two attempts to
+// connect, knows first when it is back.
+func (c *Call) reconnect(channel interface{ Down() bool }) {
+	g := c.breaker()
+	if g == nil || channel == nil || !g.CutOff() || channel.Down() {
+		return
+	}
+	g.Connected(c.Host.Now())
+}
+
+func (c *Call) refusedByBreaker(wait time.Duration) error {
+	if c.Plan.Record != nil {
+		c.Plan.Record.BreakerRefused.Add(1)
+	}
+	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
+	return breakerOpen(c.Plan, wait)
+}
+
+// opened reports whether the breaker forbids another attempt: it has opened
+// since the call was admitted, or is open and had the call try once.
+func (c *Call) opened() bool {
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.exempt(c.breaker())
+}
 
 // Answered is for a stream whose server has answered, by a header or a message.
 // A stream may live for days, and few end well: that it was answered is its
@@ -16,8 +43,11 @@ func (c *Call) Answered() {
 	}
 	c.answered = true
 	c.earn()
+	now := c.Host.Now()
+	if p := c.running.place; p != nil {
+		c.backendChanged(c.route.Answered(p, now, c.shard))
+	}
 	if c.admitted {
-		now := c.Host.Now()
 		c.changed(c.breaker().Succeed(now, c.token, c.shard))
 	}
 }
@@ -52,7 +82,7 @@ func (c *Call) earn() {
 func (c *Call) Settle(err error) {
 	c.releaseSlot(true)
 	c.Refund()
-	good := err == nil || c.loop.Attempts > 0 && c.last.Earns
+	good := err == nil && c.last.Breaker != verdict.Bad || c.loop.Attempts > 0 && c.last.Earns
 	if good {
 		c.earn()
 	}
@@ -62,24 +92,59 @@ func (c *Call) Settle(err error) {
 	}
 	c.admitted = false
 	g, now := c.breaker(), c.Host.Now()
-	if good && !c.slow {
+	o := breaker.Success
+	if !good || c.slow {
+		o = c.outcome(good)
+	}
+	if o == breaker.Success {
 		c.changed(g.Succeed(now, c.token, c.shard))
 		return
 	}
-	c.changed(g.Settle(now, c.token, c.outcome(good), rand.Float64()))
+	c.changed(g.Settle(now, c.token, o, rand.Float64()))
 }
 
-// outcome is what the call says to the breaker.
+// outcome is what the call says to the breaker: nothing bad while its method is
+// served elsewhere.
 func (c *Call) outcome(good bool) breaker.Outcome {
 	switch {
+	case good && c.route.Well():
+		return breaker.Success
 	case good: // and slow
 		return breaker.SlowSuccess
-	case c.last.Breaker != verdict.Bad:
+	case c.last.Breaker != verdict.Bad || c.route.Well():
 		return breaker.Neutral
 	case c.last.Lost && !c.Plan.Losses.CompareAndSwap(c.losses, c.losses+1):
 		return breaker.Neutral // another call has counted this event
+	case c.last.CutOff:
+		return breaker.Unreached
 	case c.slow:
 		return breaker.SlowFailure
 	}
 	return breaker.Failure
+}
+
+// exempt reports whether a call passes that a breaker would refuse: the breaker only
+// observes, or the call goes to a backend that is well. What somebody forced open
+// refuses all.
+func (c *Call) exempt(g *breaker.Guard) bool {
+	return (c.Policy.BreakerObserve || c.route.Well()) && g.Forced(c.Host.Now()) != breaker.ForcedOpen
+}
+
+// observed counts a call that passes because the breaker only observes.
+func (c *Call) observed() {
+	if c.Policy.BreakerObserve && !c.route.Well() {
+		c.wouldRefuse(observe.RejectedBreaker, observe.ReasonBreakerOpen)
+	}
+}
+
+// wouldRefuse counts a call that passes.
+func (c *Call) wouldRefuse(by observe.Outcome, why observe.Reason) {
+	if r := c.Plan.Record; r != nil {
+		if by == observe.RejectedBreaker {
+			r.BreakerWouldRefuse.Add(1)
+		} else {
+			r.LimitWouldRefuse.Add(1)
+		}
+	}
+	c.Emit(observe.Event{Kind: observe.WouldRefuse, Outcome: by, Reason: why})
 }

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Caller is the state of the caller's context, which tells a server's CANCELLED
+// Caller is the state of the caller's context, which distinguishes a server's CANCELLED
 // or DEADLINE_EXCEEDED from the caller's own.
 type Caller uint8
 
@@ -30,9 +30,12 @@ type Failure struct {
 	Caller    Caller
 	Committed bool          // part of the answer has been handed to the caller
 	Final     bool          // it would fail in the same way again, or has run
+	Again     bool          // somebody who knows better than the code asks for another
+	Stop      bool          // somebody who knows better than the code forbids another
 	Ambiguous bool          // it may have run, and the policy repeats no such request
 	Pushback  Pushback      // the server's word, by trailer
 	RetryInfo time.Duration // the server's hint, by status detail; 0: none
+	Elsewhere bool          // the backend failed, and there is another that is well
 	Remaining time.Duration // until the call's deadline
 }
 

@@ -30,8 +30,8 @@ type attempt struct {
 func (s *Server) handle(c *conn, stream grpc.ServerStream) error {
 	name, _ := grpc.MethodFromServerStream(stream) // a server's stream always has one
 	m := s.method(name)
-	a := &attempt{server: s, method: m, conn: c, stream: stream, answer: m.newAnswerer()}
 	step, down := s.choose(m)
+	a := &attempt{server: s, method: m, conn: c, stream: stream, answer: m.newAnswerer(step)}
 	a.begin()
 	err := a.run(step, down)
 	a.finish(err)
@@ -47,7 +47,8 @@ func (a *attempt) begin() {
 func (a *attempt) finish(err error) {
 	code, reset := status.Code(err), errors.Is(err, errReset)
 	a.method.ended(code, reset)
-	a.server.log.update(a.record, func(r *Attempt) { r.Ended, r.Code, r.Reset = true, code, reset })
+	end := time.Now()
+	a.server.log.update(a.record, func(r *Attempt) { r.Ended, r.End, r.Code, r.Reset = true, end, code, reset })
 	a.server.changed.raise()
 }
 
@@ -141,13 +142,26 @@ func (a *attempt) converse(received, replies int) error {
 	endless := received < 0 && replies < 0
 	for endless || a.recvd < received || a.sent < replies {
 		if err := a.receive(); errors.Is(err, io.EOF) {
-			return nil
+			return a.replyRest(replies)
 		} else if err != nil {
 			return err
 		}
 		if replies >= 0 && a.sent >= replies {
 			continue
 		}
+		if err := a.reply(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replyRest sends what is left of scripted replies.
+func (a *attempt) replyRest(replies int) error {
+	if _, ok := a.answer.(scripted); !ok {
+		return nil
+	}
+	for a.sent < replies {
 		if err := a.reply(); err != nil {
 			return err
 		}

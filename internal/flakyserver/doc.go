@@ -25,7 +25,9 @@
 // ends when the client has closed its side, which suits all calls but client
 // streams. helloworld.Greeter greets: "Hello NAME"; a server stream three
 // times, as "Hello NAME #1" and so on; a client stream everyone named in one
-// reply, "Hello A, B". Other described methods echo the last request's bytes.
+// reply, "Hello A, B". Other described methods echo the last request's bytes, or
+// answer with an empty message if replies are of another type than requests.
+// Step.Reply scripts what is answered.
 //
 // # Under testing/synctest
 //

@@ -25,6 +25,7 @@ type Attempt struct {
 
 	// Of an attempt that has Ended: as in [Stats.Codes], UNAVAILABLE if Reset.
 	Ended bool
+	End   time.Time
 	Code  codes.Code
 	Reset bool
 }

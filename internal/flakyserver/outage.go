@@ -40,3 +40,18 @@ func (s *Server) outage() (Step, bool) {
 	}
 	return Step{}, false
 }
+
+// Refuse ends all connections abruptly and refuses new ones, as a process that
+// has died, until Accept. In memory, dialing fails; over TCP, the connection is
+// reset before its first byte.
+func (s *Server) Refuse() {
+	s.refusing.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.abort()
+	}
+}
+
+// Accept ends Refuse.
+func (s *Server) Accept() { s.refusing.Store(false) }

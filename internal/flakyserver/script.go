@@ -53,6 +53,11 @@ func (s *Server) Random(method string, seed uint64, mixes ...Mix) {
 	})
 }
 
+// Func gives the method's attempts that have no scripted step the one that f
+// returns when they arrive, in place of an earlier Always or Random. It is called
+// by one attempt at a time.
+func (s *Server) Func(method string, f func() Step) { s.planOf(method).setRest(f) }
+
 // plan is what the attempts of one method meet.
 type plan struct {
 	mu    sync.Mutex

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,6 +24,7 @@ const pipeBytes = 256 << 10
 type Server struct {
 	addr     string // to listen on
 	listener net.Listener
+	dial     func(context.Context) (net.Conn, error) // nil: over TCP
 	dialOpts []grpc.DialOption
 	grpcOpts []grpc.ServerOption
 	start    time.Time
@@ -34,6 +36,8 @@ type Server struct {
 	down    atomic.Pointer[Step]
 	outages atomic.Pointer[[]Outage]
 	changed signal
+
+	refusing atomic.Bool // connections
 
 	closed  chan struct{}
 	closing sync.Once
@@ -59,8 +63,9 @@ func StartBuffer(opts ...Option) *Server {
 	lis := bufconn.Listen(pipeBytes)
 	s := newServer(opts)
 	s.serve(lis)
+	s.dial = lis.DialContext
 	s.dialOpts = append(s.dialOpts, grpc.WithContextDialer(
-		func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
+		func(ctx context.Context, _ string) (net.Conn, error) { return s.DialContext(ctx) }))
 	return s
 }
 
@@ -91,6 +96,17 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // Options given come after the server's own and so win. The caller closes it.
 func (s *Server) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+s.Addr(), slices.Concat(s.dialOpts, opts)...)
+}
+
+// DialContext connects to the server, without gRPC.
+func (s *Server) DialContext(ctx context.Context) (net.Conn, error) {
+	if s.dial == nil {
+		return new(net.Dialer).DialContext(ctx, "tcp", s.Addr())
+	}
+	if s.refusing.Load() {
+		return nil, &net.OpError{Op: "dial", Net: s.Addr(), Err: syscall.ECONNREFUSED}
+	}
+	return s.dial(ctx)
 }
 
 // Close ends all connections abruptly, and returns when every goroutine of the
@@ -146,6 +162,10 @@ func (s *Server) track(c *conn) bool {
 	defer s.mu.Unlock()
 	if s.conns == nil {
 		return false
+	}
+	if s.refusing.Load() {
+		c.abort()
+		return true // serving it ends at once
 	}
 	s.conns[c] = struct{}{}
 	return true

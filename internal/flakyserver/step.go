@@ -38,6 +38,7 @@ type Step struct {
 	delay   time.Duration
 	stall   time.Duration
 	atOnce  bool // without a worker
+	answers []message
 
 	received, replies       int
 	receivedSet, repliesSet bool
@@ -86,6 +87,23 @@ func (s Step) proto() *spb.Status {
 // RetryInfo adds a google.rpc.RetryInfo to the details.
 func (s Step) RetryInfo(d time.Duration) Step {
 	return s.Detail(&errdetails.RetryInfo{RetryDelay: durationpb.New(d)})
+}
+
+// Reply sends these messages instead of what the method answers by itself, then
+// ends the attempt; with AfterReplies as many as that says, the last again and
+// again. On a bidirectional stream each answers a message of the client, and the
+// rest come when the client has closed its side. It panics on a message that
+// cannot be encoded, since that is a mistake in the script.
+func (s Step) Reply(messages ...proto.Message) Step {
+	s.answers = nil
+	for _, m := range messages {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			panic("flakyserver: " + err.Error())
+		}
+		s.answers = append(s.answers, b)
+	}
+	return s
 }
 
 // Pushback sets the trailer grpc-retry-pushback-ms, verbatim: malformed values
@@ -152,6 +170,9 @@ func (s Step) AfterReceived(n int) Step {
 func (s Step) limits() (received, replies int) {
 	if s.end == endStatus && s.err == nil {
 		received, replies = -1, -1
+	}
+	if n := len(s.answers); n > 0 {
+		replies = n
 	}
 	if s.receivedSet {
 		received = s.received

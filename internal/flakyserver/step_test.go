@@ -9,8 +9,12 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 )
 
 func TestFailIsTrailersOnly(t *testing.T) {
@@ -157,4 +161,70 @@ func TestWaitsEndWithTheClient(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestReply(t *testing.T) {
+	over(t, func(r *rig) {
+		reply := func(text string) proto.Message { return &greeterpb.HelloReply{Message: text} }
+
+		r.Script(hello, OK().Reply(reply("scripted")))
+		text, err := r.say()
+		want(t, "unary", text, "scripted")
+		wantCode(t, err, codes.OK)
+
+		r.Script(helloServer, Fail(codes.Aborted, "").Reply(reply("a"), reply("b")), OK().Reply(reply("a"), reply("b")).AfterReplies(3))
+		stream := must(r.client.SayHelloServerStream(r.ctx, request("Ann")))(t)
+		n, err := drain(stream)
+		want(t, "replies", n, 2)
+		wantCode(t, err, codes.Aborted)
+		stream = must(r.client.SayHelloServerStream(r.ctx, request("Ann")))(t)
+		for _, text := range []string{"a", "b", "b"} {
+			want(t, "reply", must(stream.Recv())(t).GetMessage(), text)
+		}
+		wantEOF(t, stream)
+
+		// A method that nobody describes: what is left comes after the last request.
+		r.Script("/any.Service/List", OK().Reply(reply("a"), reply("b"), reply("c")))
+		list := must(r.cc.NewStream(r.ctx, &grpc.StreamDesc{ServerStreams: true}, "/any.Service/List"))(t)
+		wantCode(t, list.SendMsg(request("Ann")), codes.OK)
+		wantCode(t, list.CloseSend(), codes.OK)
+		for _, text := range []string{"a", "b", "c"} {
+			var got greeterpb.HelloReply
+			wantCode(t, list.RecvMsg(&got), codes.OK)
+			want(t, "reply", got.GetMessage(), text)
+		}
+	})
+}
+
+// Described methods whose replies are of another type answer with an empty one,
+// which decodes, where an echo need not.
+func TestDescribedMethodsAnswerWithTheirType(t *testing.T) {
+	over(t, func(r *rig) {
+		const check = "/grpc.health.v1.Health/Check" // HealthCheckRequest{string service = 1}, HealthCheckResponse{enum status = 1}
+		var got healthpb.HealthCheckResponse
+		wantCode(t, r.cc.Invoke(r.ctx, check, &healthpb.HealthCheckRequest{Service: "x"}, &got), codes.OK)
+		if !proto.Equal(&got, &healthpb.HealthCheckResponse{}) {
+			t.Errorf("reply %v, want an empty one", &got)
+		}
+	})
+}
+
+func TestRefuse(t *testing.T) {
+	over(t, func(r *rig) {
+		r.wantSay(codes.OK)
+		bidi := must(r.client.SayHelloBidi(r.ctx))(t)
+		wantCode(t, bidi.Send(request("Ann")), codes.OK)
+		must(bidi.Recv())(t)
+
+		r.Refuse()
+		_, err := bidi.Recv()
+		wantCode(t, err, codes.Unavailable)
+		r.wantSay(codes.Unavailable)
+		want(t, "attempts", r.Stats(hello).Attempts, 1)
+
+		r.Accept()
+		text, err := r.say(grpc.WaitForReady(true))
+		want(t, "greeting", text, "Hello Ann")
+		wantCode(t, err, codes.OK)
+	})
 }

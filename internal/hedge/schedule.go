@@ -79,8 +79,11 @@ func (s *Schedule) Fail(now time.Duration, f failure.Failure) {
 }
 
 // goesOn: RESOURCE_EXHAUSTED goes on, beside the codes that are not fatal, when
-// the server says when.
+// the server says when, and what somebody who knows better than the code says.
 func (s *Schedule) goesOn(f *failure.Failure) bool {
+	if f.Again || f.Stop {
+		return f.Again
+	}
 	return s.cfg.NonFatal.Contains(f.Code) || f.Code == codes.ResourceExhausted && f.Hinted() && !f.Pushback.Stop
 }
 

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Sample is what a call that has ended tells an adaptive limit.
+// Sample is what a call that has ended reports to an adaptive limit.
 type Sample struct {
-	Latency  time.Duration // of one that was answered; 0: it tells nothing
+	Latency  time.Duration // of one that was answered; 0: none
 	Overload bool          // it failed in a way that overload does
 }
 
@@ -32,7 +32,7 @@ type gradient struct {
 	base    float64 // latency without congestion, in nanoseconds; 0: not known
 
 	// The window.
-	heard     int // calls that told something
+	samples   int // calls
 	timed     int // of these, those with a latency
 	overloads int
 	sum       float64 // of the logarithms of the latencies: their mean is not a straggler's
@@ -67,7 +67,7 @@ func (g *gradient) max() int { return int(g.limit) }
 // learn hears of a call that ended, and how many were in flight before.
 func (g *gradient) learn(s Sample, inFlight int) {
 	g.peak = max(g.peak, inFlight)
-	if s.Latency > 0 { // a deadline that passed tells of at least so much
+	if s.Latency > 0 { // a call whose deadline passed took at least as long
 		g.timed++
 		g.sum += math.Log(float64(s.Latency))
 	}
@@ -77,11 +77,11 @@ func (g *gradient) learn(s Sample, inFlight int) {
 		g.overloads++
 	}
 	if s.Latency > 0 || s.Overload {
-		g.heard++
+		g.samples++
 	}
-	if g.heard >= max(minWindow, 2*g.peak) {
+	if g.samples >= max(minWindow, 2*g.peak) {
 		g.adjust()
-		g.heard, g.timed, g.overloads, g.sum, g.peak = 0, 0, 0, 0, 0
+		g.samples, g.timed, g.overloads, g.sum, g.peak = 0, 0, 0, 0, 0
 	}
 }
 
@@ -94,7 +94,7 @@ func (g *gradient) adjust() {
 		slow = short / g.base
 	}
 	switch {
-	case float64(g.overloads) >= overloaded*float64(g.heard) && 2*g.peak >= g.max():
+	case float64(g.overloads) >= overloaded*float64(g.samples) && 2*g.peak >= g.max():
 		g.limit *= onOverload
 	case slow > tolerance && 2*g.peak >= g.max():
 		g.limit *= max(maxShrink, tolerance/slow)

@@ -155,7 +155,7 @@ func (g *Guard) serve(now time.Duration) {
 func (t *Ticket) wake() {
 	select {
 	case t.Ready <- struct{}{}:
-	default: // it has been told, and has not asked yet
+	default: // it has been woken, and has not asked yet
 	}
 }
 

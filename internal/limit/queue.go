@@ -56,7 +56,7 @@ func (v Verdict) String() string {
 	return "invalid"
 }
 
-// Answer is what a call is told that asks to go.
+// Answer is what a call gets that asks for a slot.
 type Answer struct {
 	Verdict Verdict
 	// At is, for one that waits, when it must ask again if it has not been woken
@@ -100,8 +100,8 @@ const (
 	notWanted = -1
 	// paceGain is the weight of the latest gap in the pace.
 	paceGain = 0.2
-	// minAfter is what a refused call is told when no slot has come free yet by
-	// which to tell.
+	// minAfter is the delay that a refused call gets while no slot has come free
+	// yet to estimate it by.
 	minAfter = time.Millisecond
 )
 
@@ -207,7 +207,7 @@ func (q *Queue) next(now time.Duration) time.Duration {
 	return later(now, q.rate.wait(now, 1))
 }
 
-// Poll tells what has become of a ticket. One that has waited for MaxWait is out
+// Poll returns what has become of a ticket. One that has waited for MaxWait is out
 // of the queue from then on.
 func (q *Queue) Poll(now time.Duration, t *Ticket) Answer {
 	if t.state == Waiting && now >= t.until {

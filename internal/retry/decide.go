@@ -55,11 +55,11 @@ func (l *Loop) Next(p *Policy, f failure.Failure, u float64) Decision {
 		return Decision{Reason: failure.CallerGone}
 	case f.Caller == failure.Expired:
 		return Decision{Reason: failure.Deadline}
-	case f.Final, !p.retries(&f):
+	case f.Final, f.Stop, !f.Again && !p.retries(&f):
 		return Decision{Reason: failure.NotRetryable}
 	case l.Attempts-l.past >= p.MaxAttempts:
 		return Decision{Reason: failure.Exhausted}
-	case f.Ambiguous:
+	case f.Ambiguous && !f.Again:
 		return Decision{Reason: failure.Ambiguous}
 	case f.Pushback.Stop:
 		return Decision{Reason: failure.PushedBack}
@@ -89,6 +89,9 @@ func (l *Loop) delay(p *Policy, f failure.Failure, u float64) time.Duration {
 	if f.Pushback.Given { // exact, and the schedule starts over (gRFC A6)
 		l.step, l.prev = 0, 0
 		return f.Pushback.Delay
+	}
+	if f.Elsewhere && f.RetryInfo == 0 { // the backoff is for who must be asked again
+		return 0
 	}
 	l.step++
 	l.prev = p.backoff(f.Code).Next(l.step, l.prev, u)

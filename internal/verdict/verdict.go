@@ -30,15 +30,31 @@ type Attempt struct {
 	// code alone decides then.
 	Evidence bool
 	Sent     bool // the request got a stream on a connection
+	Down     bool // there is no connection yet
+	Patient  bool // the caller wants to wait for one: gRPC's wait-for-ready
 	Header   bool // a header came
 	Message  bool // a message of the answer came
 	Trailer  bool // a trailer came: somebody on the other side ended the stream
 	Local    bool // grpc-go refused a message, to be sent or received
 
+	Ruling Ruling // of who knows better than the codes; what it says comes first
+
 	Hurried bool // it had less time than the call had spent in our own queue
 	Stream  bool
 	Old     bool // a stream that was there for as long as the breaker's window
 }
+
+// Ruling overrules what the end of an attempt means, part by part. The zero
+// Ruling leaves everything as it is.
+type Ruling uint8
+
+// The parts. Of two that contradict one another, the first holds.
+const (
+	Again   Ruling = 1 << iota // another attempt may follow, whatever code and fate are
+	Stop                       // none may
+	Success                    // the server is up
+	Failure                    // it is not
+)
 
 // Origin is whose doing an attempt's end was.
 type Origin uint8
@@ -79,8 +95,11 @@ type Verdict struct {
 	Limit   Weight
 	Earns   bool // budget
 	Fate    Fate
+	CutOff  bool // there was no connection, and there is none yet
 	Lost    bool // with its connection: calls in flight together were lost by one event
 	Final   bool // the next attempt would end in the same way
+	Again   bool // by ruling
+	Stop    bool // by ruling
 }
 
 // strain are the codes that an overloaded server, or the way to it, may answer with.
@@ -110,7 +129,26 @@ func Of(a Attempt) Verdict {
 		a.failure(&v)
 	}
 	v.Final = v.Final || v.Fate == Ran
+	if a.Caller != Cancelled {
+		v.rule(a.Ruling)
+	}
 	return v
+}
+
+// rule makes the verdict what somebody who knows better says.
+func (v *Verdict) rule(r Ruling) {
+	switch {
+	case r&Again != 0:
+		v.Again, v.Final = true, false
+	case r&Stop != 0:
+		v.Stop, v.Final = true, true
+	}
+	switch {
+	case r&Success != 0:
+		v.Breaker, v.Earns, v.Lost = Good, true, false
+	case r&Failure != 0:
+		v.Breaker, v.Earns = Bad, false
+	}
 }
 
 func (v *Verdict) good() { v.Breaker, v.Limit, v.Earns = Good, Good, true }
@@ -118,8 +156,11 @@ func (v *Verdict) good() { v.Breaker, v.Limit, v.Earns = Good, Good, true }
 // failure is for an end that may speak against the server.
 func (a *Attempt) failure(v *Verdict) {
 	switch {
-	case a.Evidence && !a.Sent:
+	case a.Evidence && !a.Sent && a.Patient:
 		v.Origin = Connection
+		return // what the caller has asked for may come with the next call
+	case a.Evidence && !a.Sent:
+		v.Origin, v.CutOff = Connection, a.Down
 	case a.lost():
 		v.Origin, v.Lost = Connection, true
 	}

@@ -22,6 +22,8 @@ var rows = []struct {
 }{
 	{"unary: OK", Attempt{Code: codes.OK, Evidence: true, Sent: true}},
 	{"unary: refused connection", Attempt{Code: codes.Unavailable, Evidence: true}},
+	{"unary: refused connection, none yet", Attempt{Code: codes.Unavailable, Evidence: true, Down: true}},
+	{"unary: no connection in time, wait-for-ready", Attempt{Code: codes.DeadlineExceeded, Caller: Expired, Evidence: true, Down: true, Patient: true}},
 	{"unary: connection lost", Attempt{Code: codes.Unavailable, Evidence: true, Sent: true}},
 	{"unary: server says UNAVAILABLE", Attempt{Code: codes.Unavailable, Evidence: true, Sent: true, Trailer: true}},
 	{"unary: server says NOT_FOUND", Attempt{Code: codes.NotFound, Evidence: true, Sent: true, Trailer: true}},
@@ -49,6 +51,10 @@ var rows = []struct {
 	{"stream: INTERNAL, answered", Attempt{Code: codes.Internal, Stream: true, Evidence: true, Sent: true, Header: true}},
 	{"stream: UNAVAILABLE after a long silent life", Attempt{Code: codes.Unavailable, Stream: true, Old: true, Evidence: true, Sent: true}},
 	{"stream: server says NOT_FOUND", Attempt{Code: codes.NotFound, Stream: true, Evidence: true, Sent: true, Trailer: true}},
+	{"unary: NOT_FOUND that a classifier retries", Attempt{Code: codes.NotFound, Evidence: true, Sent: true, Trailer: true, Ruling: Again}},
+	{"unary: UNAVAILABLE that a classifier stops", Attempt{Code: codes.Unavailable, Evidence: true, Sent: true, Trailer: true, Ruling: Stop}},
+	{"unary: NOT_FOUND that a classifier counts as failure", Attempt{Code: codes.NotFound, Evidence: true, Sent: true, Trailer: true, Ruling: Failure}},
+	{"unary: UNAVAILABLE that a classifier counts as success", Attempt{Code: codes.Unavailable, Evidence: true, Sent: true, Trailer: true, Ruling: Success}},
 	{"stream: SendMsg refuses a message", Attempt{Code: codes.Internal, Stream: true, Evidence: true, Sent: true, Local: true}},
 }
 
@@ -63,7 +69,7 @@ func (f Fate) name() string { return [...]string{"unsent", "answered", "unknown"
 // TestTable holds the whole table to a text that people read.
 func TestTable(t *testing.T) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-55s %-10s %-8s %-8s %-6s %-9s %s\n", "end of an attempt", "origin", "breaker", "limit", "budget", "fate", "repeated by")
+	fmt.Fprintf(&b, "%-56s %-10s %-8s %-8s %-6s %-9s %s\n", "end of an attempt", "origin", "breaker", "limit", "budget", "fate", "repeated by")
 	for _, r := range rows {
 		r.a.Failures = astracodes.Failure
 		v := Of(r.a)
@@ -72,15 +78,18 @@ func TestTable(t *testing.T) {
 			earns = "earns"
 		}
 		for i, name := range []string{"unsent", "answered", "any"} {
-			if v.May(Repeat(i)) && !v.Final {
+			if (v.May(Repeat(i)) || v.Again) && !v.Final {
 				repeat = name
 				break
 			}
 		}
+		if v.CutOff {
+			repeat += "; the breaker opens until there is a connection"
+		}
 		if v.Lost {
 			repeat += ", one event"
 		}
-		line := fmt.Sprintf("%-55s %-10s %-8s %-8s %-6s %-9s %s", r.name, v.Origin.name(), v.Breaker.name(), v.Limit.name(), earns, v.Fate.name(), repeat)
+		line := fmt.Sprintf("%-56s %-10s %-8s %-8s %-6s %-9s %s", r.name, v.Origin.name(), v.Breaker.name(), v.Limit.name(), earns, v.Fate.name(), repeat)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	const golden = "testdata/table.txt"
@@ -98,6 +107,13 @@ func TestTable(t *testing.T) {
 	}
 	if b.String() != string(want) {
 		t.Errorf("the table has changed (-update writes it anew):\n%s", b.String())
+	}
+	page, err := os.ReadFile("../../docs/verdicts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "```text\n"+b.String()+"```") {
+		t.Error("docs/verdicts.md has another table than testdata/table.txt: copy it")
 	}
 }
 

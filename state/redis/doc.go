@@ -37,8 +37,8 @@
 // # Redis away or slow
 //
 // Nothing waits for Redis: neither a call nor New. While it is away, breakers
-// act on what the instance itself sees. That is warned of once, and told when it
-// is over; then what was missed is read, and what is still open is reported
+// act on what the instance itself sees. That is logged once, and so is its end;
+// then what was missed is read, and what is still open is reported
 // again. A connection that is silent is tested after 3 s and given up 3 s
 // later. A report that hangs in the client may come late by its timeouts.
 //

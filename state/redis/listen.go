@@ -49,18 +49,18 @@ func (s *store) listen() {
 // subscribe listens for as long as one connection lasts. Reading the set after
 // having subscribed misses nothing.
 func (s *store) subscribe() error {
-	news := s.client.Subscribe(s.ctx)
-	defer func() { _ = news.Close() }()
-	defer context.AfterFunc(s.ctx, func() { _ = news.Close() })() // or reading would not end
-	if err := news.Subscribe(s.ctx, s.channel); err != nil {
+	subscription := s.client.Subscribe(s.ctx)
+	defer func() { _ = subscription.Close() }()
+	defer context.AfterFunc(s.ctx, func() { _ = subscription.Close() })() // or reading would not end
+	if err := subscription.Subscribe(s.ctx, s.channel); err != nil {
 		return err
 	}
 	asked := false
 	for {
-		got, err := news.ReceiveTimeout(s.ctx, s.pingEvery)
+		got, err := subscription.ReceiveTimeout(s.ctx, s.pingEvery)
 		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() && !asked {
 			asked = true
-			if err := news.Ping(s.ctx); err != nil {
+			if err := subscription.Ping(s.ctx); err != nil {
 				return err
 			}
 			continue
@@ -102,7 +102,7 @@ func (s *store) hear(text string) {
 		return
 	}
 	if r.Instance == s.instance {
-		if !strings.HasPrefix(r.Episode, s.life) { // of an earlier life
+		if !strings.HasPrefix(r.OpeningID, s.incarnation) { // of an earlier incarnation
 			s.live.Restore(interceptors.State{Breakers: []interceptors.BreakerRecord{r.record(left)}})
 			s.notify(observe.ResultReceived, nil)
 		}

@@ -44,7 +44,7 @@ func TestKilledRedis(t *testing.T) {
 	c.await(t, "received", 2) // A's both
 	b.await(t, "received", 1) // the new one; the other it knows
 	if err := b.callMethod(other, nil); err == nil {
-		t.Error("what happened meanwhile was not heard")
+		t.Error("what happened meanwhile was not received")
 	}
 	c.refuses(t)
 	for _, p := range []*peer{b, c} {

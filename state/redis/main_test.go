@@ -258,7 +258,7 @@ func (l *lines) String() string {
 
 func (l *lines) count(part string) int { return strings.Count(l.String(), part) }
 
-func news(left time.Duration, r report) string {
+func published(left time.Duration, r report) string {
 	member, err := r.member()
 	if err != nil {
 		panic(err)

@@ -199,11 +199,11 @@ func TestRubbish(t *testing.T) {
 		"", " ", "{}", "hello", "60000", "60000 ", "60000 {}", "60000 [1]", "60000 null",
 		strings.Repeat("9", 1<<20),
 		"60000 " + strings.Repeat("x", maxMember+1),
-		news(time.Minute, big), news(time.Minute, later), news(time.Minute, nobody),
-		news(0, good), news(-time.Minute, good), news(25*time.Hour, good), "1e3 " + strings.SplitN(news(1, good), " ", 2)[1],
+		published(time.Minute, big), published(time.Minute, later), published(time.Minute, nobody),
+		published(0, good), published(-time.Minute, good), published(25*time.Hour, good), "1e3 " + strings.SplitN(published(1, good), " ", 2)[1],
 	}
 	// A report that is one tells that the others have been read.
-	end := news(time.Minute, report{version, "y", "e", "", "/x.Y/End", 1})
+	end := published(time.Minute, report{version, "y", "e", "", "/x.Y/End", 1})
 	s.listeners(t, a.store.channel, 1)
 	for _, text := range append(rubbish, end) {
 		if err := c.Publish(ctx, a.store.channel, text).Err(); err != nil {

@@ -24,12 +24,12 @@ const version = 1
 
 // report says that an instance has opened a breaker.
 type report struct {
-	Version  int    `json:"v"`
-	Instance string `json:"instance"`
-	Episode  string `json:"episode"` // names this opening
-	Target   string `json:"target"`
-	Method   string `json:"method"`
-	Openings int    `json:"openings"`
+	Version   int    `json:"v"`
+	Instance  string `json:"instance"`
+	OpeningID string `json:"opening"` // names this opening
+	Target    string `json:"target"`
+	Method    string `json:"method"`
+	Openings  int    `json:"openings"`
 }
 
 type key struct{ target, method string }
@@ -61,8 +61,8 @@ func parseMember(member string) (r report, err error) {
 	switch {
 	case r.Version != version:
 		return r, fmt.Errorf("version %d: want %d", r.Version, version)
-	case r.Instance == "" || len(r.Instance) > maxInstance || r.Episode == "" || len(r.Episode) > maxInstance:
-		return r, errors.New("no instance or episode, or too long a one")
+	case r.Instance == "" || len(r.Instance) > maxInstance || r.OpeningID == "" || len(r.OpeningID) > maxInstance:
+		return r, errors.New("no instance or opening, or too long a one")
 	case len(r.Target) > maxName || len(r.Method) > maxName:
 		return r, errors.New("too long a target or method")
 	case r.Openings < 1:

@@ -19,8 +19,8 @@ var sample = report{version, "pod-1", "abc-7", "dns:///shop:443", method, 3}
 // TestFormat: what version 1 looks like to other programs of the fleet, which
 // may be older or newer.
 func TestFormat(t *testing.T) {
-	const text = `1500 {"v":1,"instance":"pod-1","episode":"abc-7","target":"dns:///shop:443","method":"/helloworld.Greeter/SayHello","openings":3}`
-	if got := news(1500*time.Millisecond, sample); got != text {
+	const text = `1500 {"v":1,"instance":"pod-1","opening":"abc-7","target":"dns:///shop:443","method":"/helloworld.Greeter/SayHello","openings":3}`
+	if got := published(1500*time.Millisecond, sample); got != text {
 		t.Errorf("%s, want %s", got, text)
 	}
 	got, left, err := parseNews(strings.Replace(text, "}", `,"more":[]}`, 1))
@@ -30,7 +30,7 @@ func TestFormat(t *testing.T) {
 }
 
 func FuzzParseNews(f *testing.F) {
-	f.Add(news(time.Minute, sample))
+	f.Add(published(time.Minute, sample))
 	f.Add("1 {}")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, left, err := parseNews(text)
@@ -55,7 +55,7 @@ func TestHearsay(t *testing.T) {
 			report
 			until time.Time
 		}
-		var h hearsay
+		var h peerReports
 		var all []said
 		now := time.Now()
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -63,13 +63,13 @@ func TestHearsay(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(t, "purge") == 0 {
 				h.purge(now)
 			}
-			r := report{version, fmt.Sprint(rapid.IntRange(0, 4).Draw(t, "instance")), fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "episode")),
+			r := report{version, fmt.Sprint(rapid.IntRange(0, 4).Draw(t, "instance")), fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "opening")),
 				"", fmt.Sprint(rapid.IntRange(0, 1).Draw(t, "method")), 1}
 			left := time.Duration(rapid.IntRange(1, 10000).Draw(t, "left")) * time.Millisecond
 
 			// The model: an instance's last word on a breaker counts.
 			last := slices.IndexFunc(all, func(s said) bool { return s.Instance == r.Instance && s.Method == r.Method })
-			known := last >= 0 && all[last].Episode == r.Episode
+			known := last >= 0 && all[last].OpeningID == r.OpeningID
 			fresh := h.add(now, r, left)
 			if known && now.Before(all[last].until) && fresh || !known && !fresh {
 				t.Fatalf("%+v: fresh is %v", r, fresh)
@@ -99,7 +99,7 @@ func TestHearsay(t *testing.T) {
 }
 
 func TestHearsayIsBounded(t *testing.T) {
-	var h hearsay
+	var h peerReports
 	now := time.Now()
 	say := func(instance string, left time.Duration) bool {
 		return h.add(now, report{version, instance, "e", "", instance, 1}, left)
@@ -132,7 +132,7 @@ func TestOwnIsBounded(t *testing.T) {
 	}
 	change.Method = "0"
 	s.Changed(change) // again
-	if n := len(s.own); n != maxOwn || s.own[key{"", "0"}].Episode != s.life+fmt.Sprint("-", maxOwn+1) {
+	if n := len(s.own); n != maxOwn || s.own[key{"", "0"}].OpeningID != s.incarnation+fmt.Sprint("-", maxOwn+1) {
 		t.Errorf("%d, and %+v", n, s.own[key{"", "0"}])
 	}
 	s = newStore(nil, settings{instance: "x"})

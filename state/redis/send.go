@@ -107,7 +107,7 @@ func (s *store) settle(o opening) {
 		return
 	}
 	now.quiet = time.Now().Add(min(max(time.Until(o.until)/2, minQuiet), maxQuiet))
-	if now.Episode == o.Episode {
+	if now.OpeningID == o.OpeningID {
 		now.sent = true
 	}
 	s.own[o.key()] = now

@@ -40,9 +40,9 @@ func newStore(client redis.UniversalClient, set settings) *store {
 	s := &store{
 		client: client, instance: set.instance, quorum: set.quorum,
 		set: "astra:{" + set.namespace + "}:open", channel: "astra:{" + set.namespace + "}:news",
-		life:      rand.Text()[:16],
-		pingEvery: 3 * time.Second,
-		wake:      make(chan struct{}, 1), stop: make(chan struct{}),
+		incarnation: rand.Text()[:16],
+		pingEvery:   3 * time.Second,
+		wake:        make(chan struct{}, 1), stop: make(chan struct{}),
 		own: map[key]opening{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -56,7 +56,7 @@ type store struct {
 	instance     string
 	quorum       int // 0: advisory
 	set, channel string
-	life         string // begins the names of this process' episodes
+	incarnation  string // begins the names of this process' openings
 	pingEvery    time.Duration
 
 	live interceptors.Live
@@ -67,14 +67,14 @@ type store struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	others hearsay // the listener's
+	others peerReports // the listener's
 
 	mu       sync.Mutex // guards what follows
 	attached bool
 	closed   bool
 	away     bool            // Redis is, and that has been warned of
 	own      map[key]opening // breakers that this instance has opened
-	episodes uint64
+	openings uint64
 
 	ending sync.Once
 	err    error // of Close
@@ -115,9 +115,9 @@ func (s *store) Changed(c interceptors.Change) {
 	k := key{c.Target, c.Method}
 	s.mu.Lock()
 	if old, known := s.own[k]; known || len(s.own) < maxOwn {
-		s.episodes++
+		s.openings++
 		s.own[k] = opening{
-			report: report{version, s.instance, s.life + "-" + strconv.FormatUint(s.episodes, 10), c.Target, c.Method, max(1, c.Openings)},
+			report: report{version, s.instance, s.incarnation + "-" + strconv.FormatUint(s.openings, 10), c.Target, c.Method, max(1, c.Openings)},
 			until:  time.Now().Add(c.Left), quiet: old.quiet,
 		}
 	}

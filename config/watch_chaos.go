@@ -1,0 +1,35 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/astra-grpc/astra/chaos"
+)
+
+// WatchOption configures [Watch].
+type WatchOption func(*watcher)
+
+// WithChaos has the injector run the plan of the file's chaos object: it begins
+// when the file has one, ends when the file has none any more, and when the watch
+// ends. A file with a chaos object is refused, as a whole, if the injector has no
+// consent, or if there is none. See package chaos.
+func WithChaos(i *chaos.Injector) WatchOption { return func(w *watcher) { w.chaos = i } }
+
+// mayHaveChaos returns the fault of a document with a chaos object, if the program
+// has not consented.
+func (w *watcher) mayHaveChaos(d *Document) error {
+	if d.chaos == nil || w.chaos != nil && w.chaos.Consented() {
+		return nil
+	}
+	return d.errNoConsent()
+}
+
+// updateChaos begins or ends what the document says.
+func (w *watcher) updateChaos(p *chaos.Plan) {
+	if w.chaos == nil {
+		return
+	}
+	if err := w.chaos.Update(p); err != nil { // it was valid, and consent was given
+		w.suite.Logger().Error("astra: chaos: the policy file's plan was not begun", "path", w.path, "err", fmt.Sprint(err))
+	}
+}

@@ -1,0 +1,50 @@
+package interceptors
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+)
+
+// unary returns the interceptor of unary calls.
+func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		with := readCallOptions(opts)
+		if with.err != nil {
+			onFinish(opts, with.err)
+			return with.err
+		}
+		p, unchecked := s.planOf(cc, method, l)
+		u := unaryCalls.Get().(*unaryCall)
+		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
+		err := u.make(ctx, &s.Host, &s.lateFailure, p, &with.apply(p).Policy, opts)
+		if unchecked && err == nil {
+			l.look(s.Log, p, cc, method)
+		}
+		return err
+	}
+}
+
+// stream returns the interceptor of streams.
+func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		with := readCallOptions(opts)
+		if with.err != nil {
+			onFinish(opts, with.err)
+			return nil, with.err
+		}
+		p, unchecked := s.planOf(cc, method, l)
+		check := func() {}
+		if unchecked {
+			check = func() { l.look(s.Log, p, cc, method) }
+		}
+		st, err := newStream(ctx, streamSpec{
+			desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts,
+			plan: p, late: &s.lateFailure, ledger: &s.replay,
+		}, &s.Host, &with.apply(p).Policy, check)
+		if err != nil {
+			return nil, err
+		}
+		return st, nil
+	}
+}

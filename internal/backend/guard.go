@@ -1,0 +1,116 @@
+package backend
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Meter measures one backend. Of updates at the same time one may be lost, which
+// an average does not mind; nothing waits.
+type Meter struct {
+	latency, at, since atomic.Int64
+	bound, boundAt     atomic.Int64
+	success            atomic.Uint64 // bits of a float64
+
+	inFlight   atomic.Int64
+	unanswered atomic.Int32 // attempts begun since it last answered
+	quietSince atomic.Int64 // the first of them began
+	heard      atomic.Int64 // when it last answered
+}
+
+// Restart forgets the past: the backend is new, or has recovered.
+func (m *Meter) Restart(now time.Duration) {
+	m.store(Unknown(now))
+	m.unanswered.Store(0)
+}
+
+// Past returns what is known.
+func (m *Meter) Past() Past {
+	return Past{
+		Latency: time.Duration(m.latency.Load()),
+		At:      time.Duration(m.at.Load()),
+		Bound:   time.Duration(m.bound.Load()),
+		BoundAt: time.Duration(m.boundAt.Load()),
+		Success: math.Float64frombits(m.success.Load()),
+		Since:   time.Duration(m.since.Load()),
+	}
+}
+
+func (m *Meter) store(p Past) {
+	m.latency.Store(int64(p.Latency))
+	m.at.Store(int64(p.At))
+	m.bound.Store(int64(p.Bound))
+	m.boundAt.Store(int64(p.BoundAt))
+	m.success.Store(math.Float64bits(p.Success))
+	m.since.Store(int64(p.Since))
+}
+
+// Enter counts an attempt in flight, until Leave.
+func (m *Meter) Enter() { m.inFlight.Add(1) }
+
+// Leave is the end of what Enter counted.
+func (m *Meter) Leave() { m.inFlight.Add(-1) }
+
+// InFlight returns how many attempts are.
+func (m *Meter) InFlight() int64 { return m.inFlight.Load() }
+
+// Ask notes that an attempt began that will be answered soon, if all is well.
+func (m *Meter) Ask(now time.Duration) {
+	if m.unanswered.Add(1) == 1 {
+		m.quietSince.Store(int64(now))
+	}
+}
+
+// Heard notes that the backend has answered something.
+func (m *Meter) Heard(now time.Duration) {
+	if m.unanswered.Load() != 0 {
+		m.unanswered.Store(0)
+	}
+	m.heard.Store(int64(now))
+}
+
+// LastHeard returns when the backend last answered.
+func (m *Meter) LastHeard() time.Duration { return time.Duration(m.heard.Load()) }
+
+// Pending is [Pending] of the attempts not answered.
+func (m *Meter) Pending() bool { return Pending(m.unanswered.Load()) }
+
+// QuietSince returns when the first of the attempts began that are not answered.
+func (m *Meter) QuietSince() time.Duration { return time.Duration(m.quietSince.Load()) }
+
+// Quiet reports whether the backend is silent. Once nothing is in flight any
+// more, it is not: what it was asked has failed, and that is another's to judge.
+func (m *Meter) Quiet(now time.Duration) bool {
+	return m.Pending() && m.inFlight.Load() > 0 &&
+		Quiet(now-time.Duration(m.quietSince.Load()), time.Duration(m.latency.Load()))
+}
+
+// Succeeded is [Past.Succeeded] and, if it took long enough to be known,
+// [Past.Measured].
+func (m *Meter) Succeeded(now, took time.Duration) {
+	p := m.Past()
+	if took > 0 {
+		p = p.Measured(now, took)
+		m.latency.Store(int64(p.Latency))
+		m.at.Store(int64(p.At))
+	}
+	if p.Success < 1-rounding {
+		m.success.Store(math.Float64bits(p.Succeeded(true).Success))
+	}
+}
+
+// Failed books a failure after that time.
+func (m *Meter) Failed(now, took time.Duration) {
+	m.success.Store(math.Float64bits(m.Past().Succeeded(false).Success))
+	m.AtLeast(now, took)
+}
+
+// AtLeast is [Past.AtLeast].
+func (m *Meter) AtLeast(now, took time.Duration) {
+	p := m.Past()
+	if q := p.AtLeast(now, took); q != p {
+		m.boundAt.Store(int64(q.BoundAt))
+		m.bound.Store(int64(q.Bound))
+	}
+}

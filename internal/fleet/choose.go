@@ -1,0 +1,218 @@
+package fleet
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/astra-grpc/astra/internal/backend"
+	"github.com/astra-grpc/astra/internal/breaker"
+)
+
+// Chooser chooses among the backends that are ready on a connection. It is made
+// anew when they change; it is safe for concurrent use.
+type Chooser struct {
+	fleet    *Fleet
+	backends []*Backend
+	resolved int // backends that the connection knows of
+	next     atomic.Uint32
+	belief   atomic.Uint64 // whether the ejected are believed out, as of a version of the fleet
+}
+
+// NewChooser returns a chooser. There must be a backend, and all must be the
+// fleet's; resolved counts those that are not ready, too.
+func NewChooser(f *Fleet, ready []*Backend, resolved int) *Chooser {
+	c := &Chooser{fleet: f, backends: ready, resolved: max(resolved, len(ready))}
+	c.next.Store(rand.Uint32())
+	return c
+}
+
+// Backend returns one by its number.
+func (c *Chooser) Backend(i int) *Backend { return c.backends[i] }
+
+// Choose returns which backend an attempt goes to, by number. The attempt is
+// noted to have gone there; nil: it is none of the suite's.
+func (c *Chooser) Choose(a *Attempt) int {
+	turn := int(c.next.Add(1) % uint32(len(c.backends)))
+	r := c.fleet.registry
+	if r.Closed() {
+		return turn
+	}
+	s := selection{chooser: c, attempt: a, cfg: r.Config(), now: r.Now()}
+	i, token := s.run(turn)
+	b := c.backends[i]
+	b.picked.Store(int64(s.now))
+	if a != nil {
+		if !c.fleet.picked.Load() {
+			c.fleet.picked.Store(true)
+		}
+		a.chosen(s.now, b, token)
+	}
+	return i
+}
+
+// believed reports whether ejected backends are believed out on this connection:
+// if they are few enough, and not all there are.
+func (c *Chooser) believed(cfg *Config) bool {
+	v := c.fleet.version.Load()
+	if known := c.belief.Load(); known>>1 == v {
+		return known&1 == 1
+	}
+	out := 0
+	for _, b := range c.backends {
+		if !b.closed() {
+			out++
+		}
+	}
+	yes := out > 0 && out < len(c.backends) && out <= backend.Most(c.resolved, cfg.MaxShare)
+	word := v << 1
+	if yes {
+		word |= 1
+	}
+	c.belief.Store(word)
+	return yes
+}
+
+// selection is one choice.
+type selection struct {
+	chooser *Chooser
+	attempt *Attempt // nil: not the suite's
+	cfg     *Config
+	now     time.Duration
+
+	believed bool          // the ejected are out
+	tried    bool          // the call has been somewhere
+	silent   bool          // the silent are few enough to be avoided
+	heard    time.Duration // when another last answered
+}
+
+func (s *selection) run(turn int) (int, breaker.Token) {
+	c := s.chooser
+	s.believed = !s.cfg.EjectOff && c.fleet.out.Load() > 0 && c.believed(s.cfg)
+	s.tried = s.attempt != nil && !s.cfg.SameBackend && !s.attempt.Fresh()
+	if s.believed && s.attempt != nil && s.attempt.first && !s.tried {
+		if i, t, ok := s.probe(); ok {
+			return i, t
+		}
+	}
+	i := turn
+	switch {
+	case s.cfg.P2C:
+		i = s.cheaper(turn)
+	case s.special(turn):
+		s.listen()
+		i = backend.Choose(len(c.backends), turn, rand.IntN(len(c.backends)), s.class)
+	}
+	b := c.backends[i]
+	t, in := b.guard.AdmitClosed()
+	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or there is no other
+		t, _ = b.probe(s.now, true)
+	}
+	return i, t
+}
+
+// special reports whether a backend may not be the one to choose.
+func (s *selection) special(i int) bool {
+	b := s.chooser.backends[i]
+	return s.tried || s.believed && !b.closed() || s.quiet(b)
+}
+
+// probe asks the ejected whether one is to be tried.
+func (s *selection) probe() (i int, t breaker.Token, ok bool) {
+	c := s.chooser
+	if s.attempt.steady {
+		c.fleet.steady.Store(int64(s.now))
+	}
+	n := len(c.backends)
+	start := rand.IntN(n)
+	for k := range n {
+		i := (start + k) % n
+		if b := c.backends[i]; !b.closed() {
+			if t, ok := b.probe(s.now, s.attempt.steady); ok {
+				return i, t, true
+			}
+		}
+	}
+	return 0, t, false
+}
+
+// cheaper draws two backends and returns the cheaper. One that has not been asked
+// for a while is asked, whatever it costs: else nobody would ever know that it
+// is fast again.
+func (s *selection) cheaper(turn int) int {
+	c := s.chooser
+	n := len(c.backends)
+	turns := c.fleet.turns.Add(1)
+	if n == 1 {
+		return 0
+	}
+	if b := c.backends[turn]; turns-b.pickedTurn.Load() >= lookAfter && s.now-time.Duration(b.picked.Load()) >= patience && !s.special(turn) {
+		b.pickedTurn.Store(turns)
+		return turn
+	}
+	i := rand.IntN(n)
+	j := rand.IntN(n - 1)
+	if j >= i {
+		j++
+	}
+	if s.special(i) || s.special(j) {
+		s.listen()
+		if i, j = backend.ChooseTwo(n, rand.IntN, s.class); i == j {
+			return i
+		}
+	}
+	a, b := &c.backends[i].Meter, &c.backends[j].Meter
+	p, q := a.Past(), b.Past()
+	switch p0, q0 := p.Share(s.now), q.Share(s.now); {
+	case p0 < q0:
+		if rand.Float64()*q0 >= p0 || backend.Cheaper(s.now, q, b.InFlight(), p, a.InFlight()) {
+			i = j
+		}
+	case q0 == p0 || rand.Float64()*p0 < q0:
+		if backend.Cheaper(s.now, q, b.InFlight(), p, a.InFlight()) {
+			i = j
+		}
+	}
+	c.backends[i].pickedTurn.Store(turns)
+	return i
+}
+
+// lookAfter is how many choices a backend must have been left out of to be asked
+// whatever it costs.
+const lookAfter = 100
+
+// quiet reports whether a backend may be silent. Now and then it is asked all
+// the same.
+func (s *selection) quiet(b *Backend) bool {
+	return !s.cfg.EjectOff && b.Meter.Quiet(s.now) && s.now-time.Duration(b.picked.Load()) < patience
+}
+
+// listen decides whether silence is to be heeded: if others have been heard
+// meanwhile, and if they are enough.
+func (s *selection) listen() {
+	c := s.chooser
+	away := 0
+	for _, b := range c.backends {
+		switch {
+		case s.believed && !b.closed(), s.quiet(b):
+			away++
+		default:
+			s.heard = max(s.heard, b.Meter.LastHeard())
+		}
+	}
+	s.silent = away < len(c.backends) && away <= backend.Most(c.resolved, s.cfg.MaxShare)
+}
+
+// class is how willingly a backend is chosen.
+func (s *selection) class(i int) backend.Class {
+	b := s.chooser.backends[i]
+	switch {
+	case s.believed && !b.closed():
+		return backend.Out
+	case s.silent && s.quiet(b) && s.heard > b.Meter.QuietSince():
+		return backend.Silent
+	case s.tried && s.attempt.call.Tried(b):
+		return backend.Again
+	}
+	return backend.Fresh
+}

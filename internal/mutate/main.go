@@ -1,0 +1,123 @@
+// Command mutate changes the code of packages, one small change at a time, and
+// sees whether their tests notice:
+//
+//	go run ./internal/mutate -sample 50 -write docs/reliability.md internal/breaker internal/budget
+//
+// A mutant is compiled with go test -overlay, so that no file is touched. It is
+// killed if a test fails or does not end in time, and survives otherwise; one that
+// does not compile does not count. Survivors are for a person to look at: each is
+// a hole in the tests, or equivalent, that is, no test can tell it from the code.
+// Those are listed, with the reason, in equivalent.txt, and count no more.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the command's flags.
+type options struct {
+	sample  int
+	seed    uint64
+	jobs    int
+	timeout time.Duration
+	write   string
+	only    string
+	also    string
+	dirs    []string
+}
+
+func parse(args []string) (o options, err error) {
+	f := flag.NewFlagSet("mutate", flag.ContinueOnError)
+	f.IntVar(&o.sample, "sample", 0, "mutants of a package at most, drawn by chance; 0: all")
+	f.Uint64Var(&o.seed, "seed", 1, "of the sample")
+	f.IntVar(&o.jobs, "jobs", max(runtime.NumCPU()/2, 1), "mutants tried at a time")
+	f.DurationVar(&o.timeout, "timeout", time.Minute, "of a mutant's tests")
+	f.StringVar(&o.write, "write", "", "the document whose table is to be replaced")
+	f.StringVar(&o.only, "only", "", "files whose names match this regular expression")
+	f.StringVar(&o.also, "also", "", "another package, whose tests survivors are to survive too")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.dirs = f.Args()
+	if len(o.dirs) == 0 {
+		return o, fmt.Errorf("no packages: want directories, such as internal/breaker")
+	}
+	return o, nil
+}
+
+func run(args []string, out io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	known, err := readEquivalents(equivalentsFile)
+	if err != nil {
+		return err
+	}
+	var results []result
+	for _, dir := range o.dirs {
+		all, err := mutantsOf(dir, o.only)
+		if err != nil {
+			return err
+		}
+		r := result{dir: dir, all: len(all)}
+		if err := sound(dir, o); err != nil {
+			return err
+		}
+		for _, m := range try(pick(all, o), o, out) {
+			r.add(m, known)
+		}
+		r.print(out)
+		results = append(results, r)
+	}
+	if o.write == "" {
+		return nil
+	}
+	return replaceTable(o.write, results, o)
+}
+
+// pick draws the sample.
+func pick(all []*mutant, o options) []*mutant {
+	if o.sample <= 0 || o.sample >= len(all) {
+		return all
+	}
+	rng := rand.New(rand.NewPCG(o.seed, 0))
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:o.sample]
+}
+
+// try runs the tests of each mutant's package.
+func try(all []*mutant, o options, out io.Writer) []*mutant {
+	var running sync.WaitGroup
+	work := make(chan *mutant)
+	for range o.jobs {
+		running.Go(func() {
+			for m := range work {
+				m.try(o)
+			}
+		})
+	}
+	for i, m := range all {
+		work <- m
+		if i%10 == 9 {
+			fmt.Fprintf(out, "%s: %d of %d\n", m.dir, i+1, len(all))
+		}
+	}
+	close(work)
+	running.Wait()
+	return all
+}

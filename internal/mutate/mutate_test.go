@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const code = `package p
+
+const limit = 10
+
+var names = [3]string{"a" + "b"}
+
+func Clamp(n int) (int, bool) {
+	if n > limit {
+		n = limit
+		return n, true
+	}
+	return n, n < 0 && limit == 10
+}
+`
+
+func TestMutants(t *testing.T) {
+	all, err := mutantsIn("p", "p/p.go", []byte(code))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range all {
+		got = append(got, m.before+" → "+m.after)
+		if text := string(m.mutated()); len(text) != len(code)-len(m.before)+len(m.after) || text == code {
+			t.Errorf("%v: the file becomes\n%s", m, text)
+		}
+	}
+	want := []string{
+		"10 → 11", // the constant; neither the array's length nor joined strings
+		"n > limit → !(n > limit)", "> → >=", "n = limit → ", "true → false",
+		"&& → ||", "< → <=", "0 → 1", "== → !=", "10 → 11",
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("mutants\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// module makes a module with a package p, and its tests.
+func module(t *testing.T, tests string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for path, text := range map[string]string{"go.mod": "module m\n\ngo 1.26\n", "p/p.go": code, "p/p_test.go": tests} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const tests = `package p
+
+import "testing"
+
+func TestClamp(t *testing.T) {
+	for _, c := range []struct {
+		n, want int
+		flag    bool
+	}{CASES} {
+		if got, flag := Clamp(c.n); got != c.want || flag != c.flag {
+			t.Errorf("Clamp(%d) = %d, %v", c.n, got, flag)
+		}
+	}
+}
+`
+
+// The driver tells good tests from weak ones, knows what is equivalent, and writes
+// its table.
+func TestRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles some twenty times")
+	}
+	weak := "{5, 5, false}, {20, 10, true}, {-5, -5, true}"
+	module(t, strings.Replace(tests, "CASES", weak, 1))
+	equivalent := "# reasons\np/p.go\treturn n, n < ⟦0⟧ && limit == 10\t1\tan example\n"
+	for path, text := range map[string]string{equivalentsFile: equivalent, "doc.md": "before\n" + tableBegin + "old\n" + tableEnd + "after\n"} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	if err := run([]string{"-write", "doc.md", "p"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("doc.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, wants := range map[string][]string{
+		out.String(): {
+			"p: of 10 mutants 10 tried, 7 killed, 1 equivalent, 2 survived: 78 %",
+			"p/p.go:8: if n ⟦>⟧ limit { → >=", // nobody asks for Clamp(10)
+			"p/p.go:12: return n, n ⟦<⟧ 0 && limit == 10 → <=",
+		},
+		string(doc): {"before\n" + tableBegin + "Mutants tried: all", "| p | 10 | 10 | 7 | 1 | 2 | 78 % |\n", "- `p/p.go:8: if n ⟦>⟧ limit { → >=`\n", tableEnd + "after\n"},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %q in\n%s", want, text)
+			}
+		}
+	}
+}
+
+// Tests that fail without any change show nothing.
+func TestUnsound(t *testing.T) {
+	module(t, strings.Replace(tests, "CASES", "{1, 2, false}", 1))
+	if err := run([]string{"p"}, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "fail without any change") {
+		t.Errorf("%v, want that the tests fail by themselves", err)
+	}
+	if err := run([]string{"nowhere"}, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "nothing to change") {
+		t.Errorf("%v, want that there is nothing", err)
+	}
+	if err := run(nil, &bytes.Buffer{}); err == nil {
+		t.Error("no packages are taken")
+	}
+}
