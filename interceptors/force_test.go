@@ -113,7 +113,7 @@ func TestForceCloseAndItsEnd(t *testing.T) {
 				t.Fatal("refused while held closed")
 			}
 		}
-		if b := theMethod(t, s).Breaker; b.State != "closed" || b.Forced != "closed" || b.ForcedUntil.Sub(time.Now()) != time.Minute {
+		if b := theMethod(t, s).Breaker; b.State != "closed" || b.Forced != "closed" || time.Until(b.ForcedUntil) != time.Minute {
 			t.Errorf("%+v, want it forced closed", b)
 		}
 		time.Sleep(time.Minute)
@@ -211,7 +211,7 @@ func TestForceOutlivesTheSuite(t *testing.T) {
 					t.Fatalf("refused %v", got)
 				}
 			}
-			if b := theMethod(t, again).Breaker; b.Forced != forced || b.ForcedUntil.Sub(time.Now()) != 50*time.Minute {
+			if b := theMethod(t, again).Breaker; b.Forced != forced || time.Until(b.ForcedUntil) != 50*time.Minute {
 				t.Errorf("%+v", b)
 			}
 			time.Sleep(50 * time.Minute)

@@ -204,11 +204,11 @@ func events(t *testing.T, base string) (next func() string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := http.DefaultClient.Do(r) //nolint:bodyclose // stop closes it
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer.StatusCode != 200 || answer.Header.Get("Content-Type") != "text/event-stream" {
+	if answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("%d, %v", answer.StatusCode, answer.Header)
 	}
 	lines := bufio.NewReader(answer.Body)

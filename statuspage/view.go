@@ -180,6 +180,30 @@ func (r *row) Until() time.Time {
 
 // assess finds what is to be looked at.
 func (v *view) assess() {
+	v.breakers()
+	v.others()
+	slices.SortStableFunc(v.Troubles, func(a, b trouble) int { return strings.Compare(a.Tone, b.Tone) }) // bad, then warn
+	open := 0
+	for _, t := range v.Snap.Targets {
+		open += t.NotClosed
+	}
+	switch {
+	case v.Snap.Closed:
+		v.Tone, v.Headline, v.Detail = "warn", "The suite is closed", "Calls are made without breaker and fallback."
+	case open > 0:
+		v.Tone, v.Headline, v.Detail = "warn", plural(open, "breaker is", "breakers are")+" not closed", "of "+plural(len(v.Snap.Methods), "method", "methods")
+		if v.Troubles[0].Tone == "bad" {
+			v.Tone = "bad"
+		}
+	case len(v.Troubles) > 0:
+		v.Tone, v.Headline, v.Detail = "warn", "Breakers are closed", plural(len(v.Troubles), "other thing needs", "other things need")+" a look"
+	default:
+		v.Tone, v.Headline, v.Detail = "ok", "All is well", "Every breaker is closed"
+	}
+}
+
+// breakers adds those that are not closed, or held.
+func (v *view) breakers() {
 	for _, m := range v.Snap.Methods {
 		b := m.Breaker
 		if b == nil || b.State == "closed" && b.Forced == "" || len(v.Troubles) >= maxTroubles {
@@ -192,43 +216,46 @@ func (v *view) assess() {
 		}
 		v.Troubles = append(v.Troubles, trouble{Tone: r.Tone, What: "Breaker " + b.State, Where: m.Method + " on " + name(m.Target), Link: r.Link, Since: since, Why: r.Why, Now: r.Now, Then: r.Then, Next: r.Until()})
 	}
+}
+
+// others adds backends that are out, empty budgets, faulty policies and stores.
+func (v *view) others() {
+	add := func(t trouble) {
+		t.Tone = "warn"
+		v.Troubles = append(v.Troubles, t)
+	}
+	for _, b := range v.Snap.Backends {
+		if b.State == "in" {
+			continue
+		}
+		t := trouble{What: "Backend " + strings.ReplaceAll(b.State, "_", " "), Where: b.Address + " of " + b.Target, Since: b.Since, Why: "Because " + breakerWhy[b.Why] + ".",
+			Now: "Others get its calls. It is tried", Next: b.NextProbe, Then: ", or sooner if there are many."}
+		switch {
+		case !b.Believed:
+			t.Now, t.Next, t.Then = "So many of the target's are out that none is believed to be: all get calls.", time.Time{}, ""
+		case b.NextProbe.IsZero():
+			t.Now, t.Then = "Others get its calls. It is being tried.", ""
+		}
+		add(t)
+	}
 	for _, t := range v.Snap.Targets {
 		for _, b := range t.Budgets {
 			if b.Tokens < 1 {
-				v.Troubles = append(v.Troubles, trouble{Tone: "warn", What: "Retry budget empty", Where: name(t.Target),
+				add(trouble{What: "Retry budget empty", Where: name(t.Target),
 					Why: "More calls have failed than successes have paid retries for.",
 					Now: fmt.Sprintf("Calls fail with their first error. A success earns %v of a retry, a second %v.", b.Ratio, b.MinPerSecond)})
 			}
 		}
 	}
 	if rev := v.Snap.Revision; rev.Error != "" {
-		v.Troubles = append(v.Troubles, trouble{Tone: "warn", What: "Policies could not be replaced", Where: fmt.Sprintf("revision %d stays", rev.Generation), Since: rev.ErrorTime, Why: rev.Error,
+		add(trouble{What: "Policies could not be replaced", Where: fmt.Sprintf("revision %d stays", rev.Generation), Since: rev.ErrorTime, Why: rev.Error,
 			Now: "Calls go on under the policies they had. Mend the file: it is read again when it changes."})
 	}
 	for _, st := range v.Snap.Stores {
 		if st.Error != "" {
-			v.Troubles = append(v.Troubles, trouble{Tone: "warn", What: "Store fails", Where: st.Store + ", " + st.Event, Since: st.Time, Why: st.Error,
+			add(trouble{What: "Store fails", Where: st.Store + ", " + st.Event, Since: st.Time, Why: st.Error,
 				Now: "Calls are not concerned. A restart now would begin with closed breakers and full budgets."})
 		}
-	}
-	slices.SortStableFunc(v.Troubles, func(a, b trouble) int { return strings.Compare(a.Tone, b.Tone) }) // bad, then warn
-	open := 0
-	for _, t := range v.Snap.Targets {
-		open += t.NotClosed
-	}
-	switch {
-	case v.Snap.Closed:
-		v.Tone, v.Headline, v.Detail = "warn", "The suite is closed", "Calls are made without breaker and fallback."
-	case open > 0:
-		v.Tone, v.Headline = "bad", plural(open, "breaker is", "breakers are")+" not closed"
-		v.Detail = fmt.Sprintf("of %s", plural(len(v.Snap.Methods), "method", "methods"))
-		if !slices.ContainsFunc(v.Troubles, func(t trouble) bool { return t.Tone == "bad" }) {
-			v.Tone = "warn"
-		}
-	case len(v.Troubles) > 0:
-		v.Tone, v.Headline, v.Detail = "warn", "Breakers are closed", plural(len(v.Troubles), "other thing needs", "other things need")+" a look"
-	default:
-		v.Tone, v.Headline, v.Detail = "ok", "All is well", "Every breaker is closed"
 	}
 }
 
@@ -257,26 +284,22 @@ func (v *view) tiles() {
 			refused, would = refused+m.Limit.Refused, would+m.Limit.WouldRefuse
 		}
 	}
-	lowest := ""
 	budget := tile{Name: "Lowest budget", Value: "—", Tone: "ok"}
 	least := 2.0
 	for _, t := range s.Targets {
 		for _, b := range t.Budgets {
 			if share := b.Tokens / b.Capacity; share < least {
-				least, lowest = share, name(t.Target)
-				budget.Value = fmt.Sprintf("%.0f %%", 100*share)
-				budget.Note = lowest
+				least = share
+				budget.Value, budget.Note = fmt.Sprintf("%.0f %%", 100*share), name(t.Target)
 			}
 		}
 	}
 	if least < 0.1 {
 		budget.Tone = "warn"
 	}
-	note := "and all that is else is as it was"
+	note := "since the start"
 	if would > 0 {
 		note = num(would) + " more would have been, were their modes to enforce"
-	} else {
-		note = "since the start"
 	}
 	policies := tile{Name: "Policies", Value: fmt.Sprintf("revision %d", s.Revision.Generation), Note: "since " + clock(s.Revision.Since), Tone: "ok"}
 	if s.Revision.Error != "" {

@@ -1,14 +1,13 @@
 package statuspage
 
 import (
-	"io"
 	"log/slog"
 	"testing"
 
 	"github.com/astra-grpc/astra/observe"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // TestWordsForEveryReason: a reason that is added must be told to people, too.
 func TestWordsForEveryReason(t *testing.T) {
