@@ -31,6 +31,11 @@
 //	- name: [{}]
 //	  astra: {retry: {}}
 //	retryThrottling: {maxTokens: 100, tokenRatio: 0.1}
+//	balancing: {policy: p2c, eject: {consecutive: 5}}
+//
+// Balancing is interceptors.Balancing, for all targets of the suite. A file that
+// has it is for a suite that was made with it, from this file or by
+// interceptors.WithBalancing; without it, a suite's stays as it is.
 //
 // An entry of methodConfig is a whole policy. Its name lists whom it is for: a
 // method, {service, method}; those of a service, {service}; or all, {}. The most

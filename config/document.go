@@ -11,11 +11,12 @@ import (
 
 // Document is a policy file that was read, and has no faults.
 type Document struct {
-	file     string // "": it was none
-	entries  []*entry
-	warnings []warning
-	chaos    *chaos.Plan // nil: none
-	chaosAt  Fault       // where it stands
+	file      string // "": it was none
+	entries   []*entry
+	balancing *interceptors.Balancing // nil: it does not say
+	warnings  []warning
+	chaos     *chaos.Plan // nil: none
+	chaosAt   Fault       // where it stands
 }
 
 // Parse reads a document, JSON or YAML, and returns what [interceptors.New] or
@@ -41,9 +42,13 @@ func optionsOf(d *Document, err error) ([]interceptors.Option, error) {
 // options. A chaos object, which Parse refuses, is no fault: see [Document.Chaos].
 func Decode(data []byte) (*Document, error) { return decode(data, "") }
 
-// Options returns the document's policies as options.
+// Options returns the document's policies, and how it has load balanced, as
+// options.
 func (d *Document) Options() []interceptors.Option {
 	var opts []interceptors.Option
+	if d.balancing != nil {
+		opts = append(opts, interceptors.WithBalancing(*d.balancing))
+	}
 	for _, e := range d.entries {
 		for _, pattern := range e.patterns {
 			o := interceptors.WithPolicy(e.policy)
@@ -96,6 +101,7 @@ func decode(data []byte, file string) (*Document, error) {
 	if root := tree(data, r.faults); root != nil {
 		if v, ok := document.read(r, root, nil); ok {
 			d.entries = r.entries(v.(*record))
+			d.balancing = r.balancing(v.(*record))
 			var at value
 			d.chaos, at = r.chaos(v.(*record))
 			d.chaosAt = Fault{File: file, Line: at.key.line, Column: at.key.column, Key: at.at.String()}

@@ -172,11 +172,11 @@ type Breaker struct {
 	// MaxOpenFor is the longest open time. 0: 60 s, or OpenFor if that is more.
 	MaxOpenFor time.Duration
 	// ProbeShare is how many probes may come before the open time is over, as a
-	// share of the calls refused: one after each hundred, by default. To a busy
+	// share of the calls refused: one after each ten, by default. To a busy
 	// client that is a probe every moment, to an idle one none. Each is one
 	// attempt, at least a tenth of OpenFor after the one before; if it fails,
 	// the next open time is no longer than the last. Probes that do not end are
-	// joined by others at the same price. 0: 0.01. Range (0, 1]; next to
+	// joined by others at the same price. 0: 0.1. Range (0, 1]; next to
 	// nothing leaves all probes to the open time.
 	ProbeShare float64
 	// Probes is how many calls are let through at once when the breaker probes;

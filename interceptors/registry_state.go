@@ -9,6 +9,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
@@ -76,6 +77,11 @@ func (r *registry) state() (st State) {
 		}
 	}
 	st.Budgets = r.budgetRecordsLocked(now)
+	if r.balancing != nil {
+		for _, b := range r.balancing.registry.Records(MaxStateAge) {
+			st.Backends = append(st.Backends, BackendRecord(b))
+		}
+	}
 	return st
 }
 
@@ -123,6 +129,7 @@ func (r *registry) restore(st State) {
 			r.awaitLocked(now, key{b.Target, b.Method}, awaited{now + bounded(b.Left), b.Openings, now - b.Age, fromBefore, forceOf(b.Forced)})
 		}
 	}
+	r.restoreBackendsLocked(st.Backends)
 	n := 0
 	for _, of := range r.awaitedBudgets {
 		n += len(of)
@@ -144,6 +151,20 @@ func (r *registry) restore(st State) {
 		}
 		of[k.config] = awaitedBudget{b, now}
 	}
+}
+
+func (r *registry) restoreBackendsLocked(all []BackendRecord) {
+	if r.balancing == nil {
+		return
+	}
+	var sound []fleet.Record
+	for _, b := range all {
+		if b.Age >= 0 && b.Age <= MaxStateAge && len(b.Target) <= text.MaxName && len(b.Backend) <= text.MaxName {
+			b.Left = bounded(b.Left)
+			sound = append(sound, fleet.Record(b))
+		}
+	}
+	r.balancing.registry.Await(sound)
 }
 
 func bounded(left time.Duration) time.Duration { return min(max(0, left), MaxStateAge) }

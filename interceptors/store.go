@@ -36,6 +36,16 @@ const MaxStateAge = 24 * time.Hour
 type State struct {
 	Breakers []BreakerRecord
 	Budgets  []BudgetRecord
+	Backends []BackendRecord // that are ejected; see [WithBalancing]
+}
+
+// BackendRecord is the state of a backend that is ejected, or on trial.
+type BackendRecord struct {
+	Target   string        // with its scheme
+	Backend  string        // its addresses
+	Left     time.Duration // of the time that it is out
+	Openings int           // how often in a row
+	Age      time.Duration // how long ago all this was so
 }
 
 // BreakerRecord is the state of a breaker that is not closed, or held closed.
@@ -97,7 +107,8 @@ func (l Live) State() State { return l.registry.state() }
 // have earned what the time since has brought. If a budget's policy has
 // changed, it begins with the least that one of its target held. Records that
 // make no sense, whose names are longer than 512 bytes, that are older than
-// MaxStateAge, or more than 16384, are dropped.
+// MaxStateAge, or more than 16384, are dropped. Backends are out when a resolver
+// first names them.
 func (l Live) Restore(st State) { l.registry.restore(st) }
 
 // Open opens a closed breaker for r.Left, bounded by the policy, because other

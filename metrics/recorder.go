@@ -152,6 +152,9 @@ func (r *recorder) attempt(ctx context.Context, e observe.Event) {
 	if d := r.pair.durations; d != nil {
 		d.attempt(ctx, e)
 	}
+	if e.Elsewhere {
+		r.metrics.backends.elsewhere.WithLabelValues(r.pair.name).Inc()
+	}
 	if e.AttemptKind == observe.FirstAttempt {
 		r.pair.firsts.Add(1)
 	} else {

@@ -52,8 +52,8 @@ func name(names []string, n uint8) string {
 //
 //	CallStart      AttemptKind (FirstAttempt)
 //	AttemptStart   Attempt, AttemptKind
-//	AttemptEnd     Attempt, AttemptKind, Code, Err, Elapsed if asked for; Backend if the
-//	               suite balances load and the attempt got one
+//	AttemptEnd     Attempt, AttemptKind, Code, Err, Elapsed if asked for; Backend and
+//	               Elsewhere if the suite balances load and the attempt got one
 //	BackoffStart   Attempt (the one that failed, so also the number of the retry),
 //	               Delay (planned), Code and Err of the failure
 //	BackoffEnd     Attempt, Delay and Code as at the start
@@ -65,7 +65,7 @@ func name(names []string, n uint8) string {
 //	               (what the caller sees; if Rescued, what it would have seen),
 //	               Exhausted, Waited, Elapsed if asked for; Reason if the call failed
 //	               or was rescued: why its last failure was not retried, or why it
-//	               was refused
+//	               was refused; Backend of the last attempt that ended
 //	Replayed       Attempt, Messages
 //	Hedged         Attempt, Hedge; Reason if it was suppressed
 //	Queued         nothing else
@@ -84,6 +84,7 @@ type Event struct {
 	Exhausted   bool       // the call failed with a retryable code and no attempts left
 	Code        codes.Code // as gRPC would show Err
 	Backend     string     // its address
+	Elsewhere   bool       // the attempt went to a backend that its call, having been to another, had not been to
 	Shard       uint32     // a number that calls on different processors mostly do not share: a counter can be striped with it
 	Attempt     int        // 1 is the first
 	Hedges      int

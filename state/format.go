@@ -38,6 +38,16 @@ type document struct {
 	Saved    time.Time `json:"saved"`
 	Breakers []breaker `json:"breakers"`
 	Budgets  []budget  `json:"budgets"`
+	Backends []backend `json:"backends,omitempty"`
+}
+
+// backend is one that is ejected.
+type backend struct {
+	Target   string   `json:"target"`
+	Backend  string   `json:"backend"`
+	Left     duration `json:"left"`
+	Openings int      `json:"openings"`
+	Age      duration `json:"age"`
 }
 
 type breaker struct {
@@ -101,6 +111,12 @@ func encode(st interceptors.State, saved time.Time) ([]byte, error) {
 			doc.Budgets = append(doc.Budgets, b)
 		}
 	}
+	for _, r := range st.Backends {
+		b := backend{r.Target, r.Backend, duration(r.Left), r.Openings, duration(r.Age)}
+		if fits(b, r.Target, r.Backend) {
+			doc.Backends = append(doc.Backends, b)
+		}
+	}
 	body, err := json.Marshal(doc)
 	if err != nil {
 		return nil, err
@@ -148,6 +164,11 @@ func (d document) check() error {
 			return fmt.Errorf("breaker %+v: want it forced open or closed, or not", b)
 		}
 	}
+	for _, b := range d.Backends {
+		if !within(b.Left) || !within(b.Age) || b.Openings < 1 {
+			return fmt.Errorf("backend %+v: want times from 0 to %v, and openings from 1", b, most)
+		}
+	}
 	for _, b := range d.Budgets {
 		for _, v := range []float64{b.Ratio, b.MinPerSecond, b.Burst, b.Tokens} {
 			if !(v >= 0 && v <= math.MaxFloat32) {
@@ -163,7 +184,7 @@ func (d document) check() error {
 
 // state returns what is left of the document's state at a time.
 func (d document) state(now time.Time) (st interceptors.State, err error) {
-	if len(d.Breakers)+len(d.Budgets) == 0 {
+	if len(d.Breakers)+len(d.Budgets)+len(d.Backends) == 0 {
 		return st, nil
 	}
 	passed := now.Sub(d.Saved)
@@ -177,6 +198,12 @@ func (d document) state(now time.Time) (st interceptors.State, err error) {
 	for _, b := range d.Breakers {
 		st.Breakers = append(st.Breakers, interceptors.BreakerRecord{
 			Target: b.Target, Method: b.Method, Openings: b.Openings, Forced: b.Forced,
+			Left: max(0, time.Duration(b.Left)-passed), Age: time.Duration(b.Age) + passed,
+		})
+	}
+	for _, b := range d.Backends {
+		st.Backends = append(st.Backends, interceptors.BackendRecord{
+			Target: b.Target, Backend: b.Backend, Openings: b.Openings,
 			Left: max(0, time.Duration(b.Left)-passed), Age: time.Duration(b.Age) + passed,
 		})
 	}

@@ -18,7 +18,7 @@ var (
 		Consecutive: 7,
 		OpenFor:     time.Second,
 		MaxOpenFor:  time.Minute,
-		ProbeShare:  0.01,
+		ProbeShare:  0.1,
 		Probes:      1,
 		ProbeTTL:    10 * time.Second,
 	}

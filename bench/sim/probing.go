@@ -235,7 +235,7 @@ func probingGates(outage, stall map[string]*findings) []lab.Gate {
 	}
 	return []lab.Gate{
 		gate(f.opened.worst(), 0.5, "outages: s until the breaker opens, at worst"),
-		gate(f.load(), 2, "outages: attempts while open, %% of calls"),
+		gate(f.load(), 4, "outages: attempts while open, %% of calls"),
 		gate(f.back.mean(), 0.75, "outages: s until back"),
 		gate(f.back.worst(), 1.5, "outages: s until back, at worst"),
 		gate(s.back.mean(), 1, "stalls: s until back"),

@@ -368,7 +368,7 @@ func (c *Call) Finish(err error, rescued bool) {
 	if !listened {
 		return
 	}
-	e := observe.Event{Kind: observe.CallEnd, Attempt: r.Attempts, Hedges: r.Hedges, Err: err, Exhausted: r.Exhausted, Waited: r.Waited, Code: r.Code, Reason: r.Reason, Outcome: r.Outcome}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: r.Attempts, Hedges: r.Hedges, Backend: c.route.Last(), Err: err, Exhausted: r.Exhausted, Waited: r.Waited, Code: r.Code, Reason: r.Reason, Outcome: r.Outcome}
 	if c.Plan.Recorders.Elapsed {
 		e.Elapsed = c.Host.Now() - c.started
 	}

@@ -77,6 +77,9 @@ func (b *Backend) closed() bool {
 	return in
 }
 
+// Ready reports whether some connection to it is.
+func (b *Backend) Ready() bool { return b.ready.Load() > 0 }
+
 // State returns where its breaker stands: closed is in, open is out.
 func (b *Backend) State(now time.Duration) breaker.State {
 	if b.closed() || b.fleet.registry.Config().EjectOff {

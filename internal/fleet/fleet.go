@@ -100,6 +100,7 @@ func (m *Member) Resolved(endpoints []Endpoint) {
 		if b == nil {
 			b = newBackend(f, e, now)
 			f.backends[e.Key] = b
+			b.recall(now)
 		}
 		m.has[e.Key] = b
 	}
