@@ -11,6 +11,7 @@ import (
 
 // Document is a policy file that was read, and has no faults.
 type Document struct {
+	file      string // "": it was none
 	entries   []*entry
 	balancing *interceptors.Balancing // nil: it does not say
 	warnings  []warning
@@ -50,14 +51,23 @@ func (d *Document) Options() []interceptors.Option {
 	}
 	for _, e := range d.entries {
 		for _, pattern := range e.patterns {
-			if pattern == everyMethod {
-				opts = append(opts, interceptors.WithPolicy(e.policy))
-			} else {
-				opts = append(opts, interceptors.WithMethodPolicy(pattern, e.policy))
+			o := interceptors.WithPolicy(e.policy)
+			if pattern != everyMethod {
+				o = interceptors.WithMethodPolicy(pattern, e.policy)
 			}
+			opts = append(opts, interceptors.WithPolicySource(d.source(e), o))
 		}
 	}
 	return opts
+}
+
+// source is where an entry stands.
+func (d *Document) source(e *entry) string {
+	file := d.file
+	if file == "" {
+		file = "document"
+	}
+	return fmt.Sprintf("%s:%d", file, e.origins[""].key.line)
 }
 
 // Policies returns the document's policies by pattern: "/pkg.Service/Method",
@@ -87,7 +97,7 @@ const everyMethod = "*"
 
 func decode(data []byte, file string) (*Document, error) {
 	r := &reader{faults: &faults{file: file}}
-	d := &Document{}
+	d := &Document{file: file}
 	if root := tree(data, r.faults); root != nil {
 		if v, ok := document.read(r, root, nil); ok {
 			d.entries = r.entries(v.(*record))

@@ -173,3 +173,8 @@ func ExampleWithChaos() {
 	injector.Stop()
 	// Output: true
 }
+
+// Format writes a policy as an entry of a policy file.
+func ExampleFormat() {
+	fmt.Print(config.Format("/shop.Orders/Get", interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 4}}))
+}

@@ -139,6 +139,8 @@ func (r Retry) on() bool {
 type Breaker struct {
 	// Disabled lets every call pass and counts nothing.
 	Disabled bool
+	// Mode is whether the breaker refuses calls. 0: [ModeEnforce].
+	Mode Mode
 	// FailureRate opens the breaker at this share of failures among the calls
 	// in Window, once these are MinCalls. 0: 0.5. Range (0, 1].
 	//
@@ -218,6 +220,8 @@ type Budget struct {
 // refuses after the wait gives slot and token back. A refusal is the breaker's
 // failure as little as the server's.
 type Limit struct {
+	// Mode is whether the limit refuses calls, and has them wait. 0: [ModeEnforce].
+	Mode Mode
 	// MaxConcurrent is how many calls are in flight at most. 0: any number.
 	// Range 1 to 10⁶.
 	MaxConcurrent int

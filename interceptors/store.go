@@ -48,7 +48,7 @@ type BackendRecord struct {
 	Age      time.Duration // how long ago all this was so
 }
 
-// BreakerRecord is the state of a breaker that is not closed.
+// BreakerRecord is the state of a breaker that is not closed, or held closed.
 type BreakerRecord struct {
 	Target, Method string
 	// Left is how long it will stay open. 0: it is half-open, or the next call
@@ -60,6 +60,9 @@ type BreakerRecord struct {
 	// Age is how long ago all this was so. 0: it is, in a breaker in use; more
 	// in one restored that no call has asked for yet.
 	Age time.Duration
+	// Forced is "open" or "closed" if it is held so by hand for Left, see
+	// [Suite.ForceOpen]; else "".
+	Forced string
 }
 
 // BudgetRecord is the state of a retry budget. Methods of a target share one
@@ -83,12 +86,17 @@ type Change struct {
 	Left           time.Duration // of the open time, if To is BreakerOpen
 	Openings       int           // in a row, this one included
 	Told           bool          // by a store: not what this suite found itself
+	ByHand         bool          // [Suite.ForceOpen], ForceClose or Release: the state may be the one that was
+	Forced         string        // what it is held, "open" or "closed", then; else ""
 }
 
 // Live is a running suite as its store sees it. Its methods may be called at
 // any time, from any goroutine, but not from within Changed. After
 // [Suite.Close] they change nothing.
-type Live struct{ registry *registry }
+type Live struct {
+	registry *registry
+	store    int
+}
 
 // State returns what is worth keeping now.
 func (l Live) State() State { return l.registry.state() }
@@ -114,7 +122,10 @@ func (l Live) Advise(r BreakerRecord) { l.registry.hear(r, advice) }
 
 // Notify reports to the suite's observers what came of restoring, saving or
 // sharing state.
-func (l Live) Notify(e observe.SuiteEvent) { l.registry.notify(e) }
+func (l Live) Notify(e observe.SuiteEvent) {
+	l.registry.history.stored(l.store, e)
+	l.registry.notify(e)
+}
 
 // Logger returns the suite's logger. See [WithLogger].
 func (l Live) Logger() *slog.Logger { return l.registry.Log() }

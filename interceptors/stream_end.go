@@ -204,6 +204,13 @@ func (s *clientStream) fill(a *streamAttempt) {
 		a.header = r.header.Copy()
 	}
 	a.deliver()
+	if a.effects {
+		err := s.end.final
+		if err == io.EOF { //nolint:errorlint // our own
+			err = nil
+		}
+		fillReports(s.theirs, &s.call, err, false)
+	}
 }
 
 // abandoned runs when the caller's context ends before the stream has.

@@ -70,16 +70,23 @@ func (u *unaryCall) run(caller context.Context) error {
 	u.deliver()
 	u.onFinish(err)
 	if err == nil || u.full.fallback == nil || errors.Is(caller.Err(), context.Canceled) {
-		u.Finish(err, false)
+		u.finish(err, false)
 		return err
 	}
 	own := u.fallBack(caller, err)
 	if own == nil {
-		u.Finish(err, true)
+		u.finish(err, true)
 		return nil
 	}
-	u.Finish(own, false)
+	u.finish(own, false)
 	return own
+}
+
+func (u *unaryCall) finish(err error, rescued bool) {
+	u.Finish(err, rescued)
+	if u.effects {
+		fillReports(u.theirs, &u.Call, err, rescued)
+	}
 }
 
 func (u *unaryCall) admitAndTry() error {

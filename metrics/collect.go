@@ -12,7 +12,7 @@ import (
 )
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.refused, m.delays, m.limits.refused, m.limits.waits, m.backends.elsewhere}
+	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.refused, m.delays, m.limits.refused, m.limits.waits, m.backends.elsewhere, m.observed.breaker, m.observed.limit}
 	if m.durations != nil {
 		all = append(all, m.durations.calls, m.durations.attempts)
 	}

@@ -31,6 +31,8 @@
 //	astra_breaker_open_since_seconds  function, target
 //	astra_breaker_refused_total      function, target
 //	astra_breaker_transitions_total  function, target, from, to, reason
+//	astra_breaker_would_refuse_total  function, target
+//	astra_limit_would_refuse_total   function, reason (those of astra_limit_refused_total, must_wait)
 //	astra_backend_state              target, backend
 //	astra_backend_attempts_total     target, backend, outcome (success, failure, other)
 //	astra_backend_ejections_total    target, backend, reason
@@ -41,6 +43,7 @@
 //	astra_state_restores_total       result (success, none, stale, rejected, failed)
 //	astra_state_saves_total          result (success, failed)
 //	astra_state_reports_total        result (sent, received, rejected, failed)
+//	astra_suite_steered_total        result (success, failed)
 //
 // function is the full method name, "/helloworld.Greeter/SayHello". Attempts
 // divided by calls is the load that retries add:
@@ -103,6 +106,7 @@ type Metrics struct {
 	delays      *prometheus.HistogramVec
 	durations   *durationVecs // nil: not wanted
 	limits      limits
+	observed    observation
 	backends    backends
 	reloads     *reloads
 	descs       descs
@@ -151,6 +155,7 @@ func New(opts ...Option) *Metrics {
 		durations:   newDurations(s.durations, l),
 		suiteEvents: newSuiteEvents(l),
 		limits:      newLimits(l),
+		observed:    newObserved(l),
 		backends:    newBackends(l),
 		reloads:     newReloads(l),
 		descs: descs{

@@ -25,13 +25,14 @@ const (
 	Queued                    // the call begins to wait for its limit
 	Dequeued                  // that wait is over; the next event says how: an attempt, Limited or CallEnd
 	Limited                   // the limit refused the call
+	WouldRefuse               // breaker or limit would have refused the call, which passes: their mode is to observe
 	BackendChange             // the target's backend of that address was ejected, or is back
 )
 
 var kindNames = [...]string{
 	KindUnknown: "unknown", CallStart: "call_start", AttemptStart: "attempt_start", AttemptEnd: "attempt_end",
 	BackoffStart: "backoff_start", BackoffEnd: "backoff_end", Suppressed: "suppressed", BreakerChange: "breaker_change",
-	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited", BackendChange: "backend_change",
+	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited", WouldRefuse: "would_refuse", BackendChange: "backend_change",
 }
 
 // String returns the kind in snake case: "call_end".
@@ -70,6 +71,7 @@ func name(names []string, n uint8) string {
 //	Queued         nothing else
 //	Dequeued       Delay (how long the call waited)
 //	Limited        Reason, Delay (that of the error's RetryInfo)
+//	WouldRefuse    Outcome (RejectedBreaker or RejectedLimit, had it been refused), Reason
 //	BackendChange  Backend, From, To, Reason: BreakerOpen is out, BreakerHalfOpen is
 //	               on trial, BreakerClosed is in
 type Event struct {

@@ -15,13 +15,13 @@ func TestNames(t *testing.T) {
 		zero  string
 		count int
 	}{
-		{func(n uint8) fmt.Stringer { return observe.Kind(n) }, "unknown", 15},
+		{func(n uint8) fmt.Stringer { return observe.Kind(n) }, "unknown", 16},
 		{func(n uint8) fmt.Stringer { return observe.AttemptKind(n) }, "first", 4},
 		{func(n uint8) fmt.Stringer { return observe.HedgeResult(n) }, "none", 4},
 		{func(n uint8) fmt.Stringer { return observe.Outcome(n) }, "none", 8},
-		{func(n uint8) fmt.Stringer { return observe.Reason(n) }, "none", 23},
+		{func(n uint8) fmt.Stringer { return observe.Reason(n) }, "none", 25},
 		{func(n uint8) fmt.Stringer { return observe.BreakerState(n) }, "closed", 3},
-		{func(n uint8) fmt.Stringer { return observe.SuiteEventKind(n) }, "unknown", 6},
+		{func(n uint8) fmt.Stringer { return observe.SuiteEventKind(n) }, "unknown", 7},
 		{func(n uint8) fmt.Stringer { return observe.SuiteResult(n) }, "unknown", 8},
 	} {
 		names := map[string]bool{}

@@ -56,6 +56,7 @@ type breaker struct {
 	Left     duration `json:"left"`
 	Openings int      `json:"openings"`
 	Age      duration `json:"age"`
+	Forced   string   `json:"forced,omitempty"`
 }
 
 type budget struct {
@@ -99,7 +100,7 @@ func encode(st interceptors.State, saved time.Time) ([]byte, error) {
 	for _, r := range slices.SortedFunc(slices.Values(st.Breakers), func(a, b interceptors.BreakerRecord) int {
 		return cmp.Or(-cmp.Compare(a.Left, b.Left), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Method, b.Method))
 	}) {
-		b := breaker{r.Target, r.Method, duration(r.Left), r.Openings, duration(r.Age)}
+		b := breaker{r.Target, r.Method, duration(r.Left), r.Openings, duration(r.Age), r.Forced}
 		if fits(b, r.Target, r.Method) {
 			doc.Breakers = append(doc.Breakers, b)
 		}
@@ -158,6 +159,9 @@ func (d document) check() error {
 		if !opened(b.Left, b.Age, b.Openings) {
 			return fmt.Errorf("breaker %+v: want times from 0 to %v, and openings from 1", b, most)
 		}
+		if b.Forced != "" && b.Forced != "open" && b.Forced != "closed" {
+			return fmt.Errorf("breaker %+v: want it forced open or closed, or not", b)
+		}
 	}
 	for _, b := range d.Backends {
 		if !opened(b.Left, b.Age, b.Openings) {
@@ -200,7 +204,7 @@ func (d document) state(now time.Time) (st interceptors.State, err error) {
 	passed = max(0, passed)
 	for _, b := range d.Breakers {
 		st.Breakers = append(st.Breakers, interceptors.BreakerRecord{
-			Target: b.Target, Method: b.Method, Openings: b.Openings,
+			Target: b.Target, Method: b.Method, Openings: b.Openings, Forced: b.Forced,
 			Left: max(0, time.Duration(b.Left)-passed), Age: time.Duration(b.Age) + passed,
 		})
 	}

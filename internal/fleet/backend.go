@@ -31,7 +31,7 @@ type Backend struct {
 	pickedTurn atomic.Uint64 // … and by which of the choices by cost
 
 	counts    [3]atomic.Uint64 // of attempts, by Outcome
-	ejections [breaker.Fleet + 1]atomic.Uint64
+	ejections [breaker.ByHand + 1]atomic.Uint64
 }
 
 // What can last have been heard of a backend.
