@@ -13,6 +13,7 @@ type Call struct {
 	mu    sync.Mutex // guards what follows, and the attempts
 	tried [maxTried]*Backend
 	n     int
+	among *Chooser // which chose last
 }
 
 // maxTried is how many backends a call remembers.
@@ -123,10 +124,11 @@ func (a *Attempt) Name() string {
 
 // chosen notes where the attempt goes. grpc-go may choose again, if a connection
 // was lost meanwhile or the server has not touched the request.
-func (a *Attempt) chosen(now time.Duration, b *Backend, t breaker.Token) {
+func (a *Attempt) chosen(now time.Duration, among *Chooser, b *Backend, t breaker.Token) {
 	c := a.call
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.among = among
 	if a.ended {
 		a.giveBack(now, b, t)
 		return

@@ -45,7 +45,7 @@ func (c *Chooser) Choose(a *Attempt) int {
 		if !c.fleet.picked.Load() {
 			c.fleet.picked.Store(true)
 		}
-		a.chosen(s.now, b, token)
+		a.chosen(s.now, c, b, token)
 	}
 	return i
 }
