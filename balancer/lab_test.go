@@ -72,7 +72,6 @@ type node struct {
 	srv  *grpc.Server
 	does atomic.Pointer[behaviour]
 	seen atomic.Int64
-	last atomic.Int64 // when a request came, since the lab began
 	lab  *lab
 
 	mu     sync.Mutex

@@ -140,9 +140,9 @@ func (r *reader) ratio(throttle *record) {
 	switch cutDown := cut(ratio); {
 	case !ok:
 	case cutDown > maxRatio:
-		r.warn(from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there is", maxRatio))
+		r.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there is", maxRatio))
 	case cutDown != ratio:
-		r.warn(from.place(), from.at, from.written(), fmt.Sprintf("counts as %v: decimals beyond three are cut (gRFC A6)", cutDown))
+		r.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("counts as %v: decimals beyond three are cut (gRFC A6)", cutDown))
 	}
 }
 
@@ -154,7 +154,7 @@ func (r *reader) patterns(rec *record, named map[string]position) (all []string)
 		if from.node != nil {
 			at, key = from.key, from.at
 		}
-		r.warn(at, key, "", "names no method: want a name, as the entry is for nobody")
+		r.warn("unnamed-entry", at, key, "", "names no method: want a name, as the entry is for nobody")
 	}
 	for _, each := range names {
 		n, ok := each.v.(*record)

@@ -99,14 +99,15 @@ func (s *clientStream) finishLocked(err error) {
 	if !s.marks.replaying {
 		s.log.Release(s.ledger)
 	}
+	race := s.hedge.takeLocked()
 	s.changed.Broadcast()
-	s.outsideLocked(func() { s.settle(err) })
+	s.outsideLocked(func() { s.settle(err, race) })
 }
 
 // settle closes the books and lets go of everything. A stream that did not end
 // by itself may still be writing its header, trailer and peer: these are not
-// looked at then.
-func (s *clientStream) settle(err error) {
+// looked at then. A race that has not been won is left.
+func (s *clientStream) settle(err error, race *hedgedCall) {
 	c, cut := &s.call, s.end.cut
 	if s.held.forget != nil {
 		s.held.forget()
@@ -114,8 +115,11 @@ func (s *clientStream) settle(err error) {
 	if s.held.probe != nil {
 		s.held.probe.Stop()
 	}
-	if s.hedge != nil {
-		s.hedge.leave(cut)
+	if race != nil {
+		if cut != nil {
+			race.abandonErr = cut
+		}
+		race.leave()
 	}
 	if s.held.release != nil {
 		defer s.held.release()
@@ -167,6 +171,30 @@ func (s *clientStream) fillCutLocked(a *streamAttempt) {
 	if s.end.cut != nil && !s.end.filled && !errors.Is(s.end.cut, engine.ErrPanicked) {
 		s.end.filled = true
 		s.fill(a)
+	}
+}
+
+// receiveLocked is the inner RecvMsg, without mu.
+func (s *clientStream) receiveLocked(a *streamAttempt, m any) (err error) {
+	s.marks.receiving = true
+	defer func() {
+		s.marks.receiving = false
+		s.changed.Broadcast()
+	}()
+	s.outsideLocked(func() { err = a.RecvMsg(m) })
+	return err
+}
+
+// lastWordLocked fills the caller's options for a stream that was cut: once the
+// inner RecvMsg has returned, they are there.
+func (s *clientStream) lastWordLocked(m any) {
+	a, end := s.current, &s.end
+	if end.cut == nil || end.filled || a.ClientStream == nil || !a.effects {
+		return
+	}
+	if end.refused == nil || a.cancel != nil { // else it may live on
+		_ = s.receiveLocked(a, m)
+		s.fillCutLocked(a)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/message"
@@ -108,7 +109,7 @@ func (u *unaryCall) admitAndTry() error {
 
 func (u *unaryCall) attempt() error {
 	u.reset()
-	ctx, cancel := u.Begin(engine.LimitFunc(context.WithTimeout))
+	ctx, cancel := u.Begin(attemptTimeout{})
 	if cancel != nil {
 		defer cancel()
 	}
@@ -148,4 +149,12 @@ func (u *unaryCall) release() {
 		u.first, u.original = hedgeAttempt{}, original{}
 	}
 	unaryCalls.Put(u)
+}
+
+// attemptTimeout bounds an attempt by its context.
+type attemptTimeout struct{}
+
+// Limit implements [engine.Limiter].
+func (attemptTimeout) Limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
 }

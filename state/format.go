@@ -151,17 +151,16 @@ func decode(data []byte) (document, error) {
 
 func (d document) check() error {
 	const most = interceptors.MaxStateAge
-	within := func(v duration) bool { return v >= 0 && time.Duration(v) <= most }
 	if d.Saved.IsZero() {
 		return errors.New("it does not tell when it was saved")
 	}
 	for _, b := range d.Breakers {
-		if !within(b.Left) || !within(b.Age) || b.Openings < 1 {
+		if !opened(b.Left, b.Age, b.Openings) {
 			return fmt.Errorf("breaker %+v: want times from 0 to %v, and openings from 1", b, most)
 		}
 	}
 	for _, b := range d.Backends {
-		if !within(b.Left) || !within(b.Age) || b.Openings < 1 {
+		if !opened(b.Left, b.Age, b.Openings) {
 			return fmt.Errorf("backend %+v: want times from 0 to %v, and openings from 1", b, most)
 		}
 	}
@@ -176,6 +175,14 @@ func (d document) check() error {
 		}
 	}
 	return nil
+}
+
+// within reports whether a time may be one of a state's.
+func within(v duration) bool { return v >= 0 && time.Duration(v) <= interceptors.MaxStateAge }
+
+// opened reports whether a breaker can be so.
+func opened(left, age duration, openings int) bool {
+	return within(left) && within(age) && openings >= 1
 }
 
 // state returns what is left of the document's state at a time.

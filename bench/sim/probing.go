@@ -195,8 +195,8 @@ func runProbing(ctx context.Context, o lab.Options) (*lab.Result, error) {
 		r.Contenders = append(r.Contenders, p.Contender)
 	}
 	got := map[string]map[string]*findings{}
-	for _, s := range settings {
-		table := lab.Table{Title: s.what, Columns: []lab.Column{
+	for i, s := range settings {
+		table := lab.Table{Title: s.what, Quoted: i == 0, Columns: []lab.Column{
 			column("opened, worst", "s", lab.Lower, 2),
 			column("attempts while open", "%", lab.Lower, 2),
 			column("back", "s", lab.Lower, 2),

@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	// transport nor stream.
 	"internal/engine": {
 		module + "codes", module + "observe",
-		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/text", module + "internal/verdict",
+		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/inside", module + "internal/limit", module + "internal/retry", module + "internal/text", module + "internal/verdict",
 		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
 	},
@@ -62,10 +62,11 @@ var mayImport = map[string][]string{
 		"google.golang.org/grpc", "google.golang.org/grpc/codes", "google.golang.org/grpc/encoding", "google.golang.org/grpc/encoding/proto",
 		"google.golang.org/grpc/mem", "google.golang.org/grpc/status", "google.golang.org/protobuf/",
 	},
+	"internal/inside": {module + "internal/engine"},
 	"interceptors": {
 		module + "balancer", // by balancing_link.go, for its effect
 		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/message", module + "internal/text",
-		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
+		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/inside", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {

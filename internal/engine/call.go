@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -163,14 +162,6 @@ type Limiter interface {
 	Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
 }
 
-// LimitFunc is a limiter.
-type LimitFunc func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
-
-// Limit implements [Limiter].
-func (f LimitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	return f(ctx, timeout)
-}
-
 // launch starts an attempt. Its context derives from the call's, never from
 // another attempt's.
 func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
@@ -243,7 +234,7 @@ func (c *Call) Next(f failure.Failure) (delay time.Duration, again bool) {
 		c.loop.Delivered() // it has used up no attempt
 	}
 	f.Elsewhere = c.last.Breaker == verdict.Bad && c.route.AtOnce()
-	d := c.loop.Next(&c.Policy.Retry, f, rand.Float64())
+	d := c.loop.Next(&c.Policy.Retry, f, c.Host.chance())
 	if d.Reason == failure.Again {
 		d.Reason = c.Afford()
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"log/slog"
+	"math/rand/v2"
 	"time"
 )
 
@@ -9,10 +10,34 @@ import (
 type Host struct {
 	Epoch  time.Time // the cores' time starts here
 	Logger *slog.Logger
+
+	// Of a simulation:
+	Clock  func() time.Duration // instead of the time since Epoch; nil: that
+	Chance func() float64       // in [0,1), instead of the program's own; nil: that
 }
 
 // Now returns the cores' time.
-func (h *Host) Now() time.Duration { return time.Since(h.Epoch) }
+func (h *Host) Now() time.Duration {
+	if h.Clock != nil {
+		return h.Clock()
+	}
+	return time.Since(h.Epoch)
+}
+
+// Until returns how long it is until a deadline.
+func (h *Host) Until(deadline time.Time) time.Duration {
+	if h.Clock != nil {
+		return deadline.Sub(h.Epoch) - h.Clock()
+	}
+	return time.Until(deadline)
+}
+
+func (h *Host) chance() float64 {
+	if h.Chance != nil {
+		return h.Chance()
+	}
+	return rand.Float64()
+}
 
 // Log returns the suite's logger, or the default one.
 func (h *Host) Log() *slog.Logger {

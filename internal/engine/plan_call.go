@@ -36,9 +36,6 @@ type Policy struct {
 // Hedges reports whether calls are made side by side.
 func (c *Policy) Hedges() bool { return c.Hedge.MaxAttempts > 1 }
 
-// Limits reports whether there is a limit on calls.
-func (c *Policy) Limits() bool { return c.Limit.MaxConcurrent > 0 || c.Limit.Rate > 0 }
-
 // Plan is what the engine needs of a plan.
 type Plan struct {
 	Target, Method string

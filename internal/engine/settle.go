@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
@@ -61,10 +60,6 @@ func (c *Call) Lived() {
 	}
 }
 
-// Answer reports whether the attempt that ended last, with an error, was
-// answered by a server that is well.
-func (c *Call) Answer() bool { return c.last.Earns }
-
 // earn is for a call that the server has answered: it funds retries, once.
 func (c *Call) earn() {
 	if c.Plan.Budget != nil && !c.Policy.BudgetOff && !c.earned {
@@ -97,7 +92,7 @@ func (c *Call) Settle(err error) {
 		c.changed(g.Succeed(now, c.token, c.shard))
 		return
 	}
-	c.changed(g.Settle(now, c.token, o, rand.Float64()))
+	c.changed(g.Settle(now, c.token, o, c.Host.chance()))
 }
 
 // outcome is what the call says to the breaker: nothing bad while its method is

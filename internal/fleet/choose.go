@@ -97,6 +97,18 @@ func (s *selection) run() (int, breaker.Token) {
 			return i, t
 		}
 	}
+	i := s.among()
+	b := c.backends[i]
+	t, in := b.guard.AdmitClosed()
+	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or there is no other
+		t, _ = b.probe(s.now, true)
+	}
+	return i, t
+}
+
+// among returns the backend that the attempt goes to if it is no probe.
+func (s *selection) among() int {
+	c := s.chooser
 	var turn int
 	if s.tried {
 		// Were it to take a turn, first attempts and retries would take turns, too:
@@ -105,20 +117,14 @@ func (s *selection) run() (int, breaker.Token) {
 	} else {
 		turn = c.turn()
 	}
-	i := turn
 	switch {
 	case s.cfg.P2C:
-		i = s.cheaper(turn)
+		return s.cheaper(turn)
 	case s.special(turn):
 		s.listen()
-		i = backend.Choose(len(c.backends), turn, rand.IntN(len(c.backends)), s.class)
+		return backend.Choose(len(c.backends), turn, rand.IntN(len(c.backends)), s.class)
 	}
-	b := c.backends[i]
-	t, in := b.guard.AdmitClosed()
-	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or there is no other
-		t, _ = b.probe(s.now, true)
-	}
-	return i, t
+	return turn
 }
 
 // special reports whether a backend may not be the one to choose.
