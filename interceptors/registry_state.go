@@ -261,8 +261,11 @@ func (r *registry) hear(b BreakerRecord, from origin) {
 	}
 }
 
-// changed reports a transition to the stores.
+// changed reports a transition to the log and the stores.
 func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, told bool) {
+	if !told {
+		r.logChange(e, g, t)
+	}
 	if len(r.stores) == 0 || !t.Happened() {
 		return
 	}
@@ -290,6 +293,14 @@ func (r *registry) reportRestored(e *endpoint) {
 func (r *registry) report(e *endpoint, t breaker.Transition) {
 	if t.Happened() {
 		r.ask(e)
+		r.logChange(e, e.kept, t)
 		e.recorders.Emit(context.Background(), engine.BreakerChange(e.kept, r.Now(), t))
+	}
+}
+
+// logChange logs a transition, unless an observer does. It returns at once.
+func (r *registry) logChange(e *endpoint, g *breaker.Guard, t breaker.Transition) {
+	if r.changes != nil && t.Happened() {
+		r.changes.Add(e.method, e.target, engine.BreakerChange(g, r.Now(), t))
 	}
 }

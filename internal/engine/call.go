@@ -116,7 +116,7 @@ func (c *Call) Admit() (Wait, error) {
 		case !ok && c.route.Well():
 			return Wait{}, nil
 		case !ok:
-			return Wait{}, c.refusedByBreaker(wait)
+			return Wait{}, c.refusedByBreaker(g, wait)
 		}
 	}
 	c.token, c.admitted = token, true

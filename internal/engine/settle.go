@@ -9,9 +9,9 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-func (c *Call) refusedByBreaker(wait time.Duration) error {
+func (c *Call) refusedByBreaker(g *breaker.Guard, wait time.Duration) error {
 	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
-	return breakerOpen(c.Plan, wait)
+	return breakerOpen(c.Host, c.Plan, g, wait)
 }
 
 // opened reports whether the breaker forbids another attempt: it has opened
