@@ -300,7 +300,7 @@ func (r *registry) report(e *endpoint, t breaker.Transition) {
 
 // logChange logs a transition, unless an observer does. It returns at once.
 func (r *registry) logChange(e *endpoint, g *breaker.Guard, t breaker.Transition) {
-	if r.changes != nil && t.Happened() {
-		r.changes.Add(e.method, e.target, engine.BreakerChange(g, r.Now(), t))
+	if r.LogChange != nil && t.Happened() {
+		r.LogChange(e.method, e.target, engine.BreakerChange(g, r.Now(), t))
 	}
 }

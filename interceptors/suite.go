@@ -68,6 +68,7 @@ func New(opts ...Option) (*Suite, error) {
 	}
 	if !slices.ContainsFunc(set.observers, logsChanges) {
 		s.changes = changelog.NewQueue(changelog.NewChanges(s.Log, "astra: ", changelog.DefaultRate, changelog.DefaultBurst))
+		s.LogChange = s.changes.Add
 	}
 	s.table.Store(newTable(0))
 	s.reloadedLocked() // nobody else has it yet

@@ -74,8 +74,8 @@ type Hooks struct {
 	Evicted func()
 }
 
-// ChangeLogger is implemented by an [Observer] that logs each change of a breaker
-// itself: the suite's own log then leaves them to it. A wrapper that hides the
+// ChangeLogger is implemented by an [Observer] that logs each change of a breaker or
+// a backend itself: the suite's own log then leaves them to it. A wrapper that hides the
 // interface has them logged twice.
 type ChangeLogger interface {
 	LogsChanges()

@@ -87,8 +87,9 @@ func LogExcept(cs ...codes.Code) LogOption {
 //
 // It also logs each change of a breaker: that it opened ("breaker opened", Warn)
 // and recovered ("breaker closed", Info), and at level Debug what its probes find
-// out ("breaker probes", "breaker stays open"). Their attributes are method,
-// target, from, to and reason, as astra_breaker_transitions_total has them,
+// out ("breaker probes", "breaker stays open"). So it does of a backend ("backend
+// ejected", "backend back in use"). Their attributes are method,
+// target, backend, from, to and reason, as astra_breaker_transitions_total has them,
 // next_probe_in (at the latest) or open_for, and dropped. A suite without such an
 // observer logs them to its own logger, which also has what happens to policies and
 // stores; see [interceptors.WithLogger].

@@ -1,4 +1,4 @@
-// Package changelog logs the changes of breakers, and bounds how much is logged.
+// Package changelog logs the changes of breakers and backends, and bounds how much is logged.
 package changelog
 
 import (
@@ -42,7 +42,7 @@ func (s *Sampler) Pass() bool {
 // Held returns how many records were held back since it was called last.
 func (s *Sampler) Held() int64 { return s.held.Swap(0) }
 
-// Changes logs those of breakers. Probes and openings have samplers of their own:
+// Changes logs those of breakers and of backends. Probes and openings have samplers of their own:
 // a server that hangs has many a second of the former.
 type Changes struct {
 	to            func() *slog.Logger
@@ -64,18 +64,25 @@ type record struct {
 
 // of returns what is logged of an event; ok is false if it is no change.
 func (c *Changes) of(e observe.Event) (r record, ok bool) {
-	if e.Kind != observe.BreakerChange {
-		return r, false
-	}
+	messages, ok := messages[e.Kind]
 	switch {
+	case !ok:
 	case e.To == observe.BreakerClosed:
-		return record{slog.LevelInfo, "breaker closed", c.turns}, true
+		r = record{slog.LevelInfo, messages.recovered, c.turns}
 	case e.To == observe.BreakerHalfOpen:
-		return record{slog.LevelDebug, "breaker probes", c.probes}, true
+		r = record{slog.LevelDebug, messages.probes, c.probes}
 	case e.From == observe.BreakerHalfOpen:
-		return record{slog.LevelDebug, "breaker stays open", c.probes}, true
+		r = record{slog.LevelDebug, messages.probed, c.probes}
+	default:
+		r = record{slog.LevelWarn, messages.opened, c.turns}
 	}
-	return record{slog.LevelWarn, "breaker opened", c.turns}, true
+	return r, ok
+}
+
+// messages are those of the kinds of events that are changes.
+var messages = map[observe.Kind]struct{ opened, probes, probed, recovered string }{
+	observe.BreakerChange: {"breaker opened", "breaker probes", "breaker stays open", "breaker closed"},
+	observe.BackendChange: {"backend ejected", "backend on trial", "backend stays ejected", "backend back in use"},
 }
 
 // Wants reports whether an event is to be logged. It must be asked once for each.
@@ -90,13 +97,16 @@ func (c *Changes) Log(ctx context.Context, method, target string, e observe.Even
 	if !ok {
 		return
 	}
-	attrs := append(make([]slog.Attr, 0, 8),
-		slog.String("method", text.Name(method)), slog.String("target", text.Name(target)),
-		slog.String("from", e.From.String()), slog.String("to", e.To.String()), slog.String("reason", e.Reason.String()))
-	switch e.To {
-	case observe.BreakerOpen:
+	attrs := append(make([]slog.Attr, 0, 9), slog.String("method", text.Name(method)), slog.String("target", text.Name(target)))
+	if e.Backend != "" {
+		attrs = append(attrs, slog.String("backend", text.Name(e.Backend)))
+	}
+	attrs = append(attrs, slog.String("from", e.From.String()), slog.String("to", e.To.String()), slog.String("reason", e.Reason.String()))
+	switch {
+	case e.Delay == 0:
+	case e.To == observe.BreakerOpen:
 		attrs = append(attrs, slog.Duration("next_probe_in", e.Delay.Round(time.Millisecond)))
-	case observe.BreakerClosed:
+	case e.To == observe.BreakerClosed:
 		attrs = append(attrs, slog.Duration("open_for", e.Delay.Round(time.Millisecond)))
 	}
 	if n := r.sampler.Held(); n > 0 {

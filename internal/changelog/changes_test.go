@@ -53,10 +53,10 @@ func TestProbesAreSampledApart(t *testing.T) {
 // Other events are not for this log.
 func TestOnlyChanges(t *testing.T) {
 	var log bytes.Buffer
-	c := NewChanges(debug(&log), "", 1, 2)
+	c := NewChanges(debug(&log), "", 1, 20)
 	for k := observe.KindUnknown; k.String() != "invalid"; k++ {
 		e := observe.Event{Kind: k}
-		if want := k == observe.BreakerChange; c.Wants(e) != want {
+		if want := k == observe.BreakerChange || k == observe.BackendChange; c.Wants(e) != want {
 			t.Errorf("%v: wanted %v", k, !want)
 		} else if !want {
 			c.Log(t.Context(), "", "", e)
@@ -64,6 +64,16 @@ func TestOnlyChanges(t *testing.T) {
 	}
 	if log.Len() > 0 {
 		t.Errorf("logged %s", &log)
+	}
+}
+
+// A backend's records name it.
+func TestBackends(t *testing.T) {
+	var log bytes.Buffer
+	c := NewChanges(debug(&log), "", 1, 20)
+	c.Log(t.Context(), "/s.S/M", "dns:///x", observe.Event{Kind: observe.BackendChange, Backend: "10.0.0.1:80", To: observe.BreakerOpen, Reason: observe.ReasonFailureRate})
+	if want := `level=WARN msg="backend ejected" method=/s.S/M target=dns:///x backend=10.0.0.1:80 from=closed to=open reason=failure_rate` + "\n"; !strings.HasSuffix(log.String(), want) {
+		t.Errorf("logged %s, want %s", &log, want)
 	}
 }
 

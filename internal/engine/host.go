@@ -3,12 +3,16 @@ package engine
 import (
 	"log/slog"
 	"time"
+
+	"github.com/astra-grpc/astra/observe"
 )
 
 // Host is what calls share with the suite that makes them.
 type Host struct {
 	Epoch  time.Time // the cores' time starts here
 	Logger *slog.Logger
+
+	LogChange func(method, target string, e observe.Event) // nil: an observer logs changes of breakers and backends
 }
 
 // Now returns the cores' time.
