@@ -53,7 +53,8 @@ var usualPace = pace{quiet: 100 * time.Millisecond, most: time.Second, cutShort:
 // that is what is left, with a warning, where there are no notifications, and
 // what finds changes that no notification tells of, as on network file systems.
 //
-// The suite's logger gets, at level Info, that policies were replaced; at level
+// The suite's logger gets, at level Info, that policies were replaced, and that a
+// file with faults is well again; at level
 // Warn, the document's warnings each time, those about keys of the channel once;
 // at level Error, why they were not.
 //
@@ -180,11 +181,9 @@ func (w *watcher) look() (wait time.Duration) {
 		}
 		return 0
 	}
-	message := "astra: policies replaced"
 	if w.failed {
-		message = "astra: the policy file is well again, policies replaced"
+		w.suite.Logger().Info("astra: the policy file is well again", "path", w.path)
 	}
-	w.suite.Logger().Info(message, "path", w.path, "generation", w.suite.Revision().Generation)
 	w.failed = false
 	clear(w.told)
 	return 0

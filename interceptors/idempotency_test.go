@@ -114,7 +114,7 @@ func TestReloadWarnsOfUnhedgedMethods(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, warnings))))
 		tryMethod(t, s, sideEdit, codes.NotFound)
 		tryMethod(t, s, pureGet, codes.NotFound)
 		for range 2 {

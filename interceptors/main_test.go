@@ -2,6 +2,7 @@ package interceptors_test
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// warnings has a log leave out what is less.
+var warnings = &slog.HandlerOptions{Level: slog.LevelWarn}
 
 const method = "/helloworld.Greeter/SayHello"
 

@@ -174,9 +174,15 @@ func WithObserver(o ...observe.Observer) Option {
 	}
 }
 
-// WithLogger sets where the suite warns of its own state: retries of grpc-go
-// beneath it, observers that panic or fall behind, methods that do not exist.
-// The default is [slog.Default] at the time of the warning. Neither messages nor
+// WithLogger sets where the suite logs what happens to it. At level Warn: a breaker
+// that opened, a backend that was ejected, retries of grpc-go beneath it, observers that panic or fall behind,
+// methods that do not exist, state that cannot be saved. At level Info: a breaker
+// that recovered, a backend that is back, policies that were replaced. At level
+// Debug: what probes find out. Changes of breakers and backends are logged from a goroutine of the suite's,
+// 10 a second at most and 50 at once, and are left to an observer that logs them
+// itself, as that of package tracing does ([observe.ChangeLogger]). A policy file
+// that is watched has its faults logged, too, at level Error.
+// The default is [slog.Default] at the time of the record. Neither messages nor
 // metadata values are ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) { s.logger = l }

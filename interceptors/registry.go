@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/changelog"
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/text"
@@ -32,8 +33,9 @@ type registry struct {
 	number    uint64 // of the process's suites
 	observers []*hooks.Observer
 	stores    []Store
-	naming    *naming    // nil: targets are their own names
-	balancing *balancing // nil: where calls go is not for it to say
+	changes   *changelog.Queue // logs those of breakers and backends; nil: an observer does
+	naming    *naming          // nil: targets are their own names
+	balancing *balancing       // nil: where calls go is not for it to say
 
 	unhedged atomic.Int64          // methods that were warned of
 	full     atomic.Bool           // there are too many plans, and that has been logged

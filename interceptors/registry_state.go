@@ -287,8 +287,11 @@ func (r *registry) hear(b BreakerRecord, from origin) {
 	}
 }
 
-// changed reports a transition to the stores.
+// changed reports a transition to the log and the stores.
 func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, told bool) {
+	if !told {
+		r.logChange(e, g, t)
+	}
 	if len(r.stores) == 0 || !t.Happened() {
 		return
 	}
@@ -316,6 +319,7 @@ func (r *registry) reportRestored(e *endpoint) {
 func (r *registry) report(e *endpoint, t breaker.Transition) {
 	if t.Happened() {
 		r.ask(e)
+		r.logChange(e, e.kept, t)
 		e.recorders.Emit(context.Background(), engine.BreakerChange(e.kept, r.Now(), t))
 	}
 }
@@ -329,4 +333,11 @@ func forceOf(s string) breaker.Force {
 		return breaker.ForcedClosed
 	}
 	return breaker.NotForced
+}
+
+// logChange logs a transition, unless an observer does. It returns at once.
+func (r *registry) logChange(e *endpoint, g *breaker.Guard, t breaker.Transition) {
+	if r.LogChange != nil && t.Happened() {
+		r.LogChange(e.method, e.target, engine.BreakerChange(g, r.Now(), t))
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/changelog"
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/journal"
@@ -66,6 +67,10 @@ func New(opts ...Option) (*Suite, error) {
 	for _, o := range set.observers {
 		s.observers = append(s.observers, hooks.NewObserver(o, s.Log, engine.Bounded))
 	}
+	if !slices.ContainsFunc(set.observers, logsChanges) {
+		s.changes = changelog.NewQueue(changelog.NewChanges(s.Log, "astra: ", changelog.DefaultRate, changelog.DefaultBurst))
+		s.LogChange = s.changes.Add
+	}
 	s.table.Store(newTable(0))
 	s.reloadedLocked() // nobody else has it yet
 	if err := s.attach(set.stores); err != nil {
@@ -76,6 +81,11 @@ func New(opts ...Option) (*Suite, error) {
 	s.mu.Unlock()
 	warnMisspelt(s.Log(), slices.Concat(wrong, misspeltIn("fallback", set.fallbacks), misspeltIn("resume", set.resumes), misspeltIn("classifier", set.classifiers)))
 	return s, nil
+}
+
+func logsChanges(o observe.Observer) bool {
+	_, yes := o.(observe.ChangeLogger)
+	return yes
 }
 
 func compileAll(set *settings) patternTable[*compiled] {
@@ -155,10 +165,11 @@ func (s *Suite) Reload(opts ...Option) error {
 	s.policies = policies
 	wrong = s.misspelt.replace(wrong)
 	s.reloadedLocked()
-	made := s.rebuildLocked()
+	made, generation := s.rebuildLocked(), s.revision.Generation
 	s.mu.Unlock()
 	s.rebuilt(made)
 	warnMisspelt(s.Log(), wrong)
+	s.Log().Info("astra: policies replaced", "generation", generation)
 	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultSuccess})
 	return nil
 }
@@ -186,7 +197,11 @@ func (s *Suite) Close() error {
 	if closing {
 		s.notify(observe.SuiteEvent{Kind: observe.SuiteClosed, Result: observe.ResultSuccess})
 	}
+	began := time.Now()
 	hooks.Close(s.observers)
+	if s.changes != nil {
+		s.changes.Wait(began.Add(hooks.CloseTimeout).Sub(time.Now()))
+	}
 	return errors.Join(faults...)
 }
 

@@ -84,9 +84,11 @@ import (
 // that of each suite.
 //
 // A counter whose labels are known beforehand begins at zero, so that its first
-// count is an increase: those of suites with New, a method's and its targets' with
-// its first call, a limit's with the first scrape after that. Counters stay. A breaker's state, a budget's tokens and how far a
-// limit is used are read at each scrape and go when the suite forgets the method.
+// count is an increase: those of suites with New, except for
+// reports to other instances, a method's and its targets' with its first call, a
+// limit's with the first scrape after that. Counters stay. A breaker's state, a
+// budget's tokens and how far a limit is used are read at each scrape and go when
+// the suite forgets the method.
 //
 // A first attempt that succeeds costs one atomic addition, without allocation,
 // lock or label look-up.

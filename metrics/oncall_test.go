@@ -140,7 +140,6 @@ func TestSeriesBeginAtZero(t *testing.T) {
 		{observe.Reloaded, []observe.SuiteResult{observe.ResultSuccess, observe.ResultFailed}},
 		{observe.StateRestored, []observe.SuiteResult{observe.ResultSuccess, observe.ResultAbsent, observe.ResultStale, observe.ResultRejected, observe.ResultFailed}},
 		{observe.StateSaved, []observe.SuiteResult{observe.ResultSuccess, observe.ResultFailed}},
-		{observe.StateShared, []observe.SuiteResult{observe.ResultSent, observe.ResultReceived, observe.ResultRejected, observe.ResultFailed}},
 	} {
 		before := series(fresh)
 		for _, r := range e.results {

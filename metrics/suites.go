@@ -9,16 +9,16 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// results are what can come of each kind of a suite's events.
+// results are what can come of each kind of a suite's events. Reports to other
+// instances are missing: few suites make any, so their series come with them.
 var results = map[observe.SuiteEventKind][]observe.SuiteResult{
 	observe.Reloaded:      {observe.ResultSuccess, observe.ResultFailed},
 	observe.StateRestored: {observe.ResultSuccess, observe.ResultAbsent, observe.ResultStale, observe.ResultRejected, observe.ResultFailed},
 	observe.StateSaved:    {observe.ResultSuccess, observe.ResultFailed},
 	observe.Steered:       {observe.ResultSuccess, observe.ResultFailed},
-	observe.StateShared:   {observe.ResultSent, observe.ResultReceived, observe.ResultRejected, observe.ResultFailed},
 }
 
-// newSuiteEvents makes the counters of suites, with all their series.
+// newSuiteEvents makes the counters of suites, with the series that are known.
 func newSuiteEvents(l prometheus.Labels) map[observe.SuiteEventKind]*prometheus.CounterVec {
 	all := map[observe.SuiteEventKind]*prometheus.CounterVec{
 		observe.Reloaded:      configReloadsTotal.counters(l),

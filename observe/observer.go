@@ -74,6 +74,13 @@ type Hooks struct {
 	Evicted func()
 }
 
+// ChangeLogger is implemented by an [Observer] that logs each change of a breaker or
+// a backend itself: the suite's own log then leaves them to it. A wrapper that hides the
+// interface has them logged twice.
+type ChangeLogger interface {
+	LogsChanges()
+}
+
 // SuiteObserver is implemented by an [Observer] that is to receive what concerns
 // a suite and no call. SuiteEvent is called on the goroutine where the event
 // happens, seldom, and by several at a time. It must return at once and must not

@@ -3,14 +3,13 @@ package tracing
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/internal/changelog"
 	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
@@ -18,26 +17,41 @@ import (
 // logger is an observer that logs the calls that did not succeed at once.
 type logger struct {
 	to       *slog.Logger // nil: the default at the time
-	bucket   *bucket
 	messages bool
 	silent   astracodes.Set
-	epoch    time.Time
-	dropped  atomic.Int64 // since the last record
+
+	rate    float64
+	burst   int
+	calls   [3]*changelog.Sampler // by sort
+	changes *changelog.Changes
 }
 
-// The records that [NewLogger] lets through, unless [LogRate] says otherwise.
+// Calls are sampled apart by what became of them: in an outage those refused, or
+// rescued, are many, and must not use up what those that failed need.
 const (
-	defaultLogRate  = 10 // a second
-	defaultLogBurst = 50
+	failed = iota
+	refused
+	rescued
 )
+
+func sort(o observe.Outcome) int {
+	switch o {
+	case observe.SuccessAfterRetry, observe.SuccessHedge, observe.Rescued:
+		return rescued
+	case observe.RejectedBreaker, observe.RejectedLimit:
+		return refused
+	}
+	return failed
+}
 
 // LogOption configures [NewLogger].
 type LogOption func(*logger)
 
-// LogRate bounds the records: perSecond in the long run, burst at once. Values
-// that are not above 0, or 1, are the defaults: 10 a second, 50 at once.
+// LogRate bounds the records of each sort, see [NewLogger]: perSecond in the long
+// run, burst at once. Values that are not above 0, or 1, are the defaults: 10 a
+// second, 50 at once.
 func LogRate(perSecond float64, burst int) LogOption {
-	return func(l *logger) { l.bucket = newBucket(perSecond, burst) }
+	return func(l *logger) { l.rate, l.burst = perSecond, burst }
 }
 
 // LogMessages adds the message of the call's error, as "error". Servers may
@@ -68,26 +82,44 @@ func LogExcept(cs ...codes.Code) LogOption {
 //	backend   address of the last attempt's, if the suite balances load
 //	duration  of the whole call
 //	backoff   the part of it spent waiting; absent if there was none
-//	dropped   records held back since the last one; absent if none were
+//	dropped   records of this sort held back since the last one; absent if none were
 //	trace_id, span_id
 //	          of the call's span, if there is one; of the caller's without [New]
+//
+// It also logs each change of a breaker: that it opened ("breaker opened", Warn)
+// and recovered ("breaker closed", Info), and at level Debug what its probes find
+// out ("breaker probes", "breaker stays open"). So it does of a backend ("backend
+// ejected", "backend back in use"). Their attributes are method,
+// target, backend, from, to and reason, as astra_breaker_transitions_total has them,
+// next_probe_in (at the latest) or open_for, and dropped. A suite without such an
+// observer logs them to its own logger, which also has what happens to policies and
+// stores; see [interceptors.WithLogger].
 //
 // Neither messages nor metadata are logged, nor the text of errors unless
 // [LogMessages] says so.
 //
 // Records beyond [LogRate] are counted and dropped, before they cost anything.
+// Calls that failed, that were refused and that were rescued, breakers that turned
+// and their probes have a rate each.
 // The handler runs on a goroutine of the suite's, so that a slow one delays no
 // call, and gets the call's context, which may have ended. Suite.Close waits
 // for records that are queued.
 func NewLogger(to *slog.Logger, opts ...LogOption) observe.Observer {
-	l := &logger{to: to, bucket: newBucket(defaultLogRate, defaultLogBurst), epoch: time.Now()}
+	l := &logger{to: to}
 	for _, o := range opts {
 		if o != nil {
 			o(l)
 		}
 	}
+	for i := range l.calls {
+		l.calls[i] = changelog.NewSampler(l.rate, l.burst)
+	}
+	l.changes = changelog.NewChanges(l.log, "", l.rate, l.burst)
 	return l
 }
+
+// LogsChanges implements [observe.ChangeLogger].
+func (l *logger) LogsChanges() {}
 
 func (l *logger) log() *slog.Logger {
 	if l.to != nil {
@@ -100,7 +132,10 @@ func (l *logger) log() *slog.Logger {
 // caller's goroutine, and not after it was queued: an outage would fill the
 // queue.
 func (l *logger) wants(e observe.Event) bool {
-	if e.Kind != observe.CallEnd || e.Outcome == observe.SuccessFirst {
+	if e.Kind != observe.CallEnd {
+		return l.changes.Wants(e)
+	}
+	if e.Outcome == observe.SuccessFirst {
 		return false
 	}
 	if e.Outcome == observe.Failed && l.silent.Contains(e.Code) {
@@ -109,17 +144,12 @@ func (l *logger) wants(e observe.Event) bool {
 	if !l.log().Enabled(context.Background(), level(e.Outcome)) {
 		return false
 	}
-	if !l.bucket.take(time.Since(l.epoch)) {
-		l.dropped.Add(1)
-		return false
-	}
-	return true
+	return l.calls[sort(e.Outcome)].Pass()
 }
 
 // level is Info for calls that ended well in the end.
 func level(o observe.Outcome) slog.Level {
-	switch o {
-	case observe.SuccessAfterRetry, observe.SuccessHedge, observe.Rescued:
+	if sort(o) == rescued {
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn
@@ -127,18 +157,23 @@ func level(o observe.Outcome) slog.Level {
 
 // Observe implements [observe.Observer].
 func (l *logger) Observe(e observe.Endpoint) observe.Hooks {
-	m := &methodLog{l, slog.String("method", text.Name(e.Method())), slog.String("target", text.Name(e.Target()))}
+	m := &methodLog{l, e.Method(), e.Target(), slog.String("method", text.Name(e.Method())), slog.String("target", text.Name(e.Target()))}
 	return observe.Hooks{Elapsed: true, Want: l.wants, Event: m.event}
 }
 
 // methodLog logs for one method of one target.
 type methodLog struct {
 	*logger
-	method, target slog.Attr
+	methodName, targetName string
+	method, target         slog.Attr
 }
 
 // event is [observe.Hooks.Event].
 func (m *methodLog) event(ctx context.Context, e observe.Event) {
+	if e.Kind != observe.CallEnd {
+		m.changes.Log(ctx, m.methodName, m.targetName, e)
+		return
+	}
 	attrs := make([]slog.Attr, 0, 14)
 	attrs = append(attrs, m.method, m.target,
 		slog.String("outcome", e.Outcome.String()),
@@ -160,7 +195,7 @@ func (m *methodLog) event(ctx context.Context, e observe.Event) {
 	if e.Waited > 0 {
 		attrs = append(attrs, slog.Duration("backoff", e.Waited))
 	}
-	if n := m.dropped.Swap(0); n > 0 {
+	if n := m.calls[sort(e.Outcome)].Held(); n > 0 {
 		attrs = append(attrs, slog.Int64("dropped", n))
 	}
 	if s := trace.SpanContextFromContext(ctx); s.IsValid() {

@@ -228,3 +228,62 @@ func TestDefaultLog(t *testing.T) {
 		}
 	})
 }
+
+// TestLogSamplesApart: what was rescued or refused does not use up what failed
+// needs.
+func TestLogSamplesApart(t *testing.T) {
+	to, text := textLog(slog.LevelInfo)
+	off := interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}, Breaker: interceptors.Breaker{Disabled: true}, Limit: interceptors.Limit{Rate: 1000, Burst: 1}}
+	rescue := false
+	fallback := interceptors.WithFallback(hello, func(_ context.Context, _ string, _, _ any, err error) error {
+		if rescue {
+			return nil
+		}
+		return err
+	})
+	bubble(t, setting{observer: tracing.NewLogger(to, tracing.LogRate(1, 2)), policy: off, suite: []interceptors.Option{fallback}}, func(t *testing.T, w *world) {
+		w.Always(hello, down)
+		for range 5 {
+			rescue = true
+			_ = w.hello(t.Context())
+			rescue = false
+			_ = w.hello(t.Context()) // the limit refuses it
+			time.Sleep(time.Millisecond)
+			_ = w.hello(t.Context())
+			time.Sleep(time.Millisecond)
+		}
+		_ = w.suite.Close()
+		for _, outcome := range []string{"fallback", "rejected_limit", "failed"} {
+			if n := strings.Count(text.String(), "outcome="+outcome+" "); n != 2 {
+				t.Errorf("%d records of %s, want 2:\n%s", n, outcome, text)
+			}
+		}
+	})
+}
+
+// TestLogOfBreakers: one record for the opening, one for the recovery, in the log
+// of the calls and not in the suite's.
+func TestLogOfBreakers(t *testing.T) {
+	to, text := textLog(slog.LevelInfo)
+	own, other := textLog(slog.LevelInfo)
+	fragile := interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}, Breaker: interceptors.Breaker{Consecutive: 1}}
+	bubble(t, setting{observer: tracing.NewLogger(to), policy: fragile, suite: []interceptors.Option{interceptors.WithLogger(own)}}, func(t *testing.T, w *world) {
+		w.Script(hello, down, flakyserver.OK())
+		_ = w.hello(t.Context())
+		time.Sleep(time.Minute)
+		_ = w.hello(t.Context())
+		_ = w.suite.Close()
+		want := []string{
+			`level=WARN msg="breaker opened" method=/helloworld.Greeter/SayHello target=passthrough:///bufconn from=closed to=open reason=consecutive next_probe_in=`,
+			`level=INFO msg="breaker closed" method=/helloworld.Greeter/SayHello target=passthrough:///bufconn from=half-open to=closed reason=recovered open_for=1m0s` + "\n",
+		}
+		for _, record := range want {
+			if strings.Count(text.String(), record) != 1 {
+				t.Errorf("want once %q, logged\n%s", record, text)
+			}
+		}
+		if n := strings.Count(text.String(), "breaker "); n != 2 || other.Len() > 0 {
+			t.Errorf("%d records of the breaker, want 2; in the suite's log %q", n, other)
+		}
+	})
+}

@@ -67,14 +67,15 @@ var mayImport = map[string][]string{
 	"interceptors": {
 		module + "balancer", // by balancing_link.go, for its effect
 		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/journal", module + "internal/message", module + "internal/text",
-		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/inside", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
+		module + "internal/breaker", module + "internal/budget", module + "internal/changelog", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/inside", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
 		module + "observe", module + "internal/text", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
 	},
+	"internal/changelog": {module + "observe", module + "internal/text"},
 	"tracing": {
-		module + "codes", module + "observe", module + "internal/text", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
+		module + "codes", module + "observe", module + "internal/changelog", module + "internal/text", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		// The API alone, of OpenTelemetry: its SDK is the user's choice.
 		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/propagation",
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",

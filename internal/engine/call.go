@@ -120,7 +120,7 @@ func (c *Call) Admit(channel interface{ Down() bool }) (Wait, error) {
 			c.observed()
 			return Wait{}, nil
 		case !ok:
-			return Wait{}, c.refusedByBreaker(wait)
+			return Wait{}, c.refusedByBreaker(g, wait)
 		}
 	}
 	c.token, c.admitted = token, true

@@ -34,7 +34,11 @@ func (c *Call) reason() observe.Reason {
 
 func (c *Call) backendChanged(ch fleet.Change) {
 	if t := ch.Transition; t.Happened() {
-		c.Emit(observe.Event{Kind: observe.BackendChange, Backend: ch.Backend.Name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)})
+		e := observe.Event{Kind: observe.BackendChange, Backend: ch.Backend.Name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)}
+		c.Emit(e)
+		if c.Host.LogChange != nil {
+			c.Host.LogChange(c.Plan.Method, c.Plan.Target, e)
+		}
 	}
 }
 

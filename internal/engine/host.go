@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/journal"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // Host is what calls share with the suite that makes them.
@@ -14,9 +15,10 @@ type Host struct {
 	Logger *slog.Logger
 
 	// Of a simulation:
-	Clock   func() time.Duration // instead of the time since Epoch; nil: that
-	Chance  func() float64       // in [0,1), instead of the program's own; nil: that
-	Journal *journal.Journal     // of notable calls; nil: none is kept
+	Clock     func() time.Duration                         // instead of the time since Epoch; nil: that
+	Chance    func() float64                               // in [0,1), instead of the program's own; nil: that
+	Journal   *journal.Journal                             // of notable calls; nil: none is kept
+	LogChange func(method, target string, e observe.Event) // nil: an observer logs changes of breakers and backends
 }
 
 // Now returns the cores' time.

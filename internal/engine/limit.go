@@ -69,7 +69,7 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 	} else {
 		if b := c.breaker(); b != nil {
 			if wait, refuses := b.Refuses(now); refuses && !c.exempt(b) {
-				return Wait{}, c.refusedByBreaker(wait)
+				return Wait{}, c.refusedByBreaker(b, wait)
 			}
 		}
 		if a, c.slot.ticket = g.Enter(now, c.patience()); c.slot.ticket != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/text"
 )
@@ -41,38 +43,71 @@ func (r *refusal) Error() string              { return r.status.String() }
 func (r *refusal) GRPCStatus() *status.Status { return r.status }
 func (r *refusal) Unwrap() []error            { return r.causes }
 
-func breakerOpen(p *Plan, wait time.Duration) error {
-	return refused(p, ErrBreakerOpen, codes.Unavailable, "BREAKER_OPEN", "breaker open", wait)
+// breakerOpen says since when the breaker has been open, why, and when it will
+// probe: of a server that hangs, too, since the opening.
+func breakerOpen(h *Host, p *Plan, g *breaker.Guard, wait time.Duration) error {
+	s := g.Status(h.Now())
+	since := h.Epoch.Add(s.Since).UTC().Format(time.RFC3339)
+	r := refused{
+		cause: ErrBreakerOpen, code: codes.Unavailable, reason: "BREAKER_OPEN", what: "breaker open", after: wait,
+		more:  fmt.Sprintf(" since %s (%v): next probe in %v at the latest", since, s.Cause, short(wait)),
+		facts: map[string]string{"open_since": since, "cause": s.Cause.String()},
+	}
+	if s.State == breaker.Closed { // since it refused the call
+		r.more, r.facts = "", nil
+	}
+	return r.error(p)
 }
 
 func limited(p *Plan, a limit.Answer) error {
-	reason := strings.ToUpper(a.Verdict.String())
-	what := "too many calls in flight"
+	r := refused{
+		cause: ErrLimited, code: codes.ResourceExhausted, reason: strings.ToUpper(a.Verdict.String()), what: "too many calls in flight", after: a.After,
+		more: fmt.Sprintf(": another may go in %v", short(a.After)),
+	}
 	switch a.Verdict {
 	case limit.QueueTimeout:
-		what = "waited in vain to be let go"
+		r.what = "waited in vain to be let go"
 	case limit.RateLimited:
-		what = "rate limit exceeded"
+		r.what = "rate limit exceeded"
 	}
-	return refused(p, ErrLimited, codes.ResourceExhausted, reason, what, a.After)
+	return r.error(p)
 }
 
-// refused is the error of a call that was not made. after is when another
-// may be.
-func refused(p *Plan, cause error, code codes.Code, reason, what string, after time.Duration) error {
-	st := status.Newf(code, "astra: %s for %s", what, text.Name(p.Method))
+// short leaves three figures or so of a time.
+func short(d time.Duration) time.Duration {
+	switch {
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	}
+	return d
+}
+
+// refused describes the error of a call that was not made.
+type refused struct {
+	cause      error
+	code       codes.Code
+	reason     string // machines'
+	what, more string // people's
+	facts      map[string]string
+	after      time.Duration // another may be made
+}
+
+// error names the pair, so that it fits into a log without the call.
+func (r refused) error(p *Plan) error {
+	method, target := text.Name(p.Method), text.Name(p.Target)
+	st := status.Newf(r.code, "astra: %s for %s of %q%s", r.what, method, target, r.more)
+	facts := map[string]string{"method": method, "target": target}
+	maps.Copy(facts, r.facts)
 	detailed, err := st.WithDetails(
-		&errdetails.ErrorInfo{
-			Domain:   "astra",
-			Reason:   reason,
-			Metadata: map[string]string{"method": text.Name(p.Method), "target": text.Name(p.Target)},
-		},
-		&errdetails.RetryInfo{RetryDelay: durationpb.New(after)},
+		&errdetails.ErrorInfo{Domain: "astra", Reason: r.reason, Metadata: facts},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(r.after)},
 	)
 	if err == nil {
 		st = detailed
 	}
-	return &refusal{st, []error{cause}}
+	return &refusal{st, []error{r.cause}}
 }
 
 // Interrupted is the error of a call whose context ended between attempts: of
@@ -82,7 +117,7 @@ func Interrupted(ctx context.Context, attempts int, last error) error {
 	ended := ctx.Err()
 	return &refusal{
 		status.New(status.FromContextError(ended).Code(),
-			fmt.Sprintf("%v in the backoff after attempt %d: %v", ended, attempts, last)),
+			fmt.Sprintf("%v in the backoff after attempt %d: %s", ended, attempts, text.Message(last.Error()))),
 		[]error{ended, last},
 	}
 }

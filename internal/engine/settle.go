@@ -19,12 +19,12 @@ func (c *Call) reconnect(channel interface{ Down() bool }) {
 	g.Connected(c.Host.Now())
 }
 
-func (c *Call) refusedByBreaker(wait time.Duration) error {
+func (c *Call) refusedByBreaker(g *breaker.Guard, wait time.Duration) error {
 	if c.Plan.Record != nil {
 		c.Plan.Record.BreakerRefused.Add(1)
 	}
 	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
-	return breakerOpen(c.Plan, wait)
+	return breakerOpen(c.Host, c.Plan, g, wait)
 }
 
 // opened reports whether the breaker forbids another attempt: it has opened

@@ -13,8 +13,8 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// closeTimeout is how long Close waits for queued events to be delivered.
-const closeTimeout = 5 * time.Second
+// CloseTimeout is how long Close waits for queued events to be delivered.
+const CloseTimeout = 5 * time.Second
 
 // Observer is an observer of a suite.
 type Observer struct {
@@ -68,12 +68,12 @@ func (o *Observer) String() string { return fmt.Sprintf("%T", o.of) }
 
 // Close ends the observers' goroutines once they have delivered what is
 // queued. It waits for all of them side by side; those that are stuck in a hook
-// after closeTimeout are left behind, and not waited for again.
+// after CloseTimeout are left behind, and not waited for again.
 func Close(all []*Observer) {
 	for _, o := range all {
 		o.queue.end()
 	}
-	limit := time.NewTimer(closeTimeout)
+	limit := time.NewTimer(CloseTimeout)
 	defer limit.Stop()
 	for i, o := range all {
 		if o.queue.abandoned.Load() {

@@ -1,4 +1,4 @@
-package tracing
+package changelog
 
 import (
 	"math"
@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// bucket is a token bucket without a lock: all it keeps is the time at which it
+// Bucket is a token bucket without a lock: all it keeps is the time at which it
 // will be full again.
-type bucket struct {
+type Bucket struct {
 	every time.Duration // a token comes
 	depth time.Duration // burst of them take as long
 	full  atomic.Int64
 }
 
-func newBucket(perSecond float64, burst int) *bucket {
+func NewBucket(perSecond float64, burst int) *Bucket {
 	if !(perSecond > 0) { // NaN neither
-		perSecond = defaultLogRate
+		perSecond = DefaultRate
 	}
 	if burst < 1 {
-		burst = defaultLogBurst
+		burst = DefaultBurst
 	}
 	every := math.Max(1, math.Min(float64(time.Second)/perSecond, math.MaxInt64/4))
 	depth := math.Min(every*float64(burst), math.MaxInt64/2)
-	return &bucket{every: time.Duration(every), depth: time.Duration(depth)}
+	return &Bucket{every: time.Duration(every), depth: time.Duration(depth)}
 }
 
-// take takes a token, if there is one. A clock that is set back, as under
+// Take takes a token, if there is one. A clock that is set back, as under
 // testing/synctest, finds the bucket full.
-func (b *bucket) take(now time.Duration) bool {
+func (b *Bucket) Take(now time.Duration) bool {
 	for {
 		old := b.full.Load()
 		full := max(time.Duration(old), now)
