@@ -53,7 +53,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		lintCommand, rulesCommand,
+		lintCommand, explainCommand, simulateCommand, rulesCommand,
 	}
 }
 

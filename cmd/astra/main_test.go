@@ -62,6 +62,17 @@ var goldens = []struct {
 	{name: "lint-quiet", args: []string{"lint", "-q", "shop.yaml"}},
 	{name: "lint-missing", args: []string{"lint", "nowhere.yaml"}},
 	{name: "lint-faults", in: "methodConfig:\n- name: [{service: a.B}]\n  retryPolicy: {maxAttempts: 1}\n  timout: 1s\n", args: []string{"lint", "-"}},
+	{name: "explain", args: []string{"explain", "shop.yaml", "shop.v1.Cart/Put"}},
+	{name: "explain-hedge", args: []string{"explain", "shop.yaml", "/shop.v1.Catalog/Search", "-idempotent"}},
+	{name: "explain-default", args: []string{"explain", "-all", "shop.yaml", "other.Service/Method"}},
+	{name: "explain-json", args: []string{"explain", "-o", "json", "shop.yaml", "shop.v1.Payment/Void"}},
+	{name: "explain-bad", args: []string{"explain", "shop.yaml", "nonsense"}},
+	{name: "simulate", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Cart/Put"}},
+	{name: "simulate-hedge", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Catalog/Search", "-scenario", "slow,one-bad"}},
+	{name: "simulate-limit", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Orders/Get", "-scenario", "stall"}},
+	{name: "simulate-compare", args: []string{"simulate", "shop.yaml", "-compare", "careful.yaml", "-scenario", "outage,one-bad"}},
+	{name: "simulate-json", args: []string{"simulate", "-o", "json", "-scenario", "partial", "shop.yaml"}},
+	{name: "simulate-bad", args: []string{"simulate", "-rate", "0", "-share", "2", "shop.yaml"}},
 	{name: "lint-fine", in: "{}", args: []string{"lint", "-"}},
 }
 
@@ -187,5 +198,25 @@ func TestDescriptors(t *testing.T) {
 	kept, err := os.ReadFile("testdata/shop.binpb")
 	if err != nil || !bytes.Equal(kept, data) {
 		t.Errorf("testdata/shop.binpb is out of date (%v): go test ./cmd/astra -update", err)
+	}
+}
+
+// TestPages keeps what is written to files.
+func TestPages(t *testing.T) {
+	dir := t.TempDir()
+	svg, page := filepath.Join(dir, "t.svg"), filepath.Join(dir, "p.html")
+	if out, code := shell(t, "", "explain", "-svg", svg, "shop.yaml", "shop.v1.Cart/Put"); code != exitFine {
+		t.Fatal(out)
+	}
+	t.Chdir("..")
+	if out, code := shell(t, "", "simulate", "-html", page, "-scenario", "outage", "-compare", "careful.yaml", "shop.yaml"); code != exitFine {
+		t.Fatal(out)
+	}
+	for path, name := range map[string]string{svg: "explain.svg", page: "simulate.html"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, string(text))
 	}
 }

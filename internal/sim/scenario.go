@@ -135,15 +135,16 @@ func (sc Scenario) Run(ctx context.Context, p *engine.Policy, w World) (*Outcome
 			}
 		}
 	}
-	for _, at := range r.Opened {
-		if at < before || at > over+time.Second {
-			o.False++
-		} else if o.Opens < 0 {
-			o.Opens = (at - before).Seconds()
-		}
-	}
 	if d, ok := r.Back(over); ok {
 		o.Back = d.Seconds()
+	}
+	for _, at := range r.Opened {
+		switch {
+		case at < before, o.Back >= 0 && at > over+time.Duration(o.Back*float64(time.Second))+time.Second:
+			o.False++
+		case o.Opens < 0:
+			o.Opens = (at - before).Seconds()
+		}
 	}
 	return o, nil
 }
