@@ -73,6 +73,19 @@ var goldens = []struct {
 	{name: "simulate-compare", args: []string{"simulate", "shop.yaml", "-compare", "careful.yaml", "-scenario", "outage,one-bad"}},
 	{name: "simulate-json", args: []string{"simulate", "-o", "json", "-scenario", "partial", "shop.yaml"}},
 	{name: "simulate-bad", args: []string{"simulate", "-rate", "0", "-share", "2", "shop.yaml"}},
+	{name: "import-grpc", args: []string{"import", "import/grpc.json"}},
+	{name: "import-envoy", args: []string{"import", "import/envoy.yaml"}},
+	{name: "import-istio", args: []string{"import", "import/istio.yaml"}},
+	{name: "import-linkerd", args: []string{"import", "import/linkerd.yaml"}},
+	{name: "import-unknown", in: "a: b", args: []string{"import", "-"}},
+	{name: "import-fault", in: "methodConfig: [{name: [{}], timeout: 1}]", args: []string{"import", "-"}},
+	{name: "convert-json", args: []string{"convert", "careful.yaml"}},
+	{name: "convert-yaml", in: `{"methodConfig": [{"name": [{}], "timeout": "2s", "astra": {"retry": {"perCode": {"UNAVAILABLE": {"base": "1s"}}}}}]}`, args: []string{"convert", "-"}},
+	{name: "convert-fault", in: "methodConfig: 3", args: []string{"convert", "-"}},
+	{name: "completion-bash", args: []string{"completion", "bash"}},
+	{name: "completion-zsh", args: []string{"completion", "zsh"}},
+	{name: "completion-fish", args: []string{"completion", "fish"}},
+	{name: "completion-bad", args: []string{"completion", "tcsh"}},
 	{name: "lint-fine", in: "{}", args: []string{"lint", "-"}},
 }
 
@@ -218,5 +231,29 @@ func TestPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, name, string(text))
+	}
+}
+
+// TestConvertAndBack: what goes to JSON and back means the same; convert itself
+// fails if it does not.
+func TestConvertAndBack(t *testing.T) {
+	files, err := filepath.Glob("../../config/testdata/valid/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := convert(data, "json")
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		var out bytes.Buffer
+		s := &streams{in: bytes.NewReader(text), out: &out, err: &out}
+		if code := run(s, []string{"convert", "-to", "yaml", "-"}); code != exitFine {
+			t.Errorf("%s: %s", file, out.String())
+		}
 	}
 }

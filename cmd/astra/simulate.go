@@ -26,7 +26,7 @@ func world(f *flag.FlagSet) *sim.World {
 	f.DurationVar(&w.Latency, "latency", 20*time.Millisecond, "`time` that a served attempt takes, on average")
 	f.Float64Var(&w.Tail, "tail", 0.5, "how much that varies: `sigma` of a log-normal distribution")
 	f.IntVar(&w.Backends, "backends", 2, "`number` of backends, taken in turn")
-	f.IntVar(&w.Clients, "clients", 1, "`number` of programs that call, each with its own breaker and budget")
+	f.IntVar(&w.Clients, "clients", 1, "`number` of programs that call, each with a breaker of its own")
 	f.DurationVar(&w.Deadline, "deadline", 5*time.Second, "`time` that callers wait")
 	f.DurationVar(&w.Fault, "for", 10*time.Second, "`time` that the fault lasts")
 	f.Float64Var(&w.Share, "share", 0.2, "`share` of the attempts that fail, in partial")
