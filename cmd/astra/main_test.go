@@ -86,6 +86,9 @@ var goldens = []struct {
 	{name: "completion-zsh", args: []string{"completion", "zsh"}},
 	{name: "completion-fish", args: []string{"completion", "fish"}},
 	{name: "completion-bad", args: []string{"completion", "tcsh"}},
+	{name: "tune", args: []string{"tune", "careful.yaml", "-tries", "30", "-goal", "success=0.8,back=0.5s", "-scenario", "one-bad,partial", "-for", "3s"}},
+	{name: "tune-unreached", args: []string{"tune", "careful.yaml", "-tries", "2", "-goal", "success=1", "-scenario", "outage", "-allow", "budget.burst=5..9"}},
+	{name: "tune-bad", args: []string{"tune", "careful.yaml", "-goal", "speed=1"}},
 	{name: "lint-fine", in: "{}", args: []string{"lint", "-"}},
 }
 
