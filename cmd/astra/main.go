@@ -53,7 +53,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		lintCommand, explainCommand, simulateCommand, tuneCommand, importCommand, convertCommand, rulesCommand, completionCommand(),
+		lintCommand, explainCommand, simulateCommand, tuneCommand, importCommand, convertCommand, topCommand, breakerCommand, rulesCommand, completionCommand(),
 	}
 }
 
