@@ -1,10 +1,13 @@
 package interceptors
 
-import "github.com/astra-grpc/astra/internal/engine"
+import (
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/inside"
+)
 
 // For the simulator and the command, which no API is to be made for.
 func init() {
-	engine.PolicyOf = func(policy any, idempotent, named bool) *engine.Policy {
+	inside.PolicyOf = func(policy any, idempotent, named bool) *engine.Policy {
 		c := compile(policy.(Policy).withDefaults())
 		switch {
 		case idempotent:
@@ -14,5 +17,5 @@ func init() {
 		}
 		return &c.Policy
 	}
-	engine.Complete = func(policy any) any { return policy.(Policy).withDefaults() }
+	inside.Complete = func(policy any) any { return policy.(Policy).withDefaults() }
 }

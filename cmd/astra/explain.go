@@ -13,7 +13,7 @@ import (
 
 	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/interceptors"
-	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/inside"
 )
 
 // explained is the policy of a method, with all defaults filled in.
@@ -87,7 +87,7 @@ func explain(doc *config.Document, file, method string, idempotent bool) *explai
 		x.Pattern, x.At = e.Pattern, fmt.Sprintf("%s:%d:%d", file, e.Origin.Line, max(e.Origin.Column, 1))
 		given = e.Policy
 	}
-	full := engine.Complete(given).(interceptors.Policy)
+	full := inside.Complete(given).(interceptors.Policy)
 	x.policy = &full
 	x.fields(reflect.ValueOf(full), "", func(name string) string {
 		if !ok {
@@ -102,7 +102,7 @@ func explain(doc *config.Document, file, method string, idempotent bool) *explai
 		}
 		return fmt.Sprintf("%s:%d %s", file, o.Line, o.Key)
 	})
-	x.say(idempotent, engine.PolicyOf(given, idempotent, e.Pattern == method))
+	x.say(idempotent, inside.PolicyOf(given, idempotent, e.Pattern == method))
 	return x
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/inside"
 	"github.com/astra-grpc/astra/internal/sim"
 )
 
@@ -163,7 +164,7 @@ func policyOf(s *streams, file, method string) (*engine.Policy, string, error) {
 		return nil, "", err
 	}
 	e, _ := lookup(doc, named)
-	return engine.PolicyOf(e.Policy, false, e.Pattern == named), named, nil
+	return inside.PolicyOf(e.Policy, false, e.Pattern == named), named, nil
 }
 
 func simulate(s *streams, file, method string, chosen []sim.Scenario, w sim.World) (*simulated, error) {

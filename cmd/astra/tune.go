@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/astra-grpc/astra/config"
-	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/inside"
 	"github.com/astra-grpc/astra/internal/sim"
 )
 
@@ -307,7 +307,7 @@ func (t *tuner) try(ctx context.Context, values []float64) (*candidate, error) {
 		return nil, nil //nolint:nilerr,nilnil // values that do not go together
 	}
 	e, _ := lookup(doc, t.named)
-	all, err := runAll(ctx, engine.PolicyOf(e.Policy, false, e.Pattern == t.named), t.scenarios, t.world)
+	all, err := runAll(ctx, inside.PolicyOf(e.Policy, false, e.Pattern == t.named), t.scenarios, t.world)
 	if err != nil {
 		return nil, err
 	}

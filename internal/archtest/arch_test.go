@@ -62,7 +62,9 @@ var mayImport = map[string][]string{
 		"google.golang.org/grpc", "google.golang.org/grpc/codes", "google.golang.org/grpc/encoding", "google.golang.org/grpc/encoding/proto",
 		"google.golang.org/grpc/mem", "google.golang.org/grpc/status", "google.golang.org/protobuf/",
 	},
+	"internal/inside": {module + "internal/engine"},
 	"interceptors": {
+		module + "internal/inside",
 		module + "balancer", // by balancing_link.go, for its effect
 		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/message", module + "internal/text",
 		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/verdict",

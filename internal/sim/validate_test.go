@@ -7,10 +7,11 @@ import (
 
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/inside"
 	"github.com/astra-grpc/astra/internal/sim"
 )
 
-func policy(p interceptors.Policy) *engine.Policy { return engine.PolicyOf(p, false, false) }
+func policy(p interceptors.Policy) *engine.Policy { return inside.PolicyOf(p, false, false) }
 
 // recorded is the default policy as it was when bench/RESULTS.md was written.
 var recorded = interceptors.Policy{Budget: interceptors.Budget{MinPerSecond: 1}}
