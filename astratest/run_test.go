@@ -79,7 +79,8 @@ func TestResult(t *testing.T) {
 	var ends []codes.Code
 	for _, c := range r.Calls {
 		ends = append(ends, c.Code)
-		if len(c.Attempts) != 1 || c.Attempts[0].Code != c.Code {
+		left := c.Code == codes.DeadlineExceeded // which of the two the server notices first, is open
+		if len(c.Attempts) != 1 || c.Attempts[0].Code != c.Code && (!left || c.Attempts[0].Code != codes.Canceled) {
 			t.Errorf("call %+v: want its one attempt", c)
 		}
 	}

@@ -25,7 +25,7 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-var long = flag.Bool("long", false, "run the scenarios on real sockets for as long as the issue has them")
+var long = flag.Bool("long", false, "run all scenarios, for as long as the issue has them, and with 2, 3, 5 and 10 backends")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -72,7 +72,6 @@ type node struct {
 	srv  *grpc.Server
 	does atomic.Pointer[behaviour]
 	seen atomic.Int64
-	last atomic.Int64 // when a request came, since the lab began
 	lab  *lab
 
 	mu     sync.Mutex

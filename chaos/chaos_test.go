@@ -322,6 +322,7 @@ func TestWindows(t *testing.T) {
 		if want := "OK OK OK Aborted Aborted Aborted OK Unavailable Unavailable Unavailable Unavailable OK OK"; strings.Join(got, " ") != want {
 			t.Errorf("second by second\n%v, want\n%v", got, want)
 		}
+		synctest.Wait()
 		if r.Active() || !strings.Contains(r.log.String(), "its window is over") || !strings.Contains(r.log.String(), "injected=7") {
 			t.Errorf("active %v, log:\n%s", r.Active(), r.log)
 		}

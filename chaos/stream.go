@@ -84,24 +84,34 @@ func (s *faulty) RecvMsg(m any) error {
 		switch s.fault.Kind {
 		case Reset:
 			s.lost.Store(true)
-			s.cancel()
+			s.end(m)
 			return s.fault.err
 		case Hang:
 			if err := s.running.hang(s.Context()); err != nil { // what has come meanwhile was not to come
-				s.cancel()
+				s.end(m)
 				return err
 			}
 		}
 	}
 	err := s.ClientStream.RecvMsg(m)
 	if err == nil && s.fault.Kind == Corrupt && s.received == s.fault.After {
-		err = corrupt(m, s.u)
+		if err = corrupt(m, s.u); err != nil {
+			s.end(m)
+		}
 	}
 	s.received++
 	if err != nil || s.single {
 		s.cancel()
 	}
 	return err
+}
+
+// end ends the stream beneath, and returns when it has ended: what its options
+// point to is the caller's from then on.
+func (s *faulty) end(m any) {
+	s.cancel()
+	for scratch := another(m); s.ClientStream.RecvMsg(scratch) == nil; {
+	}
 }
 
 func (s *faulty) SendMsg(m any) error {

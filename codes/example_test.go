@@ -36,3 +36,9 @@ func ExampleSet_All() {
 	// 14 UNAVAILABLE
 	// 15 DATA_LOSS
 }
+
+// What a breaker counts, without deadlines that callers set too short.
+func ExampleSet_Without() {
+	fmt.Println(astracodes.Failure.Without(codes.DeadlineExceeded))
+	// Output: UNKNOWN,INTERNAL,UNAVAILABLE,DATA_LOSS
+}

@@ -31,6 +31,11 @@
 //	- name: [{}]
 //	  astra: {retry: {}}
 //	retryThrottling: {maxTokens: 100, tokenRatio: 0.1}
+//	balancing: {policy: p2c, eject: {consecutive: 5}}
+//
+// Balancing is interceptors.Balancing, for all targets of the suite. A file that
+// has it is for a suite that was made with it, from this file or by
+// interceptors.WithBalancing; without it, a suite's stays as it is.
 //
 // An entry of methodConfig is a whole policy. Its name lists whom it is for: a
 // method, {service, method}; those of a service, {service}; or all, {}. The most
@@ -98,10 +103,10 @@
 //	           backoff   base, max, multiplier, jitter
 //	           perCode   {RESOURCE_EXHAUSTED: {base: 1s}, …}
 //	hedge      maxAttempts, delay, nonFatal
-//	breaker    disabled, failureRate, minCalls, window, consecutive, slowCall,
+//	breaker    disabled, mode, failureRate, minCalls, window, consecutive, slowCall,
 //	           slowRate, openFor, maxOpenFor, probeShare, probes, failures
 //	budget     disabled, ratio, minPerSecond, burst
-//	limit      maxConcurrent, adaptive, maxQueue, maxWait, rate, burst
+//	limit      mode, maxConcurrent, adaptive, maxQueue, maxWait, rate, burst
 //
 // Ranges are those of the policy's Validate. Zero, which stands for the default
 // in Go, is a fault in a file: leave the key out. A list of codes is not empty,
@@ -136,6 +141,7 @@
 //     or Go (DeadlineExceeded), or numbers. OK is no failure.
 //   - jitter is one of full, equal, decorrelated, none, aws-full,
 //     aws-decorrelated.
+//   - mode is enforce or observe.
 //   - null is a fault, but as a service or method: it stands for none.
 //   - $schema may name the schema, for editors.
 //

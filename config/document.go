@@ -11,10 +11,12 @@ import (
 
 // Document is a policy file that was read, and has no faults.
 type Document struct {
-	entries  []*entry
-	warnings []warning
-	chaos    *chaos.Plan // nil: none
-	chaosAt  Fault       // where it stands
+	file      string // "": it was none
+	entries   []*entry
+	balancing *interceptors.Balancing // nil: it does not say
+	warnings  []warning
+	chaos     *chaos.Plan // nil: none
+	chaosAt   Fault       // where it stands
 }
 
 // Parse reads a document, JSON or YAML, and returns what [interceptors.New] or
@@ -40,19 +42,32 @@ func optionsOf(d *Document, err error) ([]interceptors.Option, error) {
 // options. A chaos object, which Parse refuses, is no fault: see [Document.Chaos].
 func Decode(data []byte) (*Document, error) { return decode(data, "") }
 
-// Options returns the document's policies as options.
+// Options returns the document's policies, and how it has load balanced, as
+// options.
 func (d *Document) Options() []interceptors.Option {
 	var opts []interceptors.Option
+	if d.balancing != nil {
+		opts = append(opts, interceptors.WithBalancing(*d.balancing))
+	}
 	for _, e := range d.entries {
 		for _, pattern := range e.patterns {
-			if pattern == everyMethod {
-				opts = append(opts, interceptors.WithPolicy(e.policy))
-			} else {
-				opts = append(opts, interceptors.WithMethodPolicy(pattern, e.policy))
+			o := interceptors.WithPolicy(e.policy)
+			if pattern != everyMethod {
+				o = interceptors.WithMethodPolicy(pattern, e.policy)
 			}
+			opts = append(opts, interceptors.WithPolicySource(d.source(e), o))
 		}
 	}
 	return opts
+}
+
+// source is where an entry stands.
+func (d *Document) source(e *entry) string {
+	file := d.file
+	if file == "" {
+		file = "document"
+	}
+	return fmt.Sprintf("%s:%d", file, e.origins[""].key.line)
 }
 
 // Policies returns the document's policies by pattern: "/pkg.Service/Method",
@@ -82,10 +97,11 @@ const everyMethod = "*"
 
 func decode(data []byte, file string) (*Document, error) {
 	r := &reader{faults: &faults{file: file}}
-	d := &Document{}
+	d := &Document{file: file}
 	if root := tree(data, r.faults); root != nil {
 		if v, ok := document.read(r, root, nil); ok {
 			d.entries = r.entries(v.(*record))
+			d.balancing = r.balancing(v.(*record))
 			var at value
 			d.chaos, at = r.chaos(v.(*record))
 			d.chaosAt = Fault{File: file, Line: at.key.line, Column: at.key.column, Key: at.at.String()}
@@ -134,9 +150,9 @@ func (r *reader) ratio(throttle *record) {
 	switch cutDown := cut(ratio); {
 	case !ok:
 	case cutDown > maxRatio:
-		r.warn(from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there is", maxRatio))
+		r.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there is", maxRatio))
 	case cutDown != ratio:
-		r.warn(from.place(), from.at, from.written(), fmt.Sprintf("counts as %v: decimals beyond three are cut (gRFC A6)", cutDown))
+		r.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("counts as %v: decimals beyond three are cut (gRFC A6)", cutDown))
 	}
 }
 
@@ -148,7 +164,7 @@ func (r *reader) patterns(rec *record, named map[string]position) (all []string)
 		if from.node != nil {
 			at, key = from.key, from.at
 		}
-		r.warn(at, key, "", "names no method: want a name, as the entry is for nobody")
+		r.warn("unnamed-entry", at, key, "", "names no method: want a name, as the entry is for nobody")
 	}
 	for _, each := range names {
 		n, ok := each.v.(*record)

@@ -85,7 +85,7 @@ func (e *entry) retry(p *record) {
 	e.need("Retry.Backoff.Max", longest, maxFrom)
 	multiplier, from, ok := get[float64](p, "backoffMultiplier")
 	if ok && multiplier < 1 {
-		e.warn(from.place(), from.at, from.written(), "counts as 1: delays that shrink are not supported")
+		e.warn("cut-value", from.place(), from.at, from.written(), "counts as 1: delays that shrink are not supported")
 		multiplier = 1
 	}
 	e.need("Retry.Backoff.Multiplier", multiplier, from)
@@ -107,7 +107,7 @@ func (e *entry) need(field string, v any, from value) {
 func (e *entry) attempts(field string, p *record, most int) {
 	n, from, ok := get[int](p, "maxAttempts")
 	if ok && n > most {
-		e.warn(from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there are", most))
+		e.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there are", most))
 		n = most
 	}
 	e.need(field, n, from)

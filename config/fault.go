@@ -20,6 +20,7 @@ type Fault struct {
 	Key          string // as the document has it, in full: "methodConfig[0].retryPolicy.maxAttempts"; "": the document
 	Value        string // as written, strings in quotes, cut if it is long; "" if there is none
 	Problem      string // what is wrong with it, and what is allowed
+	Rule         string // of a warning: its name, by which tools switch it off; "" of a fault
 
 	cause error // why the file cannot be read
 }

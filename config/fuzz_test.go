@@ -40,6 +40,11 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		if plan := d.Chaos(); plan != nil {
+			if err := plan.Validate(); err != nil {
+				t.Fatalf("accepted, and no valid plan of chaos: %v", err)
+			}
+		}
 		s, err := interceptors.New(d.Options()...)
 		if err != nil {
 			t.Fatalf("accepted, and makes no suite: %v", err)

@@ -20,6 +20,7 @@ var document = &objectShape{grpc: true, fields: []field{
 	{key: "methodConfig", shape: listOf{methodConfig}, doc: "Policies, and the methods that each is for."},
 	{key: "retryThrottling", shape: throttling,
 		doc: "The retry budget of every entry that has none of its own (gRFC A6): tokenRatio is its ratio, half of maxTokens its burst."},
+	{key: "balancing", ours: true, doc: "How load is balanced among backends. Only for a suite made with it, as its connections are."}, // see init
 	{key: "chaos", ours: true, shape: chaosPlan, doc: "Faults that are injected into attempts, for a test in staging. Refused unless the program has consented."},
 	{key: "loadBalancingConfig", channel: true},
 	{key: "loadBalancingPolicy", channel: true},
@@ -40,7 +41,10 @@ var methodConfig = &objectShape{grpc: true, fields: []field{
 
 // init closes what would be a circle of variables: the shape of a policy is
 // made from its type.
-func init() { methodConfig.field("astra").shape = policyShape() }
+func init() {
+	methodConfig.field("astra").shape = policyShape()
+	document.field("balancing").shape = balancingShape
+}
 
 var methodName = &objectShape{grpc: true, fields: []field{
 	{key: "service", shape: name{}, doc: "The service, with its package. Left out: all methods of all services."},

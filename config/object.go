@@ -176,8 +176,8 @@ type warning struct {
 	channelKey string // of what is not ours
 }
 
-func (r *reader) warn(at position, key *path, value, problem string) {
-	r.warnings = append(r.warnings, warning{Fault: Fault{File: r.faults.file, Line: at.line, Column: at.column, Key: key.String(), Value: value, Problem: problem}})
+func (r *reader) warn(rule string, at position, key *path, value, problem string) {
+	r.warnings = append(r.warnings, warning{Fault: Fault{File: r.faults.file, Line: at.line, Column: at.column, Key: key.String(), Value: value, Problem: problem, Rule: rule}})
 }
 
 // notOurs warns, once for each key, of what only the channel can honour.
@@ -187,6 +187,6 @@ func (r *reader) notOurs(m member, f *field, at *path) {
 			return
 		}
 	}
-	r.warn(m.position, at, "", "is not ours: only the channel can honour it; give it to the channel, with grpc.WithDefaultServiceConfig, say")
+	r.warn("channel-key", m.position, at, "", "is not ours: only the channel can honour it; give it to the channel, with grpc.WithDefaultServiceConfig, say")
 	r.warnings[len(r.warnings)-1].channelKey = f.key
 }

@@ -60,6 +60,10 @@ func fieldShape(t reflect.Type, fieldPath string) shape {
 		if t.Key() == reflect.TypeFor[codes.Code]() {
 			return perCode{fieldShape(t.Elem(), fieldPath+"[]")}
 		}
+	case reflect.String:
+		if names := choices[fieldPath]; names != nil {
+			return choice{names}
+		}
 	case reflect.Bool:
 		return boolFlag{}
 	case reflect.Int, reflect.Int64, reflect.Int32:
@@ -86,7 +90,11 @@ func keyOf(goName string) string {
 // fieldAt returns a field of a policy by its path; the zero Value if there is
 // none.
 func fieldAt(p *interceptors.Policy, fieldPath string) reflect.Value {
-	v := reflect.ValueOf(p).Elem()
+	return fieldIn(reflect.ValueOf(p).Elem(), fieldPath)
+}
+
+// fieldIn is fieldAt of any struct.
+func fieldIn(v reflect.Value, fieldPath string) reflect.Value {
 	for name := range strings.SplitSeq(fieldPath, ".") {
 		if v.Kind() != reflect.Struct {
 			return reflect.Value{}

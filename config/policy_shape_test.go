@@ -110,9 +110,12 @@ func TestEveryFieldHasAKey(t *testing.T) {
 		case codeSet:
 			values, want = []any{[]string{"INTERNAL", "aborted"}}, func(any) any { return astracodes.Of(codes.Internal, codes.Aborted) }
 		case word:
-			values, want = []any{"none", "unsent"}, func(v any) any {
-				if v == "unsent" {
+			values, want = []any{"none", "unsent", "observe"}, func(v any) any {
+				switch v {
+				case "unsent":
 					return interceptors.RepeatUnsent
+				case "observe":
+					return interceptors.ModeObserve
 				}
 				return jitter.None
 			}

@@ -75,8 +75,11 @@ func (s *schemaMaker) object(o *objectShape, prefix string) dict {
 	properties, required := dict{}, []string{}
 	for _, f := range o.fields {
 		path := prefix + f.member
-		if f.key == "astra" {
+		switch {
+		case f.key == "astra":
 			path = ""
+		case o == document && f.key == "balancing":
+			path = strings.TrimSuffix(balancingPath, ".")
 		}
 		p := s.value(f.shape, path)
 		doc := f.doc
@@ -159,6 +162,8 @@ func (s *schemaMaker) value(v shape, path string) dict {
 			list["minItems"] = 1
 		}
 		return list
+	case choice:
+		return dict{"enum": v.names}
 	case moment:
 		return dict{"type": "string", "format": "date-time"}
 	case oneCode:
@@ -221,6 +226,9 @@ func (s *schemaMaker) ownRange(d dict, path string) dict {
 // is as small as can be.
 func bounds(t *testing.T, path string) (lowest, highest float64) {
 	isInt := fieldAt(&interceptors.Policy{}, strings.ReplaceAll(path, "PerCode[]", "Backoff")).CanInt()
+	if of, ok := strings.CutPrefix(path, balancingPath); ok {
+		isInt = fieldIn(reflect.ValueOf(&interceptors.Balancing{}).Elem(), of).CanInt()
+	}
 	ok := func(v float64) bool { return allowed(path, v) }
 	inside := 0.0
 	for _, v := range []float64{1, 2, 0.5, 10, 100, 1e3, 1e6} {
@@ -272,6 +280,11 @@ func bounds(t *testing.T, path string) (lowest, highest float64) {
 // allowed reports whether a field may have a value, be it beside others that it
 // needs.
 func allowed(path string, v float64) bool {
+	if of, ok := strings.CutPrefix(path, balancingPath); ok {
+		var b interceptors.Balancing
+		set(fieldIn(reflect.ValueOf(&b).Elem(), of), v)
+		return !faulty(b.Validate(), of)
+	}
 	beside := interceptors.Policy{
 		Retry:   interceptors.Retry{Backoff: jitter.Backoff{Base: 1, Max: math.MaxInt64}},
 		Breaker: interceptors.Breaker{SlowCall: time.Millisecond, OpenFor: time.Millisecond},
@@ -281,21 +294,24 @@ func allowed(path string, v float64) bool {
 		if b, inTable := strings.CutPrefix(path, "Retry.PerCode[]."); inTable {
 			path = "Retry.Backoff." + b
 		}
-		f := fieldAt(&p, path)
-		if f.CanInt() {
-			f.SetInt(int64(v))
-		} else {
-			f.SetFloat(v)
-		}
-		if !faulty(p, path) {
+		set(fieldAt(&p, path), v)
+		if !faulty(p.Validate(), path) {
 			return true
 		}
 	}
 	return false
 }
 
-func faulty(p interceptors.Policy, path string) bool {
-	for _, err := range unjoin(p.Validate()) {
+func set(f reflect.Value, v float64) {
+	if f.CanInt() {
+		f.SetInt(int64(v))
+	} else {
+		f.SetFloat(v)
+	}
+}
+
+func faulty(faults error, path string) bool {
+	for _, err := range unjoin(faults) {
 		var f *interceptors.FieldError
 		if errors.As(err, &f) && f.Field == path {
 			return true
@@ -307,7 +323,7 @@ func faulty(p interceptors.Policy, path string) bool {
 // fieldDocs are the comments of the policy's fields, as one line each.
 func fieldDocs(t *testing.T) map[string]string {
 	docs := map[string]string{}
-	for prefix, typ := range map[string]reflect.Type{"": reflect.TypeFor[interceptors.Policy](), "Retry.Backoff.": reflect.TypeFor[jitter.Backoff]()} {
+	for prefix, typ := range map[string]reflect.Type{"": reflect.TypeFor[interceptors.Policy](), balancingPath: reflect.TypeFor[interceptors.Balancing](), "Retry.Backoff.": reflect.TypeFor[jitter.Backoff]()} {
 		structs := structComments(t, filepath.Join("..", filepath.Base(typ.PkgPath())))
 		var walk func(typ reflect.Type, prefix string)
 		walk = func(typ reflect.Type, prefix string) {

@@ -22,7 +22,7 @@ func (e *entry) validate() {
 	if err == nil && len(e.broken) == 0 {
 		for _, w := range e.policy.Warnings(e.patterns...) {
 			at, key, value, problem := e.inDocument(&w)
-			e.warn(at, key, value, problem)
+			e.warn(w.Rule, at, key, value, problem)
 		}
 	}
 }

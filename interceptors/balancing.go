@@ -33,7 +33,7 @@ type Balancing struct {
 	// the peak of its recent latency, times what it has in flight. The time that
 	// a failure took is no latency. One drawn that fails more often than the
 	// other is passed over by chance, the more the more it fails, and so is one
-	// that is new or has recovered, for 5 s.
+	// that is new or has recovered, for 3 s.
 	Policy string
 	// SameBackend lets retries and hedges go where their call has been, for
 	// backends that keep a session.

@@ -113,15 +113,15 @@ func TestBreakerLifeCycle(t *testing.T) {
 	})
 }
 
-// TestBusyClientProbesEarly: at 280 calls a second one in a hundred probes, so
+// TestBusyClientProbesEarly: at 280 calls a second a probe comes every moment, so
 // that the end of an outage is noticed long before the open time is over.
 func TestBusyClientProbesEarly(t *testing.T) {
 	for share, tc := range map[float64]struct {
 		attempts int           // of the 1400 calls while down
 		back     time.Duration // at most
 	}{
-		0:    {13, 400 * ms}, // the default
-		0.05: {50, 130 * ms}, // a tenth of OpenFor apart
+		0:    {50, 130 * ms}, // the default; a tenth of OpenFor apart
+		0.01: {13, 400 * ms}, // one after a hundred calls
 		// After 1 s, 2 s and 4 s more, each 20 % longer at most: 8.4 s, of which
 		// the server was down for 5; then the next call.
 		1e-9: {2, 3400*ms + time.Second/280},
@@ -190,7 +190,7 @@ func TestEarlyProbesAreNotRetried(t *testing.T) {
 // hung one's place is another's after its time.
 func TestProbesInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Probes: 2})))
+		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Probes: 2, ProbeShare: 1e-9})))
 		trip(t, s, 8)
 		time.Sleep(1200 * ms)
 		ctx, cancel := context.WithCancel(context.Background())

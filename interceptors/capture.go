@@ -57,7 +57,7 @@ func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption
 				trailer = true
 				c.ours = append(c.ours, grpc.Trailer(&c.trailer))
 			}
-		case grpc.OnFinishCallOption:
+		case grpc.OnFinishCallOption, attemptsOption:
 		default:
 			c.ours = append(c.ours, o)
 			continue

@@ -263,8 +263,7 @@ func (r *hedgedCall) ended(a *hedgeAttempt) bool {
 		seen.Number = a.Number
 		ev.Ruling = k.rule(c, seen)
 	}
-	c.EndOf(&a.Attempt, a.err, ev)
-	if c.Answer() {
+	if c.EndOf(&a.Attempt, a.err, ev) {
 		r.sample(r.clock - a.Began - a.idle)
 	}
 	r.hedged(a, observe.HedgeLost)

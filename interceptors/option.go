@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 
+	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -18,6 +19,8 @@ type settings struct {
 	fallbacks   patternTable[Fallback]
 	resumes     patternTable[Resume]
 	classifiers patternTable[*classifier]
+	sources     map[string]string // of policies, by pattern
+	source      string            // of those set now
 	observers   []observe.Observer
 	stores      []Store
 	balancing   *Balancing // nil: the suite balances no load, or as it did
@@ -28,7 +31,8 @@ type settings struct {
 }
 
 func readOptions(opts []Option) *settings {
-	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}, resumes: patternTable[Resume]{}, classifiers: patternTable[*classifier]{}}
+	s := &settings{policies: patternTable[Policy]{}, fallbacks: patternTable[Fallback]{}, resumes: patternTable[Resume]{}, classifiers: patternTable[*classifier]{},
+		sources: map[string]string{}, source: "code"}
 	for _, o := range opts {
 		if o == nil {
 			s.fault(errors.New("a nil Option"))
@@ -59,6 +63,7 @@ func set[V any](s *settings, t patternTable[V], what, pattern string, v V) {
 
 func (s *settings) setPolicy(pattern string, p Policy) {
 	set(s, s.policies, "policy", pattern, p.withDefaults())
+	s.sources[pattern] = s.source
 	s.faults = append(s.faults, p.validate("policy "+pattern)...)
 }
 
@@ -73,6 +78,24 @@ func (p Policy) clone() Policy {
 func WithPolicy(p Policy) Option {
 	p = p.clone()
 	return func(s *settings) { s.setPolicy(everyMethod, p) }
+}
+
+// WithPolicySource says where the policies that opts set come from: a file and a
+// line, say. [Suite.Snapshot] and [Suite.Explain] show it; without, policies come
+// from "code". Package config says it of its files.
+func WithPolicySource(source string, opts ...Option) Option {
+	return func(s *settings) {
+		before := s.source
+		defer func() { s.source = before }()
+		s.source = text.Name(source)
+		for _, o := range opts {
+			if o == nil {
+				s.fault(errors.New("a nil Option"))
+				continue
+			}
+			o(s)
+		}
+	}
 }
 
 // WithMethodPolicy sets the policy of the methods that pattern names:

@@ -26,6 +26,15 @@ func (t patternTable[V]) lookup(method string) (v V, ok bool) {
 	return v, ok
 }
 
+// patternsOf returns the patterns that may name a method, the most specific first.
+func patternsOf(method string) []string {
+	all := []string{method}
+	if i := strings.LastIndexByte(method, '/'); i >= 0 {
+		all = append(all, method[:i]+"/*")
+	}
+	return append(all, everyMethod)
+}
+
 // checkPattern returns what is wrong with a pattern, or nil.
 func checkPattern(pattern string) error {
 	if pattern == everyMethod {

@@ -10,6 +10,7 @@ import (
 	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/hooks"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 	"google.golang.org/grpc"
@@ -22,6 +23,10 @@ type compiled struct {
 	single     *compiled // the same with one attempt
 	idempotent *compiled // for methods declared so
 	undeclared *compiled // for others, unless a pattern names them exactly
+
+	raw             *Policy // what it was made of
+	pattern, source string  // that it was given for, and where
+	variant         string  // "", or "idempotent" or "undeclared"
 }
 
 // compile wants a valid policy with its defaults filled in.
@@ -37,12 +42,14 @@ func compile(p Policy) *compiled {
 		}
 		c.idempotent = compileOne(wider)
 		c.idempotent.single = c.single
+		c.idempotent.variant = "idempotent"
 	}
 	if c.Hedges() {
 		plain := p
 		plain.Hedge = Hedge{}
 		c.undeclared = compileOne(plain)
 		c.undeclared.single = c.single
+		c.undeclared.variant = "undeclared"
 	}
 	return c
 }
@@ -54,10 +61,18 @@ func single(c *compiled) *compiled {
 	return &s
 }
 
+// from says where a policy was given, in all its variants.
+func (c *compiled) from(pattern, source string) *compiled {
+	for _, v := range []*compiled{c, c.idempotent, c.undeclared, c.single} {
+		v.pattern, v.source = pattern, source
+	}
+	return c
+}
+
 // compileOne leaves the variants to be filled in.
 func compileOne(p Policy) *compiled {
 	b, l := p.Breaker, p.Limit
-	return &compiled{Policy: engine.Policy{
+	return &compiled{raw: &p, Policy: engine.Policy{
 		Retry: retry.Policy{
 			MaxAttempts: p.Retry.MaxAttempts,
 			Codes:       p.Retry.Codes,
@@ -80,11 +95,13 @@ func compileOne(p Policy) *compiled {
 			Probes:      b.Probes,
 			ProbeTTL:    max(minProbeTTL, p.Timeout),
 		},
-		Budget:      budget.Config{Ratio: p.Budget.Ratio, MinPerSecond: p.Budget.MinPerSecond, Burst: p.Budget.Burst},
-		BreakerOff:  b.Disabled,
-		BudgetOff:   p.Budget.Disabled,
-		Repeat:      p.Retry.Repeat.verdict(),
-		BufferBytes: p.Retry.BufferBytes,
+		Budget:         budget.Config{Ratio: p.Budget.Ratio, MinPerSecond: p.Budget.MinPerSecond, Burst: p.Budget.Burst},
+		BreakerOff:     b.Disabled,
+		BreakerObserve: b.Mode == ModeObserve,
+		LimitObserve:   l.Mode == ModeObserve,
+		BudgetOff:      p.Budget.Disabled,
+		Repeat:         p.Retry.Repeat.verdict(),
+		BufferBytes:    p.Retry.BufferBytes,
 		Limit: limit.Config{
 			MaxConcurrent: l.MaxConcurrent,
 			Adaptive:      l.Adaptive,
@@ -104,15 +121,16 @@ type endpoint struct {
 	target, method string // names
 	canonical      string // the target's, with its scheme
 	recorders      hooks.Recorders
-	asking         sync.Once                      // of the observers, for recorders
-	asked          bool                           // guarded by registry.mu: calls may use it
-	restored       breaker.Transition             // guarded by registry.mu: of the breaker, not reported yet
-	kept           *breaker.Guard                 // also while a policy turns it off; nil: never had one
-	keptBudget     *budget.Guard                  // likewise
-	keptLimit      *limit.Guard                   // likewise, as calls may hold its slots
-	known          bool                           // the program has the method's descriptor
-	idempotent     bool                           // which says so
-	fleeting       bool                           // made for one call
+	asking         sync.Once          // of the observers, for recorders
+	asked          bool               // guarded by registry.mu: calls may use it
+	restored       breaker.Transition // guarded by registry.mu: of the breaker, not reported yet
+	kept           *breaker.Guard     // also while a policy turns it off; nil: never had one
+	keptBudget     *budget.Guard      // likewise
+	keptLimit      *limit.Guard       // likewise, as calls may hold its slots
+	known          bool               // the program has the method's descriptor
+	idempotent     bool               // which says so
+	fleeting       bool               // made for one call
+	record         journal.Record
 	losses         atomic.Uint64                  // connections lost with calls on them
 	witness        fleet.Witness                  // the backend on which it last succeeded
 	located        atomic.Pointer[located]        // where its backends are known; nil: not asked yet

@@ -139,6 +139,8 @@ func (r Retry) on() bool {
 type Breaker struct {
 	// Disabled lets every call pass and counts nothing.
 	Disabled bool
+	// Mode is whether the breaker refuses calls. 0: [ModeEnforce].
+	Mode Mode
 	// FailureRate opens the breaker at this share of failures among the calls
 	// in Window, once these are MinCalls. 0: 0.5. Range (0, 1].
 	//
@@ -170,11 +172,11 @@ type Breaker struct {
 	// MaxOpenFor is the longest open time. 0: 60 s, or OpenFor if that is more.
 	MaxOpenFor time.Duration
 	// ProbeShare is how many probes may come before the open time is over, as a
-	// share of the calls refused: one after each hundred, by default. To a busy
+	// share of the calls refused: one after each ten, by default. To a busy
 	// client that is a probe every moment, to an idle one none. Each is one
 	// attempt, at least a tenth of OpenFor after the one before; if it fails,
 	// the next open time is no longer than the last. Probes that do not end are
-	// joined by others at the same price. 0: 0.01. Range (0, 1]; next to
+	// joined by others at the same price. 0: 0.1. Range (0, 1]; next to
 	// nothing leaves all probes to the open time.
 	ProbeShare float64
 	// Probes is how many calls are let through at once when the breaker probes;
@@ -218,6 +220,8 @@ type Budget struct {
 // refuses after the wait gives slot and token back. A refusal is the breaker's
 // failure as little as the server's.
 type Limit struct {
+	// Mode is whether the limit refuses calls, and has them wait. 0: [ModeEnforce].
+	Mode Mode
 	// MaxConcurrent is how many calls are in flight at most. 0: any number.
 	// Range 1 to 10⁶.
 	MaxConcurrent int

@@ -36,7 +36,7 @@ func (p Policy) withDefaults() Policy {
 	b.SlowRate = cmp.Or(b.SlowRate, 0.5)
 	b.OpenFor = cmp.Or(b.OpenFor, time.Second)
 	b.MaxOpenFor = cmp.Or(b.MaxOpenFor, max(b.OpenFor, time.Minute))
-	b.ProbeShare = cmp.Or(b.ProbeShare, 0.01)
+	b.ProbeShare = cmp.Or(b.ProbeShare, 0.1)
 	b.Probes = cmp.Or(b.Probes, 1)
 	b.Failures = cmp.Or(b.Failures, astracodes.Failure)
 

@@ -135,6 +135,7 @@ func (p Policy) validateHedge(f *faults) {
 }
 
 func (b Breaker) validate(f *faults) {
+	b.Mode.validate(f)
 	shareUpTo(f, "FailureRate", b.FailureRate, 1)
 	countUpTo(f, "MinCalls", b.MinCalls, math.MaxInt32)
 	durationRange(f, "Window", b.Window, 10*time.Millisecond, time.Hour)
@@ -166,6 +167,7 @@ func (b Budget) validate(f *faults) {
 }
 
 func (l Limit) validate(f *faults) {
+	l.Mode.validate(f)
 	countUpTo(f, "MaxConcurrent", l.MaxConcurrent, 1e6)
 	countUpTo(f, "MaxQueue", l.MaxQueue, 1e6)
 	durationRange(f, "MaxWait", l.MaxWait, 1, math.MaxInt64)

@@ -39,11 +39,11 @@ func faultyEverywhere() interceptors.Policy {
 		},
 		Hedge: interceptors.Hedge{MaxAttempts: 11, Delay: -1, NonFatal: 1 << 20},
 		Breaker: interceptors.Breaker{
-			FailureRate: 1.5, MinCalls: -1, Window: time.Millisecond, Consecutive: -1, SlowCall: -1, SlowRate: math.NaN(),
+			Mode: 9, FailureRate: 1.5, MinCalls: -1, Window: time.Millisecond, Consecutive: -1, SlowCall: -1, SlowRate: math.NaN(),
 			OpenFor: time.Nanosecond, MaxOpenFor: -1, ProbeShare: 1.5, Probes: 1001, Failures: 1 << 20,
 		},
 		Budget:         interceptors.Budget{Ratio: -0.1, MinPerSecond: math.Inf(1), Burst: 0.5},
-		Limit:          interceptors.Limit{MaxConcurrent: -1, MaxQueue: -1, MaxWait: -1, Rate: -1, Burst: -1, Adaptive: true},
+		Limit:          interceptors.Limit{Mode: 9, MaxConcurrent: -1, MaxQueue: -1, MaxWait: -1, Rate: -1, Burst: -1, Adaptive: true},
 		Timeout:        -1,
 		AttemptTimeout: -1,
 	}
@@ -105,8 +105,8 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	} {
 		wantFault(t, err, part)
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 42 {
-		t.Errorf("want 42 faults joined, each its own error:\n%v", err)
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 44 {
+		t.Errorf("want 44 faults joined, each its own error:\n%v", err)
 	}
 }
 

@@ -46,15 +46,18 @@ func (p Policy) Warnings(patterns ...string) []FieldError {
 
 type warnings []FieldError
 
-func (w *warnings) add(path string, value any, format string, args ...any) {
-	*w = append(*w, *field.New(path, value, format, args...))
+// add adds a warning by a rule, whose name tools use to switch it off.
+func (w *warnings) add(rule, path string, value any, format string, args ...any) {
+	e := field.New(path, value, format, args...)
+	e.Rule = rule
+	*w = append(*w, *e)
 }
 
 func (w *warnings) retries(p Policy) {
 	r := p.Retry
 	if r.MaxAttempts == 1 {
 		if len(r.PerCode) > 0 {
-			w.add("Retry.PerCode", nil, "has no effect: %v is 1, so nothing is retried", ref("Retry.MaxAttempts"))
+			w.add("code-never-retried", "Retry.PerCode", nil, "has no effect: %v is 1, so nothing is retried", ref("Retry.MaxAttempts"))
 		}
 		return
 	}
@@ -73,11 +76,11 @@ func (w *warnings) retries(p Policy) {
 func (w *warnings) late(p Policy, n int, begins time.Duration) {
 	most, timeout := p.Retry.MaxAttempts, ref("Timeout")
 	if p.AttemptTimeout == 0 {
-		w.add("Retry.MaxAttempts", nil, "attempt %d of %d would begin %v into the call, for the backoffs alone, which ends at its %v, %v",
+		w.add("attempt-never-starts", "Retry.MaxAttempts", nil, "attempt %d of %d would begin %v into the call, for the backoffs alone, which ends at its %v, %v",
 			n, most, begins, timeout, p.Timeout)
 		return
 	}
-	w.add("Retry.MaxAttempts", nil, "attempt %d of %d would begin %v into the call, if each before it takes its %v, %v, which ends at its %v, %v",
+	w.add("attempt-never-starts", "Retry.MaxAttempts", nil, "attempt %d of %d would begin %v into the call, if each before it takes its %v, %v, which ends at its %v, %v",
 		n, most, begins, ref("AttemptTimeout"), p.AttemptTimeout, timeout, p.Timeout)
 }
 
@@ -102,18 +105,18 @@ func (w *warnings) hedges(p Policy) {
 	switch last := h.Delay * time.Duration(h.MaxAttempts-1); {
 	case h.Delay == 0: // the method's own p95
 	case p.AttemptTimeout > 0 && h.Delay >= p.AttemptTimeout:
-		w.add("Hedge.Delay", h.Delay, "is not shorter than %v, %v: no hedge starts beside an attempt that is slow", ref("AttemptTimeout"), p.AttemptTimeout)
+		w.add("hedge-never-starts", "Hedge.Delay", h.Delay, "is not shorter than %v, %v: no hedge starts beside an attempt that is slow", ref("AttemptTimeout"), p.AttemptTimeout)
 	case p.Timeout > 0 && h.Delay >= p.Timeout:
-		w.add("Hedge.Delay", h.Delay, "is not shorter than %v, %v: no hedge starts beside an attempt that is slow", ref("Timeout"), p.Timeout)
+		w.add("hedge-never-starts", "Hedge.Delay", h.Delay, "is not shorter than %v, %v: no hedge starts beside an attempt that is slow", ref("Timeout"), p.Timeout)
 	case p.Timeout > 0 && (last >= p.Timeout || last/h.Delay != time.Duration(h.MaxAttempts-1)):
-		w.add("Hedge.MaxAttempts", h.MaxAttempts, "at intervals of %v, %v, are more than can start within %v, %v", ref("Hedge.Delay"), h.Delay, ref("Timeout"), p.Timeout)
+		w.add("hedge-never-starts", "Hedge.MaxAttempts", h.MaxAttempts, "at intervals of %v, %v, are more than can start within %v, %v", ref("Hedge.Delay"), h.Delay, ref("Timeout"), p.Timeout)
 	}
 	w.burst(p.Budget, "hedges", h.MaxAttempts-1)
 }
 
 func (w *warnings) burst(b Budget, what string, most int) {
 	if !b.Disabled && b.Burst < float64(most) {
-		w.add("Budget.Burst", b.Burst, "does not pay for the %d %s that one call may make", most, what)
+		w.add("budget-too-small", "Budget.Burst", b.Burst, "does not pay for the %d %s that one call may make", most, what)
 	}
 }
 
@@ -127,22 +130,22 @@ func (w *warnings) breaker(p Policy) {
 		life, named = p.Timeout, ref("Timeout")
 	}
 	if life > 0 && b.SlowCall > life {
-		w.add("Breaker.SlowCall", b.SlowCall, "is longer than %v, %v: no call is slow", named, life)
+		w.add("slow-never-seen", "Breaker.SlowCall", b.SlowCall, "is longer than %v, %v: no call is slow", named, life)
 	}
 	switch {
 	case b.Window/2 < b.SlowCall:
-		w.add("Breaker.Window", b.Window, "is less than twice %v, %v: slow calls seldom meet in it", ref("Breaker.SlowCall"), b.SlowCall)
+		w.add("slow-never-seen", "Breaker.Window", b.Window, "is less than twice %v, %v: slow calls seldom meet in it", ref("Breaker.SlowCall"), b.SlowCall)
 	case b.Window/2 < p.AttemptTimeout:
-		w.add("Breaker.Window", b.Window, "is less than twice %v, %v: attempts that time out seldom meet in it", ref("AttemptTimeout"), p.AttemptTimeout)
+		w.add("slow-never-seen", "Breaker.Window", b.Window, "is less than twice %v, %v: attempts that time out seldom meet in it", ref("AttemptTimeout"), p.AttemptTimeout)
 	}
 	if p.Hedge.on() {
 		return
 	}
 	if first := p.Retry.Backoff.Delay(1); p.Retry.MaxAttempts > 1 && b.OpenFor < first {
-		w.add("Breaker.OpenFor", b.OpenFor, "is over before the first backoff, %v: the breaker gives the server less rest than one retry does", first)
+		w.add("breaker-too-short", "Breaker.OpenFor", b.OpenFor, "is over before the first backoff, %v: the breaker gives the server less rest than one retry does", first)
 	}
 	if longest := sum(p.begins(p.Retry.MaxAttempts), p.AttemptTimeout); p.Timeout == 0 && p.AttemptTimeout > 0 && longest > minProbeTTL {
-		w.add("Timeout", nil, "none: a call can last %v, but a probe's place is given away after %v, or after %v if that is longer",
+		w.add("probe-outlived", "Timeout", nil, "none: a call can last %v, but a probe's place is given away after %v, or after %v if that is longer",
 			longest, minProbeTTL, ref("Timeout"))
 	}
 }
@@ -152,11 +155,11 @@ func (w *warnings) limit(p Policy) {
 	switch {
 	case l.MaxQueue == 0 || l.MaxWait > 0:
 	case l.Adaptive:
-		w.add("Limit.MaxWait", nil, "none: when an adaptive limit shrinks, calls wait in its queue until they have no time left, and it cannot recover")
+		w.add("queue-without-end", "Limit.MaxWait", nil, "none: when an adaptive limit shrinks, calls wait in its queue until they have no time left, and it cannot recover")
 	default:
-		w.add("Limit.MaxWait", nil, "none: when more calls come than the limit lets through, each waits in its queue until it has no time left, and hardly one succeeds")
+		w.add("queue-without-end", "Limit.MaxWait", nil, "none: when more calls come than the limit lets through, each waits in its queue until it has no time left, and hardly one succeeds")
 	}
 	if p.Timeout > 0 && l.MaxWait >= p.Timeout {
-		w.add("Limit.MaxWait", l.MaxWait, "is not shorter than %v, %v: a call that waits so long has no time left", ref("Timeout"), p.Timeout)
+		w.add("queue-without-end", "Limit.MaxWait", l.MaxWait, "is not shorter than %v, %v: a call that waits so long has no time left", ref("Timeout"), p.Timeout)
 	}
 }

@@ -27,11 +27,11 @@ func (w *warnings) methods(p Policy, patterns []string) {
 		}
 	}
 	if len(writing) > 0 {
-		w.add("Retry.Repeat", p.Retry.Repeat, "repeats requests that may have run, and so may make %s act twice: "+
+		w.add("repeat-not-idempotent", "Retry.Repeat", p.Retry.Repeat, "repeats requests that may have run, and so may make %s act twice: "+
 			"declare idempotency_level in the .proto, or set Repeat to answered", some(writing))
 	}
 	if len(streaming) > 0 {
-		w.add("Timeout", p.Timeout, "ends streams of %s, however well they are: use AttemptTimeout, which an answer stops", some(streaming))
+		w.add("timeout-on-stream", "Timeout", p.Timeout, "ends streams of %s, however well they are: use AttemptTimeout, which an answer stops", some(streaming))
 	}
 }
 

@@ -38,6 +38,8 @@ type registry struct {
 	unhedged atomic.Int64          // methods that were warned of
 	full     atomic.Bool           // there are too many plans, and that has been logged
 	table    atomic.Pointer[table] // what calls read
+	view     atomic.Pointer[view]  // of what mu guards
+	history  history
 
 	mu          sync.Mutex // guards what follows, and writing to table
 	closed      bool

@@ -164,3 +164,17 @@ func (t *table) with(now func(*plan) *plan) *table {
 	})
 	return next
 }
+
+// all yields the plans, one for each pair, as they are while it does.
+func (t *table) all(yield func(*plan) bool) {
+	t.methods.all(func(_ string, m *perMethod) (more bool) {
+		more = yield(m.plan)
+		if others := m.more.Load(); others != nil && more {
+			others.all(func(_ string, p **plan) bool {
+				more = yield(*p)
+				return more
+			})
+		}
+		return more
+	})
+}

@@ -122,7 +122,7 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 
 // callPlan returns what the engine needs, without state.
 func (r *registry) callPlan(e *endpoint, c *compiled) engine.Plan {
-	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Losses: &e.losses, Witness: &e.witness,
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Record: &e.record, Losses: &e.losses, Witness: &e.witness,
 		Changed: func(g *breaker.Guard, t breaker.Transition) { r.changed(e, g, t, false) }}
 }
 
@@ -155,7 +155,8 @@ func (r *registry) budgetLocked(now time.Duration, e *endpoint, c *compiled, old
 // limitLocked returns the limit of an endpoint under a policy. One that the policy
 // turns off lets go all that wait for it, and is kept: calls hold its slots.
 func (r *registry) limitLocked(now time.Duration, e *endpoint, c *compiled) *limit.Guard {
-	switch on := c.Limits() && !r.closed; {
+	limits := c.Limit.MaxConcurrent > 0 || c.Limit.Rate > 0
+	switch on := limits && !r.closed; {
 	case on && e.keptLimit == nil:
 		e.keptLimit = limit.NewGuard(now, c.Limit)
 	case on:

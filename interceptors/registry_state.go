@@ -9,6 +9,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
@@ -19,6 +20,7 @@ type awaited struct {
 	openings int
 	born     time.Duration // when it was so
 	from     origin
+	forced   breaker.Force // until then
 }
 
 // origin is where it comes from.
@@ -31,7 +33,7 @@ const (
 )
 
 func (a awaited) dead(now time.Duration) bool {
-	if a.from == fromBefore {
+	if a.from == fromBefore && a.forced != breaker.ForcedClosed {
 		return now-a.born > MaxStateAge
 	}
 	return now >= a.until
@@ -65,16 +67,21 @@ func (r *registry) state() (st State) {
 			continue
 		}
 		if m, ok := p.kept.Snapshot(now); ok {
-			st.Breakers = append(st.Breakers, BreakerRecord{Target: k.target, Method: k.method, Left: m.Left, Openings: m.Openings})
+			st.Breakers = append(st.Breakers, BreakerRecord{Target: k.target, Method: k.method, Left: m.Left, Openings: m.Openings, Forced: m.Forced.String()})
 		}
 	}
 	for k, a := range r.awaited {
 		if a.from == fromBefore && !a.dead(now) {
 			st.Breakers = append(st.Breakers, BreakerRecord{
-				Target: k.target, Method: k.method, Left: max(0, a.until-now), Openings: a.openings, Age: now - a.born})
+				Target: k.target, Method: k.method, Left: max(0, a.until-now), Openings: a.openings, Age: now - a.born, Forced: a.forced.String()})
 		}
 	}
 	st.Budgets = r.budgetRecordsLocked(now)
+	if r.balancing != nil {
+		for _, b := range r.balancing.registry.Records(MaxStateAge) {
+			st.Backends = append(st.Backends, BackendRecord(b))
+		}
+	}
 	return st
 }
 
@@ -119,9 +126,10 @@ func (r *registry) restore(st State) {
 	now := r.Now()
 	for _, b := range st.Breakers {
 		if b.Age >= 0 && b.Age <= MaxStateAge {
-			r.awaitLocked(now, key{b.Target, b.Method}, awaited{now + bounded(b.Left), b.Openings, now - b.Age, fromBefore})
+			r.awaitLocked(now, key{b.Target, b.Method}, awaited{now + bounded(b.Left), b.Openings, now - b.Age, fromBefore, forceOf(b.Forced)})
 		}
 	}
+	r.restoreBackendsLocked(st.Backends)
 	n := 0
 	for _, of := range r.awaitedBudgets {
 		n += len(of)
@@ -143,6 +151,20 @@ func (r *registry) restore(st State) {
 		}
 		of[k.config] = awaitedBudget{b, now}
 	}
+}
+
+func (r *registry) restoreBackendsLocked(all []BackendRecord) {
+	if r.balancing == nil {
+		return
+	}
+	var sound []fleet.Record
+	for _, b := range all {
+		if b.Age >= 0 && b.Age <= MaxStateAge && len(b.Target) <= text.MaxName && len(b.Backend) <= text.MaxName {
+			b.Left = bounded(b.Left)
+			sound = append(sound, fleet.Record(b))
+		}
+	}
+	r.balancing.registry.Await(sound)
 }
 
 func bounded(left time.Duration) time.Duration { return min(max(0, left), MaxStateAge) }
@@ -189,12 +211,16 @@ func (r *registry) awaitLocked(now time.Duration, k key, a awaited) {
 // and joins what is reported twice.
 func (a awaited) and(b awaited) awaited {
 	switch {
+	case a.forced != breaker.NotForced: // nobody but its owner knows better
+		return a
+	case b.forced != breaker.NotForced:
+		return b
 	case a.from == advice:
 		return b
 	case b.from == advice:
 		return a
 	}
-	return awaited{max(a.until, b.until), max(a.openings, b.openings), max(a.born, b.born), min(a.from, b.from)}
+	return awaited{max(a.until, b.until), max(a.openings, b.openings), max(a.born, b.born), min(a.from, b.from), breaker.NotForced}
 }
 
 // recallLocked gives an endpoint's new breaker what stores have said of it.
@@ -205,7 +231,7 @@ func (r *registry) recallLocked(now time.Duration, e *endpoint) (restored breake
 		return restored
 	}
 	delete(r.awaited, k)
-	snapshot := breaker.Snapshot{Left: a.until - now, Openings: a.openings}
+	snapshot := breaker.Snapshot{Left: a.until - now, Openings: a.openings, Forced: a.forced}
 	switch {
 	case a.dead(now):
 	case a.from == advice:
@@ -246,7 +272,7 @@ func (r *registry) hear(b BreakerRecord, from origin) {
 	now, k := r.Now(), key{b.Target, b.Method}
 	p := r.plans[k]
 	if p == nil {
-		r.awaitLocked(now, k, awaited{now + bounded(b.Left), b.Openings, now, from})
+		r.awaitLocked(now, k, awaited{now + bounded(b.Left), b.Openings, now, from, breaker.NotForced})
 	}
 	r.mu.Unlock()
 	switch {
@@ -292,4 +318,15 @@ func (r *registry) report(e *endpoint, t breaker.Transition) {
 		r.ask(e)
 		e.recorders.Emit(context.Background(), engine.BreakerChange(e.kept, r.Now(), t))
 	}
+}
+
+// forceOf is what the text of a record says.
+func forceOf(s string) breaker.Force {
+	switch s {
+	case breaker.ForcedOpen.String():
+		return breaker.ForcedOpen
+	case breaker.ForcedClosed.String():
+		return breaker.ForcedClosed
+	}
+	return breaker.NotForced
 }

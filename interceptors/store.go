@@ -36,9 +36,19 @@ const MaxStateAge = 24 * time.Hour
 type State struct {
 	Breakers []BreakerRecord
 	Budgets  []BudgetRecord
+	Backends []BackendRecord // that are ejected; see [WithBalancing]
 }
 
-// BreakerRecord is the state of a breaker that is not closed.
+// BackendRecord is the state of a backend that is ejected, or on trial.
+type BackendRecord struct {
+	Target   string        // with its scheme
+	Backend  string        // its addresses
+	Left     time.Duration // of the time that it is out
+	Openings int           // how often in a row
+	Age      time.Duration // how long ago all this was so
+}
+
+// BreakerRecord is the state of a breaker that is not closed, or held closed.
 type BreakerRecord struct {
 	Target, Method string
 	// Left is how long it will stay open. 0: it is half-open, or the next call
@@ -50,6 +60,9 @@ type BreakerRecord struct {
 	// Age is how long ago all this was so. 0: it is, in a breaker in use; more
 	// in one restored that no call has asked for yet.
 	Age time.Duration
+	// Forced is "open" or "closed" if it is held so by hand for Left, see
+	// [Suite.ForceOpen]; else "".
+	Forced string
 }
 
 // BudgetRecord is the state of a retry budget. Methods of a target share one
@@ -73,12 +86,17 @@ type Change struct {
 	Left           time.Duration // of the open time, if To is BreakerOpen
 	Openings       int           // in a row, this one included
 	Told           bool          // by a store: not what this suite found itself
+	ByHand         bool          // [Suite.ForceOpen], ForceClose or Release: the state may be the one that was
+	Forced         string        // what it is held, "open" or "closed", then; else ""
 }
 
 // Live is a running suite as its store sees it. Its methods may be called at
 // any time, from any goroutine, but not from within Changed. After
 // [Suite.Close] they change nothing.
-type Live struct{ registry *registry }
+type Live struct {
+	registry *registry
+	store    int
+}
 
 // State returns what is worth keeping now.
 func (l Live) State() State { return l.registry.state() }
@@ -89,7 +107,8 @@ func (l Live) State() State { return l.registry.state() }
 // have earned what the time since has brought. If a budget's policy has
 // changed, it begins with the least that one of its target held. Records that
 // make no sense, whose names are longer than 512 bytes, that are older than
-// MaxStateAge, or more than 16384, are dropped.
+// MaxStateAge, or more than 16384, are dropped. Backends are out when a resolver
+// first names them.
 func (l Live) Restore(st State) { l.registry.restore(st) }
 
 // Open opens a closed breaker for r.Left, bounded by the policy, because other
@@ -103,7 +122,10 @@ func (l Live) Advise(r BreakerRecord) { l.registry.hear(r, advice) }
 
 // Notify reports to the suite's observers what came of restoring, saving or
 // sharing state.
-func (l Live) Notify(e observe.SuiteEvent) { l.registry.notify(e) }
+func (l Live) Notify(e observe.SuiteEvent) {
+	l.registry.history.stored(l.store, e)
+	l.registry.notify(e)
+}
 
 // Logger returns the suite's logger. See [WithLogger].
 func (l Live) Logger() *slog.Logger { return l.registry.Log() }

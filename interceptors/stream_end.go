@@ -99,14 +99,15 @@ func (s *clientStream) finishLocked(err error) {
 	if !s.marks.replaying {
 		s.log.Release(s.ledger)
 	}
+	race := s.hedge.takeLocked()
 	s.changed.Broadcast()
-	s.outsideLocked(func() { s.settle(err) })
+	s.outsideLocked(func() { s.settle(err, race) })
 }
 
 // settle closes the books and lets go of everything. A stream that did not end
 // by itself may still be writing its header, trailer and peer: these are not
-// looked at then.
-func (s *clientStream) settle(err error) {
+// looked at then. A race that has not been won is left.
+func (s *clientStream) settle(err error, race *hedgedCall) {
 	c, cut := &s.call, s.end.cut
 	if s.held.forget != nil {
 		s.held.forget()
@@ -114,8 +115,11 @@ func (s *clientStream) settle(err error) {
 	if s.held.probe != nil {
 		s.held.probe.Stop()
 	}
-	if s.hedge != nil {
-		s.hedge.leave(cut)
+	if race != nil {
+		if cut != nil {
+			race.abandonErr = cut
+		}
+		race.leave()
 	}
 	if s.held.release != nil {
 		defer s.held.release()
@@ -170,12 +174,43 @@ func (s *clientStream) fillCutLocked(a *streamAttempt) {
 	}
 }
 
+// receiveLocked is the inner RecvMsg, without mu.
+func (s *clientStream) receiveLocked(a *streamAttempt, m any) (err error) {
+	s.marks.receiving = true
+	defer func() {
+		s.marks.receiving = false
+		s.changed.Broadcast()
+	}()
+	s.outsideLocked(func() { err = a.RecvMsg(m) })
+	return err
+}
+
+// lastWordLocked fills the caller's options for a stream that was cut: once the
+// inner RecvMsg has returned, they are there.
+func (s *clientStream) lastWordLocked(m any) {
+	a, end := s.current, &s.end
+	if end.cut == nil || end.filled || a.ClientStream == nil || !a.effects {
+		return
+	}
+	if end.refused == nil || a.cancel != nil { // else it may live on
+		_ = s.receiveLocked(a, m)
+		s.fillCutLocked(a)
+	}
+}
+
 // fill fills the caller's options.
 func (s *clientStream) fill(a *streamAttempt) {
 	if r := s.resume; r != nil && r.header != nil {
 		a.header = r.header.Copy()
 	}
 	a.deliver()
+	if a.effects {
+		err := s.end.final
+		if err == io.EOF { //nolint:errorlint // our own
+			err = nil
+		}
+		fillReports(s.theirs, &s.call, err, false)
+	}
 }
 
 // abandoned runs when the caller's context ends before the stream has.

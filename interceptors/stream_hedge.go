@@ -123,7 +123,10 @@ func (h *hedger) receiveLocked(m any) (a *streamAttempt, over bool, err error) {
 	s.recvTo.Store(&w.streamAttempt)
 	switch {
 	case s.phase == ended: // its context has
-		if h.won.err != nil && !w.cut {
+		switch {
+		case w.cut: // as it won: the inner stream has not been received from
+			s.lastWordLocked(m)
+		case h.won.err != nil:
 			s.fillCutLocked(&w.streamAttempt)
 		}
 		return nil, true, s.end.final
@@ -218,22 +221,20 @@ func (h *hedger) decideLocked() {
 func (h *hedger) winLocked(a *hedgeAttempt) {
 	h.won = a
 	h.s.current = &a.work.(*streamWork).streamAttempt
-	h.s.drivingLocked(func() { h.leave(nil) })
+	r := h.takeLocked()
+	h.s.drivingLocked(r.leave)
 	h.s.commitLocked(h.s.current)
 }
 
-// leave ends the race. Attempts that still run get the error; nil: another has
-// won.
-func (h *hedger) leave(err error) {
+// takeLocked returns the race, for who takes it to leave it: nobody else sees it
+// any more. nil: there is none.
+func (h *hedger) takeLocked() *hedgedCall {
+	if h == nil {
+		return nil
+	}
 	r := h.race
-	if r == nil {
-		return
-	}
 	h.race = nil
-	if err != nil {
-		r.abandonErr = err
-	}
-	r.leave()
+	return r
 }
 
 // lastWordMost is how long a stream whose context has ended waits for an

@@ -76,30 +76,6 @@ func (s *clientStream) recv(m any) (a *streamAttempt, over bool, err error) {
 	}
 }
 
-// receiveLocked is the inner RecvMsg, without mu.
-func (s *clientStream) receiveLocked(a *streamAttempt, m any) (err error) {
-	s.marks.receiving = true
-	defer func() {
-		s.marks.receiving = false
-		s.changed.Broadcast()
-	}()
-	s.outsideLocked(func() { err = a.RecvMsg(m) })
-	return err
-}
-
-// lastWordLocked fills the caller's options for a stream that was cut: once the
-// inner RecvMsg has returned, they are there.
-func (s *clientStream) lastWordLocked(m any) {
-	a, end := s.current, &s.end
-	if end.cut == nil || end.filled || a.ClientStream == nil || !a.effects {
-		return
-	}
-	if end.refused == nil || a.cancel != nil { // else it may live on
-		_ = s.receiveLocked(a, m)
-		s.fillCutLocked(a)
-	}
-}
-
 // received looks at what a committed attempt's RecvMsg returned. At the end of
 // the stream it is settled, unless another attempt, which is returned, can
 // continue it.

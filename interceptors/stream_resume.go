@@ -86,6 +86,7 @@ func (s *clientStream) resumeLocked(a *streamAttempt, err error) (*streamAttempt
 			}
 		})
 		if err != nil {
+			s.end.unsendable.Store(true)
 			s.end.refused, s.end.cut = err, err
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/hooks"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/internal/message"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc"
@@ -44,8 +45,8 @@ func New(opts ...Option) (*Suite, error) {
 	s := &Suite{registry: registry{
 		number: suites.Add(1),
 
-		Host:        engine.Host{Epoch: time.Now(), Logger: set.logger},
-		policies:    compileAll(set.policies),
+		Host:        engine.Host{Epoch: time.Now(), Logger: set.logger, Journal: journal.New(journal.Max)},
+		policies:    compileAll(set),
 		fallbacks:   set.fallbacks,
 		resumes:     set.resumes,
 		classifiers: set.classifiers,
@@ -77,13 +78,13 @@ func New(opts ...Option) (*Suite, error) {
 	return s, nil
 }
 
-func compileAll(policies patternTable[Policy]) patternTable[*compiled] {
-	all := make(patternTable[*compiled], len(policies)+1)
-	for pattern, p := range policies {
-		all[pattern] = compile(p)
+func compileAll(set *settings) patternTable[*compiled] {
+	all := make(patternTable[*compiled], len(set.policies)+1)
+	for pattern, p := range set.policies {
+		all[pattern] = compile(p).from(pattern, set.sources[pattern])
 	}
 	if all[everyMethod] == nil {
-		all[everyMethod] = compile(Policy{}.withDefaults())
+		all[everyMethod] = compile(Policy{}.withDefaults()).from(everyMethod, "default")
 	}
 	return all
 }
@@ -145,7 +146,7 @@ func (s *Suite) Reload(opts ...Option) error {
 		s.ReloadFailed(err)
 		return err
 	}
-	policies, wrong := compileAll(set.policies), misspeltIn("policy", set.policies)
+	policies, wrong := compileAll(set), misspeltIn("policy", set.policies)
 
 	if set.balancing != nil {
 		s.balancing.registry.Reconfigure(set.balancing.config())
@@ -193,6 +194,7 @@ func (s *Suite) Close() error {
 func (s *Suite) evictAll() {
 	s.mu.Lock()
 	s.closed = true
+	s.viewLocked()
 	s.rebuildLocked()
 	var all []*endpoint
 	for _, p := range s.plans {
@@ -212,8 +214,8 @@ func (s *Suite) Logger() *slog.Logger { return s.Log() }
 // attach hands the stores the suite. If one refuses, it and those after it are
 // left alone.
 func (s *Suite) attach(stores []Store) error {
-	for _, st := range stores {
-		if err := st.Attach(Live{&s.registry}); err != nil {
+	for i, st := range stores {
+		if err := st.Attach(Live{&s.registry, i}); err != nil {
 			return err
 		}
 		s.stores = append(s.stores, st)
@@ -234,6 +236,7 @@ func (s *Suite) Revision() Revision {
 func (s *Suite) ReloadFailed(err error) {
 	s.mu.Lock()
 	s.revision.Err, s.revision.ErrAt = err, time.Now()
+	s.history.revised(s.revision.snapshot(), ReloadSnapshot{Time: s.revision.ErrAt, Result: observe.ResultFailed.String(), Generation: s.revision.Generation, Error: errorText(err)})
 	s.mu.Unlock()
 	s.notify(observe.SuiteEvent{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: err})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/message"
@@ -69,16 +70,23 @@ func (u *unaryCall) run(caller context.Context) error {
 	u.deliver()
 	u.onFinish(err)
 	if err == nil || u.full.fallback == nil || errors.Is(caller.Err(), context.Canceled) {
-		u.Finish(err, false)
+		u.finish(err, false)
 		return err
 	}
 	own := u.fallBack(caller, err)
 	if own == nil {
-		u.Finish(err, true)
+		u.finish(err, true)
 		return nil
 	}
-	u.Finish(own, false)
+	u.finish(own, false)
 	return own
+}
+
+func (u *unaryCall) finish(err error, rescued bool) {
+	u.Finish(err, rescued)
+	if u.effects {
+		fillReports(u.theirs, &u.Call, err, rescued)
+	}
 }
 
 func (u *unaryCall) admitAndTry() error {
@@ -108,7 +116,7 @@ func (u *unaryCall) admitAndTry() error {
 
 func (u *unaryCall) attempt() error {
 	u.reset()
-	ctx, cancel := u.Begin(engine.LimitFunc(context.WithTimeout))
+	ctx, cancel := u.Begin(attemptTimeout{})
 	if cancel != nil {
 		defer cancel()
 	}
@@ -148,4 +156,12 @@ func (u *unaryCall) release() {
 		u.first, u.original = hedgeAttempt{}, original{}
 	}
 	unaryCalls.Put(u)
+}
+
+// attemptTimeout bounds an attempt by its context.
+type attemptTimeout struct{}
+
+// Limit implements [engine.Limiter].
+func (attemptTimeout) Limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
 }

@@ -39,3 +39,16 @@ func ExampleParse() {
 	// decorrelated <nil>
 	// strategy "half" is unknown: want full, equal, decorrelated, none, aws-full or aws-decorrelated
 }
+
+// What chance does to a delay of a second, at both ends of its range.
+func ExampleStrategy_Apply() {
+	const base, most = 500 * time.Millisecond, 8 * time.Second
+	for _, s := range []jitter.Strategy{jitter.Full, jitter.Equal, jitter.AWSFull, jitter.None} {
+		fmt.Println(s, s.Apply(time.Second, 0, base, most, 0), s.Apply(time.Second, 0, base, most, 0.5))
+	}
+	// Output:
+	// full 500ms 1s
+	// equal 500ms 750ms
+	// aws-full 0s 500ms
+	// none 1s 1s
+}

@@ -12,7 +12,7 @@ import (
 )
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.refused, m.delays, m.limits.refused, m.limits.waits}
+	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.refused, m.delays, m.limits.refused, m.limits.waits, m.backends.elsewhere, m.observed.breaker, m.observed.limit}
 	if m.durations != nil {
 		all = append(all, m.durations.calls, m.durations.attempts)
 	}
@@ -32,6 +32,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	m.limits.describe(ch)
+	m.backends.describe(ch)
 	m.reloads.describe(ch)
 }
 
@@ -44,6 +45,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	recorders := slices.Collect(maps.Keys(m.recorders))
 	m.mu.Unlock()
 	m.limits.collect(ch, recorders)
+	m.backends.collect(ch, recorders)
 	m.collectEndpoints(ch, recorders)
 	for _, v := range m.vectors() {
 		v.Collect(ch)

@@ -31,12 +31,19 @@
 //	astra_breaker_open_since_seconds  function, target
 //	astra_breaker_refused_total      function, target
 //	astra_breaker_transitions_total  function, target, from, to, reason
+//	astra_breaker_would_refuse_total  function, target
+//	astra_limit_would_refuse_total   function, reason (those of astra_limit_refused_total, must_wait)
+//	astra_backend_state              target, backend
+//	astra_backend_attempts_total     target, backend, outcome (success, failure, other)
+//	astra_backend_ejections_total    target, backend, reason
+//	astra_backend_elsewhere_total    function
 //	astra_config_reloads_total       result (success, failed)
 //	astra_config_last_reload_successful
 //	astra_config_last_reload_success_timestamp_seconds
 //	astra_state_restores_total       result (success, none, stale, rejected, failed)
 //	astra_state_saves_total          result (success, failed)
 //	astra_state_reports_total        result (sent, received, rejected, failed)
+//	astra_suite_steered_total        result (success, failed)
 //
 // function is the full method name, "/helloworld.Greeter/SayHello". Attempts
 // divided by calls is the load that retries add:
@@ -52,7 +59,8 @@
 //
 // # Cardinality
 //
-// Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets];
+// Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets], the
+// backends of a target by 100, and there are none unless a suite balances load;
 // those past the bounds share the label value "other". Bytes of a name that are
 // no UTF-8 are replaced, names are cut at 512 bytes. Codes outside gRPC's 17,
 // which a server may well send, count as Unknown.
@@ -98,6 +106,8 @@ type Metrics struct {
 	delays      *prometheus.HistogramVec
 	durations   *durationVecs // nil: not wanted
 	limits      limits
+	observed    observation
+	backends    backends
 	reloads     *reloads
 	descs       descs
 
@@ -145,6 +155,8 @@ func New(opts ...Option) *Metrics {
 		durations:   newDurations(s.durations, l),
 		suiteEvents: newSuiteEvents(l),
 		limits:      newLimits(l),
+		observed:    newObserved(l),
+		backends:    newBackends(l),
 		reloads:     newReloads(l),
 		descs: descs{
 			attempts: attemptsTotal.desc(l),

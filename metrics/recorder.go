@@ -141,6 +141,8 @@ func (r *recorder) event(ctx context.Context, e observe.Event) {
 		m.hedges.WithLabelValues(name, e.Hedge.String()).Inc()
 	case observe.Suppressed:
 		m.suppressed.WithLabelValues(name, e.Reason.String()).Inc()
+	case observe.WouldRefuse:
+		m.observed.record(name, r.pair.target, e)
 	case observe.BreakerChange:
 		m.transitions.WithLabelValues(name, r.pair.target, e.From.String(), e.To.String(), e.Reason.String()).Inc()
 	}
@@ -149,6 +151,9 @@ func (r *recorder) event(ctx context.Context, e observe.Event) {
 func (r *recorder) attempt(ctx context.Context, e observe.Event) {
 	if d := r.pair.durations; d != nil {
 		d.attempt(ctx, e)
+	}
+	if e.Elsewhere {
+		r.metrics.backends.elsewhere.WithLabelValues(r.pair.name).Inc()
 	}
 	if e.AttemptKind == observe.FirstAttempt {
 		r.pair.firsts.Add(1)

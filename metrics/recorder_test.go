@@ -331,6 +331,7 @@ func TestStateIsCounted(t *testing.T) {
 		observe.StateRestored: "astra_state_restores_total",
 		observe.StateSaved:    "astra_state_saves_total",
 		observe.StateShared:   "astra_state_reports_total",
+		observe.Steered:       "astra_suite_steered_total",
 		99:                    "",
 	} {
 		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: observe.ResultSuccess})

@@ -14,6 +14,7 @@ var results = map[observe.SuiteEventKind][]observe.SuiteResult{
 	observe.Reloaded:      {observe.ResultSuccess, observe.ResultFailed},
 	observe.StateRestored: {observe.ResultSuccess, observe.ResultAbsent, observe.ResultStale, observe.ResultRejected, observe.ResultFailed},
 	observe.StateSaved:    {observe.ResultSuccess, observe.ResultFailed},
+	observe.Steered:       {observe.ResultSuccess, observe.ResultFailed},
 	observe.StateShared:   {observe.ResultSent, observe.ResultReceived, observe.ResultRejected, observe.ResultFailed},
 }
 
@@ -24,6 +25,7 @@ func newSuiteEvents(l prometheus.Labels) map[observe.SuiteEventKind]*prometheus.
 		observe.StateRestored: stateRestoresTotal.counters(l),
 		observe.StateSaved:    stateSavesTotal.counters(l),
 		observe.StateShared:   stateReportsTotal.counters(l),
+		observe.Steered:       suiteSteeredTotal.counters(l),
 	}
 	for kind, v := range all {
 		for _, r := range results[kind] {

@@ -25,13 +25,14 @@ const (
 	Queued                    // the call begins to wait for its limit
 	Dequeued                  // that wait is over; the next event says how: an attempt, Limited or CallEnd
 	Limited                   // the limit refused the call
+	WouldRefuse               // breaker or limit would have refused the call, which passes: their mode is to observe
 	BackendChange             // the target's backend of that address was ejected, or is back
 )
 
 var kindNames = [...]string{
 	KindUnknown: "unknown", CallStart: "call_start", AttemptStart: "attempt_start", AttemptEnd: "attempt_end",
 	BackoffStart: "backoff_start", BackoffEnd: "backoff_end", Suppressed: "suppressed", BreakerChange: "breaker_change",
-	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited", BackendChange: "backend_change",
+	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited", WouldRefuse: "would_refuse", BackendChange: "backend_change",
 }
 
 // String returns the kind in snake case: "call_end".
@@ -51,8 +52,8 @@ func name(names []string, n uint8) string {
 //
 //	CallStart      AttemptKind (FirstAttempt)
 //	AttemptStart   Attempt, AttemptKind
-//	AttemptEnd     Attempt, AttemptKind, Code, Err, Elapsed if asked for; Backend if the
-//	               suite balances load and the attempt got one
+//	AttemptEnd     Attempt, AttemptKind, Code, Err, Elapsed if asked for; Backend and
+//	               Elsewhere if the suite balances load and the attempt got one
 //	BackoffStart   Attempt (the one that failed, so also the number of the retry),
 //	               Delay (planned), Code and Err of the failure
 //	BackoffEnd     Attempt, Delay and Code as at the start
@@ -64,12 +65,13 @@ func name(names []string, n uint8) string {
 //	               (what the caller sees; if Rescued, what it would have seen),
 //	               Exhausted, Waited, Elapsed if asked for; Reason if the call failed
 //	               or was rescued: why its last failure was not retried, or why it
-//	               was refused
+//	               was refused; Backend of the last attempt that ended
 //	Replayed       Attempt, Messages
 //	Hedged         Attempt, Hedge; Reason if it was suppressed
 //	Queued         nothing else
 //	Dequeued       Delay (how long the call waited)
 //	Limited        Reason, Delay (that of the error's RetryInfo)
+//	WouldRefuse    Outcome (RejectedBreaker or RejectedLimit, had it been refused), Reason
 //	BackendChange  Backend, From, To, Reason: BreakerOpen is out, BreakerHalfOpen is
 //	               on trial, BreakerClosed is in
 type Event struct {
@@ -82,6 +84,7 @@ type Event struct {
 	Exhausted   bool       // the call failed with a retryable code and no attempts left
 	Code        codes.Code // as gRPC would show Err
 	Backend     string     // its address
+	Elsewhere   bool       // the attempt went to a backend that its call, having been to another, had not been to
 	Shard       uint32     // a number that calls on different processors mostly do not share: a counter can be striped with it
 	Attempt     int        // 1 is the first
 	Hedges      int

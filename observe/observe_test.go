@@ -1,7 +1,6 @@
 package observe_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
@@ -16,13 +15,13 @@ func TestNames(t *testing.T) {
 		zero  string
 		count int
 	}{
-		{func(n uint8) fmt.Stringer { return observe.Kind(n) }, "unknown", 15},
+		{func(n uint8) fmt.Stringer { return observe.Kind(n) }, "unknown", 16},
 		{func(n uint8) fmt.Stringer { return observe.AttemptKind(n) }, "first", 4},
 		{func(n uint8) fmt.Stringer { return observe.HedgeResult(n) }, "none", 4},
 		{func(n uint8) fmt.Stringer { return observe.Outcome(n) }, "none", 8},
-		{func(n uint8) fmt.Stringer { return observe.Reason(n) }, "none", 23},
+		{func(n uint8) fmt.Stringer { return observe.Reason(n) }, "none", 25},
 		{func(n uint8) fmt.Stringer { return observe.BreakerState(n) }, "closed", 3},
-		{func(n uint8) fmt.Stringer { return observe.SuiteEventKind(n) }, "unknown", 6},
+		{func(n uint8) fmt.Stringer { return observe.SuiteEventKind(n) }, "unknown", 7},
 		{func(n uint8) fmt.Stringer { return observe.SuiteResult(n) }, "unknown", 8},
 	} {
 		names := map[string]bool{}
@@ -52,32 +51,4 @@ func TestOutcomes(t *testing.T) {
 	if next := observe.Outcome(len(all) + 1); next.String() != "invalid" {
 		t.Errorf("%v is missing", next)
 	}
-}
-
-// backoffs counts the backoffs of each method.
-type backoffs map[string]int
-
-func (b backoffs) Observe(e observe.Endpoint) observe.Hooks {
-	return observe.Hooks{Event: func(_ context.Context, got observe.Event) {
-		if got.Kind == observe.BackoffStart {
-			b[e.Method()]++
-		}
-	}}
-}
-
-// method is an endpoint without a suite.
-type method struct {
-	observe.Source // for what is not needed here
-	name           string
-}
-
-func (m method) Method() string { return m.name }
-
-// An observer can be tested without a suite.
-func ExampleNewEndpoint() {
-	b := backoffs{}
-	hooks := b.Observe(observe.NewEndpoint(method{name: "/pkg.Service/Method"}))
-	hooks.Event(context.Background(), observe.Event{Kind: observe.BackoffStart, Attempt: 1})
-	fmt.Println(b)
-	// Output: map[/pkg.Service/Method:1]
 }

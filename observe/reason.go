@@ -38,6 +38,9 @@ const (
 	ReasonRecovered      // enough probes succeeded
 	ReasonRestored       // it was open when an earlier process ended
 	ReasonFleet          // other instances opened theirs
+	ReasonByHand         // Suite.ForceOpen, ForceClose or Release
+
+	ReasonMustWait // of a WouldRefuse: the call would have waited for its limit
 )
 
 var reasonNames = [...]string{
@@ -46,7 +49,7 @@ var reasonNames = [...]string{
 	ReasonBreakerOpen: "breaker_open", ReasonQueueFull: "queue_full", ReasonQueueTimeout: "queue_timeout", ReasonRateLimited: "rate_limited",
 	ReasonConsecutive: "consecutive", ReasonFailureRate: "failure_rate", ReasonFailureBalance: "failure_balance", ReasonSlowRate: "slow_rate",
 	ReasonProbeFailed: "probe_failed", ReasonOpenTimeOver: "open_time_over", ReasonEnoughRefused: "enough_refused",
-	ReasonRecovered: "recovered", ReasonRestored: "restored", ReasonFleet: "fleet",
+	ReasonRecovered: "recovered", ReasonRestored: "restored", ReasonFleet: "fleet", ReasonByHand: "by_hand", ReasonMustWait: "must_wait",
 }
 
 // String returns the reason as it is written in metric labels.

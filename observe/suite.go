@@ -18,12 +18,13 @@ const (
 	StateRestored                           // a store was read, when the suite was made
 	StateSaved                              // a store was written
 	StateShared                             // a breaker was reported to other instances, or by them
+	Steered                                 // somebody forced a breaker, or let go of one (ResultSuccess), or could not (ResultFailed, Err)
 	SuiteClosed                             // Suite.Close was called
 )
 
 var suiteEventKindNames = [...]string{
 	SuiteEventUnknown: "unknown", Reloaded: "reloaded",
-	StateRestored: "state_restored", StateSaved: "state_saved", StateShared: "state_shared", SuiteClosed: "suite_closed",
+	StateRestored: "state_restored", StateSaved: "state_saved", StateShared: "state_shared", Steered: "steered", SuiteClosed: "suite_closed",
 }
 
 // String returns the kind in snake case: "state_saved".

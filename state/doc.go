@@ -12,8 +12,9 @@
 //
 // # What is kept
 //
-// Breakers that are not closed: an open one goes on for the time it had left,
-// bounded by the policy's MaxOpenFor; then probes decide as ever (sooner, if
+// Breakers that are not closed, and backends that are ejected, where a suite
+// balances load: an open one goes on for the time it had left, bounded by the
+// policy's MaxOpenFor; then probes decide as ever (sooner, if
 // refused calls pay for them), and if they fail, open times grow from where they
 // were. One that was half-open is so again. And budgets that are not full, which
 // begin with what they held and what time has earned since. What a closed breaker

@@ -38,6 +38,16 @@ type document struct {
 	Saved    time.Time `json:"saved"`
 	Breakers []breaker `json:"breakers"`
 	Budgets  []budget  `json:"budgets"`
+	Backends []backend `json:"backends,omitempty"`
+}
+
+// backend is one that is ejected.
+type backend struct {
+	Target   string   `json:"target"`
+	Backend  string   `json:"backend"`
+	Left     duration `json:"left"`
+	Openings int      `json:"openings"`
+	Age      duration `json:"age"`
 }
 
 type breaker struct {
@@ -46,6 +56,7 @@ type breaker struct {
 	Left     duration `json:"left"`
 	Openings int      `json:"openings"`
 	Age      duration `json:"age"`
+	Forced   string   `json:"forced,omitempty"`
 }
 
 type budget struct {
@@ -89,7 +100,7 @@ func encode(st interceptors.State, saved time.Time) ([]byte, error) {
 	for _, r := range slices.SortedFunc(slices.Values(st.Breakers), func(a, b interceptors.BreakerRecord) int {
 		return cmp.Or(-cmp.Compare(a.Left, b.Left), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Method, b.Method))
 	}) {
-		b := breaker{r.Target, r.Method, duration(r.Left), r.Openings, duration(r.Age)}
+		b := breaker{r.Target, r.Method, duration(r.Left), r.Openings, duration(r.Age), r.Forced}
 		if fits(b, r.Target, r.Method) {
 			doc.Breakers = append(doc.Breakers, b)
 		}
@@ -98,6 +109,12 @@ func encode(st interceptors.State, saved time.Time) ([]byte, error) {
 		b := budget{r.Target, r.Ratio, r.MinPerSecond, r.Burst, r.Tokens, duration(r.Age)}
 		if fits(b, r.Target) {
 			doc.Budgets = append(doc.Budgets, b)
+		}
+	}
+	for _, r := range st.Backends {
+		b := backend{r.Target, r.Backend, duration(r.Left), r.Openings, duration(r.Age)}
+		if fits(b, r.Target, r.Backend) {
+			doc.Backends = append(doc.Backends, b)
 		}
 	}
 	body, err := json.Marshal(doc)
@@ -135,13 +152,20 @@ func decode(data []byte) (document, error) {
 
 func (d document) check() error {
 	const most = interceptors.MaxStateAge
-	within := func(v duration) bool { return v >= 0 && time.Duration(v) <= most }
 	if d.Saved.IsZero() {
 		return errors.New("it does not tell when it was saved")
 	}
 	for _, b := range d.Breakers {
-		if !within(b.Left) || !within(b.Age) || b.Openings < 1 {
+		if !opened(b.Left, b.Age, b.Openings) {
 			return fmt.Errorf("breaker %+v: want times from 0 to %v, and openings from 1", b, most)
+		}
+		if b.Forced != "" && b.Forced != "open" && b.Forced != "closed" {
+			return fmt.Errorf("breaker %+v: want it forced open or closed, or not", b)
+		}
+	}
+	for _, b := range d.Backends {
+		if !opened(b.Left, b.Age, b.Openings) {
+			return fmt.Errorf("backend %+v: want times from 0 to %v, and openings from 1", b, most)
 		}
 	}
 	for _, b := range d.Budgets {
@@ -157,9 +181,17 @@ func (d document) check() error {
 	return nil
 }
 
+// within reports whether a time may be one of a state's.
+func within(v duration) bool { return v >= 0 && time.Duration(v) <= interceptors.MaxStateAge }
+
+// opened reports whether a breaker can be so.
+func opened(left, age duration, openings int) bool {
+	return within(left) && within(age) && openings >= 1
+}
+
 // state returns what is left of the document's state at a time.
 func (d document) state(now time.Time) (st interceptors.State, err error) {
-	if len(d.Breakers)+len(d.Budgets) == 0 {
+	if len(d.Breakers)+len(d.Budgets)+len(d.Backends) == 0 {
 		return st, nil
 	}
 	passed := now.Sub(d.Saved)
@@ -172,7 +204,13 @@ func (d document) state(now time.Time) (st interceptors.State, err error) {
 	passed = max(0, passed)
 	for _, b := range d.Breakers {
 		st.Breakers = append(st.Breakers, interceptors.BreakerRecord{
-			Target: b.Target, Method: b.Method, Openings: b.Openings,
+			Target: b.Target, Method: b.Method, Openings: b.Openings, Forced: b.Forced,
+			Left: max(0, time.Duration(b.Left)-passed), Age: time.Duration(b.Age) + passed,
+		})
+	}
+	for _, b := range d.Backends {
+		st.Backends = append(st.Backends, interceptors.BackendRecord{
+			Target: b.Target, Backend: b.Backend, Openings: b.Openings,
 			Left: max(0, time.Duration(b.Left)-passed), Age: time.Duration(b.Age) + passed,
 		})
 	}

@@ -65,6 +65,7 @@ func LogExcept(cs ...codes.Code) LogOption {
 //	code      UNAVAILABLE; of a call that a fallback rescued, what from; OK if a retry did
 //	reason    why the last failure was not retried: exhausted, or as astra_retry_suppressed_total
 //	          has it; breaker_open or a limit's reason; absent if there is none
+//	backend   address of the last attempt's, if the suite balances load
 //	duration  of the whole call
 //	backoff   the part of it spent waiting; absent if there was none
 //	dropped   records held back since the last one; absent if none were
@@ -138,7 +139,7 @@ type methodLog struct {
 
 // event is [observe.Hooks.Event].
 func (m *methodLog) event(ctx context.Context, e observe.Event) {
-	attrs := make([]slog.Attr, 0, 13)
+	attrs := make([]slog.Attr, 0, 14)
 	attrs = append(attrs, m.method, m.target,
 		slog.String("outcome", e.Outcome.String()),
 		slog.Int("attempts", e.Attempt),
@@ -148,6 +149,9 @@ func (m *methodLog) event(ctx context.Context, e observe.Event) {
 		attrs = append(attrs, slog.String("reason", "exhausted"))
 	} else if e.Reason != observe.ReasonNone {
 		attrs = append(attrs, slog.String("reason", e.Reason.String()))
+	}
+	if e.Backend != "" {
+		attrs = append(attrs, slog.String("backend", e.Backend))
 	}
 	if m.messages && e.Err != nil {
 		attrs = append(attrs, slog.String("error", text.Message(status.Convert(e.Err).Message())))

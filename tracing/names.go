@@ -1,6 +1,8 @@
 package tracing
 
 import (
+	"net"
+	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -26,6 +28,8 @@ const (
 
 	keyTarget      = attribute.Key("grpc.target")
 	keyGRPCMethod  = attribute.Key("grpc.method") // of metrics
+	keyPeer        = attribute.Key("network.peer.address")
+	keyPeerPort    = attribute.Key("network.peer.port")
 	keyPrevious    = attribute.Key("previous-rpc-attempts")
 	keyTransparent = attribute.Key("transparent-retry")
 
@@ -70,6 +74,19 @@ func split(fullMethod string) (service, method string) {
 // dotted is the full method as A72 writes it: "pkg.Service.Method".
 func dotted(fullMethod string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(fullMethod, "/"), "/", ".")
+}
+
+// peerOf returns the attributes of an attempt's backend; none if it is not known.
+func peerOf(address string) []attribute.KeyValue {
+	if address == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	number, bad := strconv.Atoi(port)
+	if err != nil || bad != nil { // a socket's path, or a name of the resolver's own
+		return []attribute.KeyValue{keyPeer.String(address)}
+	}
+	return []attribute.KeyValue{keyPeer.String(host), keyPeerPort.Int(number)}
 }
 
 func code(c codes.Code) attribute.KeyValue { return keyCode.Int64(int64(c)) }

@@ -147,6 +147,7 @@ func (m *methodSpans) record(ctx context.Context, e observe.Event) {
 	}
 	if e.Kind == observe.AttemptEnd {
 		if span.call != nil {
+			span.SetAttributes(peerOf(e.Backend)...)
 			m.end(span, e.Code, e.Err)
 		}
 		return

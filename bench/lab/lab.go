@@ -3,7 +3,11 @@
 // Scenarios know nothing of reports, reports nothing of scenarios.
 package lab
 
-import "context"
+import (
+	"context"
+	"math"
+	"slices"
+)
 
 // Scenario is an experiment.
 type Scenario struct {
@@ -53,7 +57,8 @@ type Contender struct {
 // Table is measured values, a row a contender (or another subject).
 type Table struct {
 	Title   string   `json:"title"`
-	Note    string   `json:"note,omitempty"` // a line under it
+	Note    string   `json:"note,omitempty"`   // a line under it
+	Quoted  bool     `json:"quoted,omitempty"` // people quote it: it is in RESULTS.md, too
 	Columns []Column `json:"columns"`
 	Rows    []Row    `json:"rows"`
 }
@@ -124,10 +129,16 @@ type Gate struct {
 	Note    string  `json:"note,omitempty"`
 }
 
-// Holds reports whether the promise is kept.
+// Holds reports whether the promise is kept, to the nine digits that sums of
+// shares are good for.
 func (g Gate) Holds() bool {
+	slack := 1e-9 * math.Abs(g.Limit)
 	if g.AtLeast {
-		return g.Value >= g.Limit
+		return g.Value >= g.Limit-slack
 	}
-	return g.Value <= g.Limit
+	return g.Value <= g.Limit+slack
 }
+
+// Timed reports whether the promise is about a time. Where that is measured, and
+// not simulated, it depends on the machine and on what else runs there.
+func (g Gate) Timed() bool { return slices.Contains([]string{"ns", "µs", "ms", "s"}, g.Unit) }

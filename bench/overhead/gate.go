@@ -52,7 +52,7 @@ func (o *Overhead) timeGates() []gate {
 	astra := o.serial[astraFull]
 	return []gate{
 		g("time, astra ÷ chain", astra, o.serial[chain], 0.20),
-		g("time, astra ÷ failsafe", astra, o.serial[failsafe], 0.15),
+		g("time, astra ÷ failsafe", astra, o.serial[failsafe], 0.20),
 		g("time, astra parallel ÷ serial", o.parallel[astraFull], astra, 1.30),
 		g("time, hedging armed, astra ÷ failsafe", o.serial[astraHedge], o.serial[failsafeHedge], 1),
 	}

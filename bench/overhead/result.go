@@ -52,7 +52,7 @@ func (o *Overhead) Tables() []lab.Table {
 	ns := func(name string) lab.Column { return lab.Column{Name: name, Unit: "ns", Better: lab.Lower} }
 	memory := []lab.Column{{Name: "memory", Unit: "B", Better: lab.Lower}, {Name: "allocations", Better: lab.Lower}}
 	success := lab.Table{
-		Title: "success, no-op invoker", Note: howTimed,
+		Title: "success, no-op invoker", Quoted: true, Note: howTimed,
 		Columns: append([]lab.Column{ns("time"), ns("parallel")}, memory...),
 	}
 	for i, c := range o.winners {

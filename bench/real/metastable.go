@@ -139,7 +139,7 @@ func stallOnce(ctx context.Context, c peers.Client, stall, after time.Duration) 
 
 func metastableResult(clients []peers.Client, lengths []float64, results [][][]stallRun, horizon float64) *lab.Result {
 	summary := lab.Table{
-		Title: "All stalls", Note: fmt.Sprintf("Goodput: the mean and the worst of all runs, which are watched for %g s; the rest medians, with the least and the most.", horizon),
+		Title: "All stalls", Quoted: true, Note: fmt.Sprintf("Goodput: the mean and the worst of all runs, which are watched for %g s; the rest medians, with the least and the most.", horizon),
 		Columns: []lab.Column{
 			{Name: "95 % goodput back, mean", Unit: "s", Better: lab.Lower, Digits: 2},
 			{Name: "95 % goodput back, worst", Unit: "s", Better: lab.Lower, Digits: 2},

@@ -151,7 +151,7 @@ func ofSeconds(s float64) time.Duration { return time.Duration(s * float64(time.
 
 func outageResult(clients []peers.Client, lengths []float64, results [][][]outageRun) *lab.Result {
 	summary := lab.Table{
-		Title: "Outages up to 5 s", Note: "Medians over all runs, with the least and the most; goodput: the mean and the worst of all runs.",
+		Title: "Outages up to 5 s", Quoted: true, Note: "Medians over all runs, with the least and the most; goodput: the mean and the worst of all runs.",
 		Columns: []lab.Column{
 			{Name: "until calls are refused", Unit: "s", Better: lab.Lower, Digits: 2},
 			{Name: "attempts per call, whole outage", Unit: "×", Better: lab.Lower, Digits: 3},

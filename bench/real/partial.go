@@ -126,9 +126,9 @@ func partialResult(clients []peers.Client, results [][][]partialRun) *lab.Result
 	for _, percent := range errorRates {
 		columns = append(columns, lab.Column{Name: fmt.Sprintf("at %g %%", percent), Digits: 1})
 	}
-	success := lab.Table{Title: "Calls that succeed, in %, by the share of attempts that fail", Columns: slices.Clone(columns)}
+	success := lab.Table{Title: "Calls that succeed, in %, by the share of attempts that fail", Quoted: true, Columns: slices.Clone(columns)}
 	loads := lab.Table{
-		Title: "Attempts per call, by the share of attempts that fail", Columns: slices.Clone(columns),
+		Title: "Attempts per call, by the share of attempts that fail", Quoted: true, Columns: slices.Clone(columns),
 		Note: "Fewer is less load; below 1 a breaker refuses calls. No policy makes one each, and saves nobody.",
 	}
 	for i := range columns {

@@ -149,7 +149,7 @@ func straggle(ctx context.Context, c peers.Client, setting tailLab, seed uint64,
 }
 
 func tailResult(clients []peers.Client, results [][][]tailRun) *lab.Result {
-	tails := lab.Table{Title: "5 % stragglers", Columns: []lab.Column{
+	tails := lab.Table{Title: "5 % stragglers", Quoted: true, Columns: []lab.Column{
 		ms("p50"), ms("p90"), ms("p95"), ms("p99"), ms("p99.9"),
 		{Name: "extra attempts", Unit: "%", Better: lab.Lower, Digits: 1},
 		{Name: "replies that two attempts wrote to", Unit: "%", Better: lab.Lower, Digits: 2},

@@ -90,7 +90,7 @@ func Compare(old, now *Report) *Changes {
 		for _, t := range o.Tables {
 			c.table(o.Name, t, n.Tables)
 		}
-		c.gates(o.Name, o.Gates, n.Gates)
+		c.gates(o, n)
 	}
 	slices.SortStableFunc(c.All, func(a, b Change) int {
 		return cmp.Or(first(a.Gate, b.Gate), first(a.Worse, b.Worse), first(a.Ours, b.Ours), cmp.Compare(b.weight, a.weight))
@@ -169,17 +169,18 @@ func signed(v float64) string {
 	return figure(math.Round(v*10) / 10)
 }
 
-func (c *Changes) gates(scenario string, old, now []lab.Gate) {
-	for _, was := range old {
-		i := slices.IndexFunc(now, func(g lab.Gate) bool { return g.What == was.What })
+func (c *Changes) gates(old, now Scenario) {
+	broken := func(s Scenario, g lab.Gate) bool { return s.Verdict(g) == "missed" }
+	for _, was := range old.Gates {
+		i := slices.IndexFunc(now.Gates, func(g lab.Gate) bool { return g.What == was.What })
 		if i < 0 {
 			c.Missing++
 			continue
 		}
 		c.Compared++
-		if is := now[i]; is.Holds() != was.Holds() {
+		if is := now.Gates[i]; broken(now, is) != broken(old, was) {
 			c.All = append(c.All, Change{
-				Scenario: scenario, Column: is.What, Ours: true, Gate: true, Worse: was.Holds(),
+				Scenario: old.Name, Column: is.What, Ours: true, Gate: true, Worse: !broken(old, was),
 				Old: withUnit(was.Value, was.Unit), New: withUnit(is.Value, is.Unit), By: limit(is),
 			})
 		}

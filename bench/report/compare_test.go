@@ -24,10 +24,10 @@ func TestCompare(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
-	if c.Missing != 1 || c.Compared != 15+1+2 {
+	if c.Missing != 1 || c.Compared != 15+1+3 {
 		t.Errorf("%d compared, %d missing", c.Compared, c.Missing)
 	}
-	if s := c.String(); s != "since 2026-11-24 18:30: 3 worse, 2 better, 13 of 18 as before, 1 not measured now" {
+	if s := c.String(); s != "since 2026-11-24 18:30: 3 worse, 2 better, 14 of 19 as before, 1 not measured now" {
 		t.Error(s)
 	}
 }

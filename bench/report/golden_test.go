@@ -21,7 +21,7 @@ func TestGolden(t *testing.T) {
 	r := sample()
 	r.Changes = Compare(older(), r)
 	for name, write := range map[string]func(io.Writer) error{
-		"report.html": r.HTML, "report.md": r.Markdown, "results.json": r.JSON, "tables.csv": r.TablesCSV, "charts.csv": r.ChartsCSV,
+		"report.html": r.HTML, "report.md": r.Markdown, "quotes.md": r.Quotes, "results.json": r.JSON,
 		"terminal.txt": func(w io.Writer) error {
 			screen := Terminal{Out: w}
 			for _, s := range r.Scenarios {
@@ -83,7 +83,7 @@ func TestWriteAndRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{page, filepath.Join(dir, markdownFile), filepath.Join(dir, tablesFile), filepath.Join(dir, chartsFile)} {
+	for _, name := range []string{page, filepath.Join(dir, markdownFile)} {
 		if info, err := os.Stat(name); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -111,7 +111,7 @@ func TestNothingMeasured(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, write := range []func(io.Writer) error{r.HTML, r.Markdown, r.JSON} {
+		for _, write := range []func(io.Writer) error{r.HTML, r.Markdown, r.Quotes, r.JSON} {
 			if err := write(io.Discard); err != nil {
 				t.Error(err)
 			}

@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"html/template"
 	"io"
-	"strings"
 
 	"github.com/astra-grpc/astra/bench/lab"
 )
@@ -25,16 +24,12 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"peers":    func(all []Change) []Change { return changesOf(all, false) },
 	"limit":    limit,
 	"value":    func(g lab.Gate) string { return withUnit(g.Value, g.Unit) },
-	"sentence": func(s string) string { return strings.ToUpper(s[:1]) + s[1:] },
+	"sentence": sentence,
 }).Parse(pageText))
 
 // HTML writes the report as a page that needs nothing else.
 func (r *Report) HTML(w io.Writer) error {
-	return page.Execute(w, struct {
-		*Report
-		Kept, Gates int
-		Broken      []lab.Gate
-	}{r, r.gates() - len(r.Missed()), r.gates(), r.Missed()})
+	return page.Execute(w, r)
 }
 
 // changesOf returns those of ours, or of the others.

@@ -1,6 +1,6 @@
-// Package report tells what scenarios found: as a table in the terminal, as a
-// page with charts, as Markdown, as JSON to compare with later and as CSV to
-// calculate with. It knows results and no scenarios.
+// Package report shows what scenarios found: promises in the terminal, all tables as
+// Markdown and on a page with charts, and everything as JSON, to compare with later
+// and to calculate with. It knows results and no scenarios.
 package report
 
 import (
@@ -47,21 +47,40 @@ func (s Scenario) Kind() string {
 	return "simulated in virtual time"
 }
 
-// Missed returns the gates that do not hold.
-func (r *Report) Missed() (missed []lab.Gate) {
+// Verdict is what became of a promise of a scenario: "kept", "missed", or "slow".
+// A time that was measured depends on the machine, and on what else runs there, so
+// one beyond its limit is a warning and no promise broken.
+func (s Scenario) Verdict(g lab.Gate) string {
+	switch {
+	case g.Holds():
+		return "kept"
+	case s.Real && g.Timed():
+		return "slow"
+	default:
+		return "missed"
+	}
+}
+
+// Missed returns the promises that are not kept.
+func (r *Report) Missed() []lab.Gate { return r.judged("missed") }
+
+// Slow returns those that a slow or busy machine may be the reason of.
+func (r *Report) Slow() []lab.Gate { return r.judged("slow") }
+
+func (r *Report) judged(verdict string) (all []lab.Gate) {
 	for _, s := range r.Scenarios {
 		for _, g := range s.Gates {
-			if !g.Holds() {
+			if s.Verdict(g) == verdict {
 				g.What = s.Name + ": " + g.What
-				missed = append(missed, g)
+				all = append(all, g)
 			}
 		}
 	}
-	return missed
+	return all
 }
 
-// gates counts all promises.
-func (r *Report) gates() (n int) {
+// Gates counts all promises.
+func (r *Report) Gates() (n int) {
 	for _, s := range r.Scenarios {
 		n += len(s.Gates)
 	}
@@ -90,8 +109,6 @@ const (
 	pageFile     = "report.html"
 	markdownFile = "report.md"
 	resultsFile  = "results.json"
-	tablesFile   = "tables.csv"
-	chartsFile   = "charts.csv"
 )
 
 // Write puts all files into a folder, which it makes if need be, and returns
@@ -101,7 +118,7 @@ func (r *Report) Write(dir string) (page string, err error) {
 		return "", err
 	}
 	for name, write := range map[string]func(io.Writer) error{
-		pageFile: r.HTML, markdownFile: r.Markdown, resultsFile: r.JSON, tablesFile: r.TablesCSV, chartsFile: r.ChartsCSV,
+		pageFile: r.HTML, markdownFile: r.Markdown, resultsFile: r.JSON,
 	} {
 		if err := WriteFile(filepath.Join(dir, name), write); err != nil {
 			return "", err
@@ -142,3 +159,6 @@ func Read(path string) (*Report, error) {
 	}
 	return r, nil
 }
+
+// Kept counts the promises that are kept.
+func (r *Report) Kept() int { return r.Gates() - len(r.Missed()) - len(r.Slow()) }

@@ -24,7 +24,7 @@ func sample() *Report {
 						{Name: "peer", Config: `{"retry": "<4>"}`, Why: "its documentation's example"},
 					},
 					Tables: []lab.Table{{
-						Title: "Outages", Note: "Medians of five.",
+						Title: "Outages", Note: "Medians of five.", Quoted: true,
 						Columns: []lab.Column{
 							{Name: "goodput back", Unit: "s", Better: lab.Lower, Digits: 2},
 							{Name: "refused", Unit: "%", Better: lab.Higher},
@@ -51,6 +51,7 @@ func sample() *Report {
 					Gates: []lab.Gate{
 						{What: "goodput back, mean", Unit: "s", Value: 0.736, Limit: 0.75, Note: "peer: 0.66 s"},
 						{What: "refused", Unit: "%", Value: 89.4, Limit: 90, AtLeast: true},
+						{What: "a refusal takes", Unit: "µs", Value: 80, Limit: 50},
 					},
 					Notes: []string{"The generator was late by 0.2 ms."},
 				},

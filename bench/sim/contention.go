@@ -95,7 +95,7 @@ func runContention(ctx context.Context, o lab.Options) (*lab.Result, error) {
 			"Exponential backoff without jitter (none) keeps those who collided together, so that they collide again.",
 		},
 	}
-	at100 := lab.Table{Title: "100 clients", Columns: []lab.Column{
+	at100 := lab.Table{Title: "100 clients", Quoted: true, Columns: []lab.Column{
 		column("all done", "ms", lab.Lower, 0), column("calls", "", lab.Lower, 0),
 		column("published", "ms", lab.Neither, 0), column("published calls", "", lab.Neither, 0),
 	}}

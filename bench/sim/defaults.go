@@ -7,7 +7,7 @@ import (
 	"github.com/astra-grpc/astra/internal/budget"
 )
 
-// The defaults that ship. A test holds them against README's table, which other
+// The defaults that ship. A test holds them against the table of docs/defaults.md, which other
 // tests hold against the code.
 var (
 	shippedBreaker = breaker.Config{
@@ -18,7 +18,7 @@ var (
 		Consecutive: 7,
 		OpenFor:     time.Second,
 		MaxOpenFor:  time.Minute,
-		ProbeShare:  0.01,
+		ProbeShare:  0.1,
 		Probes:      1,
 		ProbeTTL:    10 * time.Second,
 	}

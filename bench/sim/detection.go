@@ -161,7 +161,7 @@ func runDetection(ctx context.Context, o lab.Options) (*lab.Result, error) {
 	}
 	values := map[string]map[string]float64{} // by column of all tables, then contender
 	for t, x := range tables {
-		table := lab.Table{Title: x.title}
+		table := lab.Table{Title: x.title, Quoted: t == 0}
 		for _, s := range x.settings {
 			better := lab.Lower
 			if s.share == x.doubtful {

@@ -99,7 +99,7 @@ func herd() lab.Scenario {
 func runHerd(ctx context.Context, o lab.Options) (*lab.Result, error) {
 	all := backoffStrategies()
 	w := work{ctx: ctx, progress: o.Progress, all: len(all) * herdTrials}
-	table := lab.Table{Title: "After the return of the server", Columns: []lab.Column{
+	table := lab.Table{Title: "After the return of the server", Quoted: true, Columns: []lab.Column{
 		column("busiest 100 ms", "attempts", lab.Lower, 0),
 		column("half served", "s", lab.Lower, 1),
 		column("95 % served", "s", lab.Lower, 1),

@@ -133,7 +133,7 @@ func runHotos(ctx context.Context, o lab.Options) (*lab.Result, error) {
 	}
 	all := hotosPolicies()
 	w := work{ctx: ctx, progress: o.Progress, all: 2 * trials * len(all)}
-	table := lab.Table{Title: "After the cut", Columns: []lab.Column{
+	table := lab.Table{Title: "After the cut", Quoted: true, Columns: []lab.Column{
 		column("recovered, serving expired work", "s", lab.Lower, 0),
 		column("goodput in the minute after", "%", lab.Higher, 1),
 		column("attempts per call", "×", lab.Lower, 2),

@@ -15,10 +15,10 @@ import (
 	"github.com/astra-grpc/astra/jitter"
 )
 
-// TestDefaultsAreThoseThatShip: README's table is held against the code by the
+// TestDefaultsAreThoseThatShip: the table of docs/defaults.md is held against the code by the
 // tests of the documents.
 func TestDefaultsAreThoseThatShip(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../docs/defaults.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +37,13 @@ func TestDefaultsAreThoseThatShip(t *testing.T) {
 		"Budget.Burst":        shippedBudget.Burst,
 		"Retry.MaxAttempts":   shippedAttempts,
 	} {
-		m := regexp.MustCompile("\n\\| `" + field + "` \\| ([0-9.]+)(?: s)? \\|").FindSubmatch(readme)
+		m := regexp.MustCompile("\n\\| `" + field + "` \\| ([0-9.]+)(?: s)? \\|").FindSubmatch(page)
 		if m == nil {
-			t.Errorf("README has no default of %s", field)
+			t.Errorf("docs/defaults.md has no default of %s", field)
 			continue
 		}
 		if want, _ := strconv.ParseFloat(string(m[1]), 64); have != want {
-			t.Errorf("%s is simulated with %v, README says %v", field, have, want)
+			t.Errorf("%s is simulated with %v, the page says %v", field, have, want)
 		}
 	}
 }

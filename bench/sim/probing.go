@@ -195,8 +195,8 @@ func runProbing(ctx context.Context, o lab.Options) (*lab.Result, error) {
 		r.Contenders = append(r.Contenders, p.Contender)
 	}
 	got := map[string]map[string]*findings{}
-	for _, s := range settings {
-		table := lab.Table{Title: s.what, Columns: []lab.Column{
+	for i, s := range settings {
+		table := lab.Table{Title: s.what, Quoted: i == 0, Columns: []lab.Column{
 			column("opened, worst", "s", lab.Lower, 2),
 			column("attempts while open", "%", lab.Lower, 2),
 			column("back", "s", lab.Lower, 2),
@@ -235,7 +235,7 @@ func probingGates(outage, stall map[string]*findings) []lab.Gate {
 	}
 	return []lab.Gate{
 		gate(f.opened.worst(), 0.5, "outages: s until the breaker opens, at worst"),
-		gate(f.load(), 2, "outages: attempts while open, %% of calls"),
+		gate(f.load(), 4, "outages: attempts while open, %% of calls"),
 		gate(f.back.mean(), 0.75, "outages: s until back"),
 		gate(f.back.worst(), 1.5, "outages: s until back, at worst"),
 		gate(s.back.mean(), 1, "stalls: s until back"),

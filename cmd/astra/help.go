@@ -1,39 +1,10 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"strings"
 )
-
-func (c command) flags() (*flag.FlagSet, func(*streams, []string) error) {
-	f := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	f.Usage = func() {}
-	return f, c.setup(f)
-}
-
-// help writes what -h shows: one screen.
-func (c command) help(w io.Writer) {
-	fmt.Fprintf(w, "Usage: astra %s [flags] %s\n\n%s\n", c.name, c.args, strings.TrimSpace(c.long))
-	f, _ := c.flags()
-	first := true
-	f.VisitAll(func(f *flag.Flag) {
-		if first {
-			fmt.Fprint(w, "\nFlags:\n")
-			first = false
-		}
-		value, usage := flag.UnquoteUsage(f)
-		name := "-" + f.Name
-		if value != "" {
-			name += " " + value
-		}
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
-			usage += " (default " + f.DefValue + ")"
-		}
-		fmt.Fprintf(w, "  %-22s %s\n", name, usage)
-	})
-}
 
 func overview(w io.Writer) {
 	fmt.Fprint(w, "Astra shows what a policy file will do before it is live.\n\nUsage: astra COMMAND [flags] [arguments]\n\nCommands:\n")

@@ -19,7 +19,7 @@ import (
 
 func commands() []command {
 	return []command{
-		lintCommand, explainCommand, simulateCommand, tuneCommand, importCommand, convertCommand, topCommand, breakerCommand, rulesCommand, completionCommand(),
+		lintCommand, explainCommand, simulateCommand, tuneCommand, topCommand, breakerCommand, rulesCommand, convertCommand, importCommand, completion(),
 	}
 }
 

@@ -145,6 +145,9 @@ func TestStory(t *testing.T) {
 	p := start(t, "-pace", fast)
 	url := p.await(t, `metrics   (http://127\.0\.0\.1:\d+/metrics)`)
 	p.await(t, `breaker half-open → closed: the probe was answered`)
+	if status := get(t, strings.TrimSuffix(url, "metrics")+"astra/"); !strings.Contains(status, "/helloworld.Greeter/SayHello") || !strings.Contains(status, "refused by the breaker") && !strings.Contains(status, "answered by the fallback") {
+		t.Errorf("the status page does not show the outage:\n%s", status)
+	}
 	page := get(t, url)
 	for _, want := range []string{
 		`astra_breaker_transitions_total{from="closed",function="/helloworld.Greeter/SayHello",reason="consecutive",target="127.0.0.1:`,

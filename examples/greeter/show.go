@@ -65,6 +65,7 @@ func show(ctx context.Context, cfg settings, out io.Writer) error {
 		return err
 	}
 	defer greeter.close()
+	page.show(greeter.suite)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	if err := policies.follow(ctx, greeter.suite); err != nil && ctx.Err() == nil {
@@ -73,6 +74,7 @@ func show(ctx context.Context, cfg settings, out io.Writer) error {
 
 	fmt.Fprintf(out, "Greeter   %s\n", addr)
 	fmt.Fprintf(out, "metrics   %s\n", page.url)
+	fmt.Fprintf(out, "status    %s\n", page.status)
 	fmt.Fprintf(out, "client    %d calls/s, each within %v; in the last act %d streams/s too\n", callsPerSecond, callDeadline, streamsPerSecond)
 	fmt.Fprintf(out, "policy    %s\n", policies.said)
 	if cfg.state != "" {

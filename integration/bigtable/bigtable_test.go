@@ -55,8 +55,8 @@ func load(t testing.TB, x *lab.Experiment) (finish func()) {
 	}
 	t.Cleanup(server.Close)
 	sides := lab.Both(x, func(s *lab.Side) *side { return newSide(t, s, server.Addr) })
-	x.Load(50, func(s *lab.Side, i int) { sides[s].increment(i) })
-	x.Load(50, func(s *lab.Side, i int) { sides[s].create(i) })
+	x.Load(25, func(s *lab.Side, i int) { sides[s].increment(i) })
+	x.Load(25, func(s *lab.Side, i int) { sides[s].create(i) })
 	x.Load(5, func(s *lab.Side, _ int) { sides[s].scan() })
 	return func() { x.Each(func(s *lab.Side) { sides[s].count(t, server.Addr) }) }
 }

@@ -70,37 +70,37 @@ func compare(t *testing.T, fault string, d, patience time.Duration, begin func(t
 }
 
 func TestCut(t *testing.T) {
-	compare(t, "connection cut every 2 s", 10*time.Second, 3*time.Second, func(_ testing.TB, x *lab.Experiment, _ *server) {
+	compare(t, "connection cut every 2 s", 9*time.Second, 3*time.Second, func(_ testing.TB, x *lab.Experiment, _ *server) {
 		x.Cut(2*time.Second, 200*time.Millisecond)
 	})
 }
 
 func TestKill(t *testing.T) {
-	compare(t, "kill -9 every 4 s, restarted at once", 10*time.Second, 3*time.Second, func(_ testing.TB, x *lab.Experiment, s *server) {
+	compare(t, "kill -9 every 4 s, restarted at once", 9*time.Second, 3*time.Second, func(_ testing.TB, x *lab.Experiment, s *server) {
 		x.Every(4*time.Second, func(int) { s.restart() })
 	})
 }
 
 func TestStop(t *testing.T) {
-	compare(t, "SIGSTOP for 1.5 s of every 5 s", 11*time.Second, 3*time.Second, func(_ testing.TB, x *lab.Experiment, s *server) {
-		x.Every(5*time.Second, func(int) { s.stop(1500 * time.Millisecond) })
+	compare(t, "SIGSTOP for 1.5 s of every 4 s", 9*time.Second, 3*time.Second, func(_ testing.TB, x *lab.Experiment, s *server) {
+		x.Every(4*time.Second, func(int) { s.stop(1500 * time.Millisecond) })
 	})
 }
 
 func TestStopForLong(t *testing.T) {
-	compare(t, "SIGSTOP for 2.5 s of every 6 s, callers wait .5 s", 12*time.Second, 500*time.Millisecond, func(_ testing.TB, x *lab.Experiment, s *server) {
-		x.Every(6*time.Second, func(int) { s.stop(2500 * time.Millisecond) })
+	compare(t, "SIGSTOP for 2.5 s of every 5 s, callers wait .5 s", 11*time.Second, 500*time.Millisecond, func(_ testing.TB, x *lab.Experiment, s *server) {
+		x.Every(5*time.Second, func(int) { s.stop(2500 * time.Millisecond) })
 	})
 }
 
 func TestRefuse(t *testing.T) {
-	compare(t, "connections refused for .7 s of every 4 s", 10*time.Second, 3*time.Second, func(t testing.TB, x *lab.Experiment, _ *server) {
+	compare(t, "connections refused for .7 s of every 4 s", 9*time.Second, 3*time.Second, func(t testing.TB, x *lab.Experiment, _ *server) {
 		x.Refuse(t, 4*time.Second, 700*time.Millisecond)
 	})
 }
 
 func TestRefuseForLong(t *testing.T) {
-	compare(t, "connections refused for 3 s of every 8 s", 13*time.Second, 3*time.Second, func(t testing.TB, x *lab.Experiment, _ *server) {
-		x.Refuse(t, 8*time.Second, 3*time.Second)
+	compare(t, "connections refused for 3 s of every 6 s", 11*time.Second, 3*time.Second, func(t testing.TB, x *lab.Experiment, _ *server) {
+		x.Refuse(t, 6*time.Second, 3*time.Second)
 	})
 }

@@ -23,7 +23,7 @@ func within(d time.Duration) (context.Context, context.CancelFunc) {
 // put writes new keys. A key of a version above 1 was written twice.
 func put(t testing.TB, x *lab.Experiment, s *server, clients sides, patience time.Duration) (finish func()) {
 	records := clients.records(x, "Put of new keys", kvService+"Put")
-	x.Load(50, func(side *lab.Side, i int) {
+	x.Load(25, func(side *lab.Side, i int) {
 		ctx, cancel := within(patience)
 		defer cancel()
 		_ = records[side].Do(func() error {
@@ -49,7 +49,7 @@ func put(t testing.TB, x *lab.Experiment, s *server, clients sides, patience tim
 // one is there means that the write was done twice.
 func create(x *lab.Experiment, clients sides, patience time.Duration) (finish func()) {
 	records := clients.records(x, "Txn: create if absent", kvService+"Txn")
-	x.Load(50, func(side *lab.Side, i int) {
+	x.Load(25, func(side *lab.Side, i int) {
 		ctx, cancel := within(patience)
 		defer cancel()
 		key, won := fmt.Sprintf("%s/create/%d", side.Dir, i), true
@@ -68,7 +68,7 @@ func create(x *lab.Experiment, clients sides, patience time.Duration) (finish fu
 // get reads, which etcd's client itself repeats.
 func get(x *lab.Experiment, clients sides, patience time.Duration) (finish func()) {
 	records := clients.records(x, "Get", kvService+"Range")
-	x.Load(50, func(side *lab.Side, _ int) {
+	x.Load(25, func(side *lab.Side, _ int) {
 		ctx, cancel := within(patience)
 		defer cancel()
 		_ = records[side].Do(func() error {
@@ -87,7 +87,7 @@ func increment(t testing.TB, x *lab.Experiment, s *server, clients sides, patien
 	begun := map[*lab.Side]*[counters]int{x.Bare: {}, x.Astra: {}}
 	records := clients.records(x, "STM: increments of counters", kvService+"Range", kvService+"Txn")
 	key := func(side *lab.Side, i int) string { return fmt.Sprintf("%s/counter/%d", side.Dir, i) }
-	x.Every(50*time.Millisecond, func(i int) {
+	x.Every(100*time.Millisecond, func(i int) {
 		x.Each(func(side *lab.Side) {
 			counter := i % counters
 			begun[side][counter]++

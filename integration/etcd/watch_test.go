@@ -22,7 +22,7 @@ var errNeverCame = errors.New("never came")
 // watch delivers what another client writes to eight watch streams on one
 // connection: how long after the write each event comes, which comes twice, and
 // which never.
-func watch(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish func()) {
+func watch(_ testing.TB, x *lab.Experiment, s *server, clients sides) (finish func()) {
 	var (
 		mu      sync.Mutex
 		written = map[string]time.Time{}
@@ -57,7 +57,7 @@ func watch(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish fu
 		}
 	})
 	writer := s.client(s.addr)
-	x.Every(50*time.Millisecond, func(i int) {
+	x.Every(100*time.Millisecond, func(i int) {
 		ctx, cancel := within(10 * time.Second)
 		defer cancel()
 		key := fmt.Sprintf("event/%d", i)
@@ -93,7 +93,7 @@ func watch(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish fu
 // lease keeps leases alive. Each is a call that succeeds if the lease lives at the
 // end; how long it took is the longest time between two answers.
 func lease(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish func()) {
-	const leases, ttl = 5, 5
+	const leases, ttl = 5, 10
 	type kept struct {
 		id   clientv3.LeaseID
 		last time.Time

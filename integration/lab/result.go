@@ -32,6 +32,8 @@ func (r Result) Within(n int) time.Duration {
 // Row is one call under one fault.
 type Row struct {
 	Client, Call, Fault string
+	Later               time.Duration // see Experiment.Later
+	Repeats             bool          // see Record.Repeats
 	Bare, Astra         Result
 }
 
@@ -50,7 +52,7 @@ func maxNoise(d time.Duration) time.Duration { return d + d/2 + 500*time.Millise
 func (r Row) Harms() (all []string) {
 	bare, astra := r.Bare, r.Astra
 	harm := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	if limit := bare.Duplicates + byChance(bare.Duplicates); astra.Duplicates > limit {
+	if limit := bare.Duplicates + byChance(bare.Duplicates) + r.own(); astra.Duplicates > limit {
 		harm("%d duplicates, want at most the bare client's %d (%d by chance)", astra.Duplicates, bare.Duplicates, limit)
 	}
 	if limit := bare.Failed + 2 + byChance(bare.Failed); astra.Failed > limit {
@@ -59,13 +61,26 @@ func (r Row) Harms() (all []string) {
 	if least := bare.OK() - 2 - byChance(bare.Failed); astra.OK() < least {
 		harm("%d succeeded, want at least the bare client's %d (%d by chance)", astra.OK(), bare.OK(), least)
 	}
-	if got, want := astra.Within(r.p99()), bare.Within(r.p99()); got > p99Noise(want) {
+	if got, want := astra.Within(r.p99()), bare.Within(r.p99()); got > p99Noise(want)+r.Later {
 		harm("%d calls had succeeded within %v, want the bare client's %v (%v with noise)", r.p99(), got, want, p99Noise(want))
 	}
-	if got, want := astra.Within(bare.OK()), bare.Within(bare.OK()); got > maxNoise(want) {
+	if got, want := astra.Within(bare.OK()), bare.Within(bare.OK()); got > maxNoise(want)+r.Later {
 		harm("%d calls had succeeded within %v, want the bare client's %v (%v with noise)", bare.OK(), got, want, maxNoise(want))
 	}
 	return all
+}
+
+// own is how many duplicates more than the bare client's may be the client's own.
+func (r Row) own() int {
+	if r.Repeats {
+		return 3
+	}
+	return 0
+}
+
+// proof reports whether the row shows what no chance explains.
+func (r Row) proof() bool {
+	return r.Bare.Duplicates == 0 && r.Astra.Duplicates > r.own()
 }
 
 // Header is the head of the table.
@@ -78,7 +93,11 @@ func (r Row) Markdown() string {
 		return fmt.Sprintf("| %s | %s | %s | %d | %d | %d | %s | %s | %s | %d |\n", call, fault, client,
 			x.OK(), x.Failed, x.Duplicates, short(x.Within(r.p99())), short(x.Within(math.MaxInt)), openings, x.Attempts)
 	}
-	return line(r.Call, r.Fault, "bare", r.Bare, "–") + line("", "", "astra", r.Astra, fmt.Sprint(r.Astra.Openings))
+	fault := r.Fault
+	if r.Later > 0 {
+		fault += fmt.Sprintf(" (may take %v longer)", r.Later)
+	}
+	return line(r.Call, fault, "bare", r.Bare, "–") + line("", "", "astra", r.Astra, fmt.Sprint(r.Astra.Openings))
 }
 
 // short returns a duration with two or three digits.

@@ -127,11 +127,19 @@ type Record struct {
 	call    string
 	proxy   *Proxy
 	methods []string
+	repeats bool
 
 	mu                 sync.Mutex
 	delays             []time.Duration
 	failed, duplicates int
 	errs               map[string]int
+}
+
+// Repeats notes, at set-up, that the client itself sends requests again that may
+// have been carried out. How often it has occasion to is up to chance.
+func (r *Record) Repeats() *Record {
+	r.repeats = true
+	return r
 }
 
 // Do runs a call, and records how long it took or that it failed.

@@ -47,6 +47,7 @@ func TestCut(t *testing.T) {
 
 func TestUnavailable(t *testing.T) {
 	compare(t, "UNAVAILABLE for 3 s of every 6 s", 12*time.Second, func(_ testing.TB, x *lab.Experiment, cs collectors) {
+		x.Later = 2250 * time.Millisecond // two backoffs, before the exporter's own begins
 		x.Every(6*time.Second, func(int) { cs.fail(status.Error(codes.Unavailable, "restarting"), 3*time.Second) })
 	})
 }
@@ -57,6 +58,7 @@ func TestExhausted(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, "RESOURCE_EXHAUSTED with RetryInfo of 1 s for 3 s of every 6 s", 12*time.Second, func(_ testing.TB, x *lab.Experiment, cs collectors) {
+		x.Later = 3500 * time.Millisecond // as above, but the first takes a second, the other up to 2.5
 		x.Every(6*time.Second, func(int) { cs.fail(s.Err(), 3*time.Second) })
 	})
 }
@@ -120,7 +122,7 @@ func newCollector(t testing.TB, s *lab.Side) *collector {
 	c.serve(t)
 	t.Cleanup(func() { c.server.Stop() })
 	p := s.Proxy(t, c.addr)
-	c.record = s.Record(fmt.Sprintf("Export: spans of %d exporters", exporters), p, export)
+	c.record = s.Record(fmt.Sprintf("Export: spans of %d exporters", exporters), p, export).Repeats()
 	for range exporters {
 		exporter, err := otlptracegrpc.New(t.Context(), otlptracegrpc.WithEndpoint(p.Addr), otlptracegrpc.WithInsecure(), otlptracegrpc.WithDialOption(s.DialOptions()...))
 		if err != nil {

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) { os.Exit(lab.Main(m, client)) }
 // client opens them again.
 func TestStreamsEnd(t *testing.T) {
 	t.Parallel()
-	lab.Compare(t, client, "streams end UNAVAILABLE after 3 s, by design", 12*time.Second, func(t testing.TB, x *lab.Experiment) func() {
+	lab.Compare(t, client, "streams end UNAVAILABLE after 3 s, by design", 10*time.Second, func(t testing.TB, x *lab.Experiment) func() {
 		return receive(t, x, 3*time.Second, 10, 100*time.Millisecond)
 	})
 }
@@ -48,14 +48,14 @@ func TestStreamsEnd(t *testing.T) {
 // TestQuiet: most streams end before a message came.
 func TestQuiet(t *testing.T) {
 	t.Parallel()
-	lab.Compare(t, client, "quiet subscriptions, streams end UNAVAILABLE after 2 s", 18*time.Second, func(t testing.TB, x *lab.Experiment) func() {
+	lab.Compare(t, client, "quiet subscriptions, streams end UNAVAILABLE after 2 s", 14*time.Second, func(t testing.TB, x *lab.Experiment) func() {
 		return receive(t, x, 2*time.Second, 20, 400*time.Millisecond)
 	})
 }
 
 func TestCut(t *testing.T) {
 	t.Parallel()
-	lab.Compare(t, client, "connection cut every 3 s", 12*time.Second, func(t testing.TB, x *lab.Experiment) func() {
+	lab.Compare(t, client, "connection cut every 3 s", 10*time.Second, func(t testing.TB, x *lab.Experiment) func() {
 		finish := receive(t, x, time.Hour, 10, 100*time.Millisecond)
 		x.Cut(3*time.Second, 200*time.Millisecond)
 		return finish
@@ -64,7 +64,7 @@ func TestCut(t *testing.T) {
 
 func TestRefuse(t *testing.T) {
 	t.Parallel()
-	lab.Compare(t, client, "connections refused for 2 s of every 6 s", 12*time.Second, func(t testing.TB, x *lab.Experiment) func() {
+	lab.Compare(t, client, "connections refused for 2 s of every 6 s", 11*time.Second, func(t testing.TB, x *lab.Experiment) func() {
 		finish := receive(t, x, time.Hour, 10, 100*time.Millisecond)
 		x.Refuse(t, 6*time.Second, 2*time.Second)
 		return finish
@@ -103,8 +103,8 @@ func newSide(t testing.TB, s *lab.Side, life time.Duration, subscriptions int) *
 	t.Helper()
 	ours := &side{published: map[string]time.Time{}, seen: map[string]int{}}
 	p := s.Proxy(t, ours.serve(t, life))
-	ours.received = s.Record(fmt.Sprintf("StreamingPull: messages to %d subscriptions", subscriptions), p, pull)
-	ours.publish = s.Record("Publish", p, publish)
+	ours.received = s.Record(fmt.Sprintf("StreamingPull: messages to %d subscriptions", subscriptions), p, pull).Repeats() // delivery is at least once
+	ours.publish = s.Record("Publish", p, publish).Repeats()
 	opts := []option.ClientOption{
 		option.WithEndpoint(p.Addr), option.WithoutAuthentication(), option.WithGRPCConnectionPool(1),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),

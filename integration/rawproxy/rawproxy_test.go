@@ -59,7 +59,7 @@ func compare(t *testing.T, fault string, d time.Duration, failing uint64, begin 
 	lab.Compare(t, client, fault, d, func(t testing.TB, x *lab.Experiment) func() {
 		sides := lab.Both(x, func(s *lab.Side) *side { return newSide(t, s, failing) })
 		begin(t, x)
-		x.Load(50, func(s *lab.Side, i int) { sides[s].unary(i) })
+		x.Load(25, func(s *lab.Side, i int) { sides[s].unary(i) })
 		x.Load(10, func(s *lab.Side, i int) { sides[s].stream(i) })
 		return func() { x.Each(func(s *lab.Side) { sides[s].finish() }) }
 	})

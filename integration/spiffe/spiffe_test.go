@@ -47,7 +47,7 @@ func compare(t *testing.T, fault string, d time.Duration, failing uint64, begin 
 	lab.Compare(t, client, fault, d, func(t testing.TB, x *lab.Experiment) func() {
 		sides := lab.Both(x, func(s *lab.Side) *side { return newSide(t, s, failing) })
 		begin(t, x)
-		x.Load(50, func(s *lab.Side, _ int) { sides[s].fetch() })
+		x.Load(25, func(s *lab.Side, _ int) { sides[s].fetch() })
 		x.Every(100*time.Millisecond, func(int) { x.Each(func(s *lab.Side) { sides[s].agent.rotate(t) }) })
 		return func() {
 			lab.Await(3*time.Second, func() bool { return sides[x.Bare].current() && sides[x.Astra].current() })

@@ -45,8 +45,9 @@ var mayImport = map[string][]string{
 	"internal/hooks": {module + "observe"},
 	// The engine decides and keeps the books of one call. It knows neither
 	// transport nor stream.
+	"internal/journal": {module + "observe", "google.golang.org/grpc/codes"},
 	"internal/engine": {
-		module + "codes", module + "observe",
+		module + "codes", module + "observe", module + "internal/journal",
 		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/text", module + "internal/verdict",
 		"google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		"google.golang.org/genproto/googleapis/rpc/errdetails", "google.golang.org/protobuf/types/known/durationpb",
@@ -66,8 +67,8 @@ var mayImport = map[string][]string{
 	"interceptors": {
 		module + "internal/inside",
 		module + "balancer", // by balancing_link.go, for its effect
-		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/message", module + "internal/text",
-		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
+		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/journal", module + "internal/message", module + "internal/text",
+		module + "internal/breaker", module + "internal/budget", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/inside", module + "internal/limit", module + "internal/retry", module + "internal/verdict",
 		"google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/genproto/googleapis/rpc/", "google.golang.org/protobuf/",
 	},
 	"metrics": {
@@ -80,7 +81,7 @@ var mayImport = map[string][]string{
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
 	},
 	"config": {
-		module + "chaos", module + "codes", module + "interceptors", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+		module + "chaos", module + "codes", module + "interceptors", module + "jitter", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
 	},
 	// chaos stands beneath a suite, and knows nothing of it.
 	"chaos": {
@@ -90,6 +91,7 @@ var mayImport = map[string][]string{
 	"astratest": {
 		module + "interceptors", module + "observe", module + "internal/flakyserver", "google.golang.org/grpc", "google.golang.org/grpc/", "google.golang.org/protobuf/",
 	},
+	"statuspage":           {module + "config", module + "interceptors"},
 	"state":                {module + "interceptors", module + "observe", "github.com/gofrs/flock"},
 	"internal/flakyserver": {"google.golang.org/", "golang.org/x/net/http2", "golang.org/x/net/http2/"},
 }

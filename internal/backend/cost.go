@@ -10,7 +10,7 @@ const (
 	// backend that is fast again costs a third of what it did.
 	memory = 3 * time.Second
 	// ramp is how long a new or recovered backend gets less than its share.
-	ramp = 5 * time.Second
+	ramp = 3 * time.Second
 	// first is the share of it that it begins with.
 	first = 0.1
 	// lesson is the weight of one outcome in the share of successes.

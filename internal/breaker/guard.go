@@ -15,6 +15,7 @@ type Guard struct {
 	width atomic.Int64                  // of a bucket, in nanoseconds
 	first shard                         // successes not booked in m yet, of a breaker that is not busy …
 	more  atomic.Pointer[[shards]shard] // … and of one that is; nil: it never was
+	last  atomic.Pointer[Standing]      // since the last transition; nil: there was none
 
 	mu sync.Mutex
 	m  Machine
@@ -161,6 +162,9 @@ func (g *Guard) At(now time.Duration) State {
 func (g *Guard) publish() {
 	g.width.Store(int64(g.m.calls.window.width))
 	g.word.Store(g.m.gen<<stateBits | uint64(g.m.state))
+	if s := g.last.Load(); s == nil && g.m.gen > 0 || s != nil && s.gen != g.m.gen {
+		g.last.Store(g.m.standing())
+	}
 }
 
 // batch is successes taken from the shards.
@@ -253,4 +257,35 @@ func (l *shard) add(epoch int64) (n uint32) {
 			return 0
 		}
 	}
+}
+
+// Standing returns where the breaker stands at a time, and since when. It takes no
+// lock.
+func (g *Guard) Standing(now time.Duration) Standing {
+	s := g.last.Load()
+	if s == nil {
+		return Standing{}
+	}
+	return s.at(now)
+}
+
+// Forced returns what holds the breaker at a time. It takes no lock.
+func (g *Guard) Forced(now time.Duration) Force { return g.Standing(now).Forced }
+
+// Force is [Machine.Force].
+func (g *Guard) Force(now, d time.Duration, f Force) Transition {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change := g.m.Force(now, d, f, ByHand)
+	g.publish()
+	return change
+}
+
+// Release is [Machine.Release].
+func (g *Guard) Release(now time.Duration) Transition {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change := g.m.Release(now)
+	g.publish()
+	return change
 }

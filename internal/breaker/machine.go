@@ -51,9 +51,13 @@ type Machine struct {
 
 	openings int           // whose time ran out and whose probes failed, and one; 0 while closed
 	until    time.Duration // end of the open time
+	since    time.Duration // of the state; 0: from the beginning
+	why      Reason        // it came to that
 	opened   time.Duration // when it left the closed state the last time …
 	cause    Reason        // … and why
 	cutOff   bool          // it opened because there was no connection
+	forced   Force
+	release  time.Duration // when forced ends
 
 	refused int           // calls, since the last probe or the opening
 	soonest time.Duration // before that, they earn no probe
@@ -126,7 +130,7 @@ func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Trans
 }
 
 func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
-	if o == Neutral {
+	if o == Neutral || m.held(now) {
 		return Transition{}
 	}
 	if reason := m.calls.add(now, &m.cfg, o); reason != None {
@@ -184,7 +188,7 @@ func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {
 	if t.From == Closed {
 		m.opened, m.cause = now, why
 	}
-	m.state = s
+	m.state, m.since, m.why, m.forced = s, now, why, NotForced
 	m.gen++
 	return t
 }

@@ -19,7 +19,7 @@ type place struct {
 // due reports whether an open breaker may probe: because its time is over or,
 // sooner, because enough calls have been refused.
 func (m *Machine) due(now time.Duration) bool {
-	return now >= m.until || m.earned(m.cfg.Probes) && now >= m.soonest
+	return now >= m.until || m.forced == NotForced && m.earned(m.cfg.Probes) && now >= m.soonest
 }
 
 // earned reports whether the calls refused since the last probe, or the
@@ -117,7 +117,7 @@ func (m *Machine) Wait(now time.Duration) time.Duration {
 	default:
 		return 0
 	}
-	if m.earned(probes) {
+	if m.forced == NotForced && m.earned(probes) {
 		wait = min(wait, m.soonest-now)
 	}
 	return max(0, wait)

@@ -7,16 +7,23 @@ import "time"
 type Snapshot struct {
 	Left     time.Duration // of the open time; 0: it is over, the next call is a probe
 	Openings int           // in a row, without closing between them
+	Forced   Force         // for Left; NotForced: it is as it was judged
 }
 
 // Snapshot returns what is worth keeping. ok is false if the breaker is closed.
 func (m *Machine) Snapshot(now time.Duration) (s Snapshot, ok bool) {
-	if m.state == Closed {
+	switch {
+	case m.held(now):
+		return Snapshot{Left: m.release - now, Openings: 1, Forced: ForcedClosed}, true
+	case m.state == Closed:
 		return Snapshot{}, false
 	}
-	s.Openings = m.openings
+	s.Openings = max(1, m.openings)
 	if m.state == Open {
 		s.Left = max(0, m.until-now)
+		if s.Left > 0 {
+			s.Forced = m.forced
+		}
 	}
 	return s, true
 }
@@ -25,7 +32,10 @@ func (m *Machine) Snapshot(now time.Duration) (s Snapshot, ok bool) {
 // follow, and if they fail, open times grow from where they were. One that is
 // not closed knows better, and stays as it is.
 func (m *Machine) Restore(now time.Duration, s Snapshot, why Reason) Transition {
-	if m.state != Closed {
+	switch {
+	case s.Forced != NotForced && s.Left > 0:
+		return m.Force(now, s.Left, s.Forced, why)
+	case s.Forced == ForcedClosed || m.state != Closed || m.held(now):
 		return Transition{}
 	}
 	m.until = now + min(max(0, s.Left), m.cfg.MaxOpenFor)
@@ -50,7 +60,7 @@ func (m *Machine) Advise() {
 // Snapshot is [Machine.Snapshot]. Of a closed breaker, the usual case, it only
 // reads.
 func (g *Guard) Snapshot(now time.Duration) (Snapshot, bool) {
-	if _, closed := g.AdmitClosed(); closed {
+	if _, closed := g.AdmitClosed(); closed && g.Forced(now) == NotForced {
 		return Snapshot{}, false
 	}
 	g.mu.Lock()

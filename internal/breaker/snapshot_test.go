@@ -21,7 +21,7 @@ func TestRestoreResumes(t *testing.T) {
 	now := time.Second // ± 0, by settle's chance
 	want(t, settle(t, &m, now, Failure), HalfOpen, Open, ProbeFailed)
 	s, ok := m.Snapshot(now + 500*time.Millisecond)
-	if !ok || s != (Snapshot{1500 * time.Millisecond, 2}) {
+	if !ok || s != (Snapshot{Left: 1500 * time.Millisecond, Openings: 2}) {
 		t.Fatalf("%+v, %v; want 1.5 s of the second opening, 2 s", s, ok)
 	}
 
@@ -52,7 +52,7 @@ func TestRestoreHalfOpen(t *testing.T) {
 		t.Fatal("no probe")
 	}
 	s, ok := m.Snapshot(2 * time.Second)
-	if !ok || s != (Snapshot{0, 1}) {
+	if !ok || s != (Snapshot{Left: 0, Openings: 1}) {
 		t.Fatalf("%+v, %v; want no time left", s, ok)
 	}
 	next := NewMachine(testConfig())
@@ -68,7 +68,7 @@ func TestRestoreBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := testConfig()
 		now := time.Duration(rapid.Int64().Draw(t, "now")) / 4
-		s := Snapshot{time.Duration(rapid.Int64().Draw(t, "left")), rapid.Int().Draw(t, "openings")}
+		s := Snapshot{Left: time.Duration(rapid.Int64().Draw(t, "left")), Openings: rapid.Int().Draw(t, "openings")}
 		m := NewMachine(cfg)
 		m.Restore(now, s, Restored)
 		left := m.Wait(now)
@@ -89,11 +89,11 @@ func TestRestoreBounds(t *testing.T) {
 func TestRestoreLeavesTheOpenAlone(t *testing.T) {
 	m := NewMachine(testConfig())
 	settleAll(t, &m, 0, Failure, 7)
-	if got := m.Restore(0, Snapshot{time.Minute, 9}, Fleet); got.Happened() || m.Wait(0) != time.Second {
+	if got := m.Restore(0, Snapshot{Left: time.Minute, Openings: 9}, Fleet); got.Happened() || m.Wait(0) != time.Second {
 		t.Fatalf("%v; open for %v, want its own second", got, m.Wait(0))
 	}
 	_, _, _ = m.Admit(time.Second)
-	if got := m.Restore(time.Second, Snapshot{time.Minute, 9}, Fleet); got.Happened() {
+	if got := m.Restore(time.Second, Snapshot{Left: time.Minute, Openings: 9}, Fleet); got.Happened() {
 		t.Fatalf("%v while a probe is under way", got)
 	}
 }
@@ -142,11 +142,11 @@ func TestGuardSnapshot(t *testing.T) {
 	want(t, g.Settle(0, early, Failure, 0), Closed, Open, Consecutive)
 	g = NewGuard(testConfig())
 	early, _ = g.AdmitClosed()
-	want(t, g.Restore(0, Snapshot{time.Second, 3}, Restored), Closed, Open, Restored)
+	want(t, g.Restore(0, Snapshot{Left: time.Second, Openings: 3}, Restored), Closed, Open, Restored)
 	if _, closed := g.AdmitClosed(); closed || !g.Opened(early) {
 		t.Fatal("admits as if it were closed")
 	}
-	if s, ok := g.Snapshot(400 * time.Millisecond); !ok || s != (Snapshot{600 * time.Millisecond, 3}) {
+	if s, ok := g.Snapshot(400 * time.Millisecond); !ok || s != (Snapshot{Left: 600 * time.Millisecond, Openings: 3}) {
 		t.Fatalf("%+v, %v", s, ok)
 	}
 }

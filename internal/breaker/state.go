@@ -40,6 +40,7 @@ const (
 	Recovered            // enough probes succeeded
 	Restored             // it was open when an earlier process ended
 	Fleet                // other instances have opened theirs
+	ByHand               // somebody forced it, or let go of it
 )
 
 // String returns the reason as it is written in metric labels.
@@ -67,6 +68,8 @@ func (r Reason) String() string {
 		return "restored"
 	case Fleet:
 		return "fleet"
+	case ByHand:
+		return "by_hand"
 	}
 	return "invalid"
 }

@@ -128,9 +128,12 @@ func replayBytes(t *testing.T, c *caller) int64 {
 	return ledger.Int()
 }
 
-// breakerLag is how long a breaker may refuse calls after its server has failed:
-// the first open time, spread by a fifth, and a probe's time.
-const breakerLag = 1300 * time.Millisecond
+// breakerLag is how long a breaker may refuse calls after its server has failed for
+// a while: the first open time, spread by a fifth, and a probe's time; or, as open
+// times double when they run out in vain, one that is as long as all before it.
+func breakerLag(fault time.Duration) time.Duration {
+	return 1300*time.Millisecond + 2*fault
+}
 
 // pairs is what came of calls that two callers made at the same time.
 type pairs struct {
@@ -140,7 +143,7 @@ type pairs struct {
 }
 
 // compare pairs the calls of a caller with those of bare gRPC.
-func compare(suite, bare *caller) (p pairs) {
+func compare(suite, bare *caller, lag time.Duration) (p pairs) {
 	number := func(k *call) uint64 { return k.id << 16 >> 16 }
 	other := make(map[uint64]*call, len(bare.calls))
 	var failures []time.Time
@@ -159,7 +162,7 @@ func compare(suite, bare *caller) (p pairs) {
 		default:
 			p.worse++
 			if errors.Is(k.err, interceptors.ErrBreakerOpen) && slices.ContainsFunc(failures, func(at time.Time) bool {
-				return at.Before(k.end) && k.begin.Sub(at) < breakerLag
+				return at.Before(k.end) && k.begin.Sub(at) < lag
 			}) {
 				p.refused++
 			}

@@ -212,30 +212,13 @@ func (l *link) pump(to, from net.Conn, up bool) {
 // pass writes a chunk when its time has come; false if the connection has ended.
 func (l *link) pass(to net.Conn, c chunk, up bool) bool {
 	for len(c.data) > 0 {
-		f, changed := l.proxy.now()
-		if f.HoldUp && up || f.HoldDown && !up {
-			select {
-			case <-changed:
-			case <-l.ended:
-				return false
-			}
-			if l.proxy.isClosed() {
-				return false
-			}
-			continue
-		}
-		if wait := time.Until(c.at.Add(f.Latency)); wait > 0 && !l.wait(wait) {
+		f, ok := l.unheld(up)
+		if !ok || !l.wait(time.Until(c.at.Add(f.Latency))) {
 			return false
 		}
-		part := c.data
-		if f.Slice > 0 && len(part) > f.Slice {
-			part = part[:f.Slice]
-		}
-		if f.Bandwidth > 0 {
-			part = part[:min(len(part), max(f.Bandwidth/100, 1))]
-			if !l.wait(time.Duration(len(part)) * time.Second / time.Duration(f.Bandwidth)) {
-				return false
-			}
+		part, ok := l.paced(c.data, f)
+		if !ok {
+			return false
 		}
 		part, cut := l.untilCut(part, up)
 		if _, err := to.Write(part); err != nil || cut {
@@ -244,6 +227,36 @@ func (l *link) pass(to net.Conn, c chunk, up bool) bool {
 		c.data = c.data[len(part):]
 	}
 	return true
+}
+
+// unheld returns the fault that is on, once it holds nothing in this direction.
+func (l *link) unheld(up bool) (f Fault, ok bool) {
+	for {
+		f, changed := l.proxy.now()
+		if held := f.HoldUp && up || f.HoldDown && !up; !held {
+			return f, true
+		}
+		select {
+		case <-changed:
+		case <-l.ended:
+			return f, false
+		}
+		if l.proxy.isClosed() {
+			return f, false
+		}
+	}
+}
+
+// paced returns what may be written in one go, when it may.
+func (l *link) paced(part []byte, f Fault) ([]byte, bool) {
+	if f.Slice > 0 && len(part) > f.Slice {
+		part = part[:f.Slice]
+	}
+	if f.Bandwidth == 0 {
+		return part, true
+	}
+	part = part[:min(len(part), max(f.Bandwidth/100, 1))]
+	return part, l.wait(time.Duration(len(part)) * time.Second / time.Duration(f.Bandwidth))
 }
 
 // untilCut returns what may still be written before the connection is to be cut.
@@ -260,6 +273,9 @@ func (l *link) untilCut(part []byte, up bool) (rest []byte, cut bool) {
 }
 
 func (l *link) wait(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

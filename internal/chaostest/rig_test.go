@@ -40,6 +40,9 @@ const (
 	every    = 5 * time.Millisecond
 	// promised is how late a call may end, on a machine that is never late itself.
 	promised = 50 * time.Millisecond
+	// tooBusy is a machine on which calls fail by themselves, in bunches that have
+	// nothing to do with who makes them: then success is not compared.
+	tooBusy = deadline / 8
 )
 
 // asked repeats all it can.
@@ -56,7 +59,8 @@ var hurried = interceptors.Policy{
 	Limit:          interceptors.Limit{MaxConcurrent: 50, MaxQueue: 1000, MaxWait: 100 * time.Millisecond},
 }
 
-// hedged starts a second attempt of what is slow.
+// hedged starts a second attempt of what is slow. On a machine or a line that is
+// full that is what makes calls late: it is not to be as well off.
 var hedged = interceptors.Policy{
 	Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: 50 * time.Millisecond, NonFatal: astracodes.Retryable},
 }
@@ -74,7 +78,7 @@ func newRig(t *testing.T, rng *rand.Rand, s scene) *rig {
 	r.add(s, &caller{name: "bare"})
 	r.add(s, &caller{name: "default"}, interceptors.WithPolicy(interceptors.Policy{}))
 	r.add(s, &caller{name: "asked", repeats: true}, interceptors.WithPolicy(asked))
-	r.add(s, &caller{name: "hedged", repeats: true}, interceptors.WithMethodPolicy(unary, hedged), interceptors.WithMethodPolicy(list, hedged))
+	r.add(s, &caller{name: "hedged", repeats: true, worse: true}, interceptors.WithMethodPolicy(unary, hedged), interceptors.WithMethodPolicy(list, hedged))
 	r.add(s, &caller{name: "hurried", repeats: true, worse: true}, interceptors.WithPolicy(hurried))
 	return r
 }
@@ -199,9 +203,9 @@ func play(t *testing.T, rng *rand.Rand, s scene, span time.Duration) {
 	t.Logf("bare: %v; this process woke %v late at worst, so %v count as in time", bare, lag.Round(time.Millisecond), slack.Round(time.Millisecond))
 	for _, c := range r.callers[1:] {
 		y := c.audit(t, executions, slack)
-		p := compare(c, r.callers[0])
+		p := compare(c, r.callers[0], breakerLag(span))
 		t.Logf("%s: %v; against bare %d better, %d worse, %d of these refused by a breaker in its time", c.name, y, p.better, p.worse, p.refused)
-		if !s.unequal && !c.worse {
+		if !s.unequal && !c.worse && lag < tooBusy {
 			noHarm(t, c.name, p, y.calls)
 		}
 	}

@@ -17,15 +17,13 @@ import (
 	"github.com/astra-grpc/astra/jitter"
 )
 
-// row is a line of README's table of defaults.
+// row is a line of the table of docs/defaults.md.
 type row struct{ standard, allowed string }
 
 func defaultsTable(t *testing.T) map[string]row {
 	t.Helper()
-	_, section, _ := strings.Cut(document(t, "README.md"), "\n## Defaults\n")
-	section, _, _ = strings.Cut(section, "\n## ")
 	table := map[string]row{}
-	for _, cells := range rows(section)[1:] { // without its head
+	for _, cells := range rows(document(t, "docs/defaults.md"))[1:] { // without its head
 		table[strings.Trim(cells[0], "`")] = row{cells[1], cells[2]}
 	}
 	return table
@@ -58,16 +56,34 @@ func TestEveryKnobIsListed(t *testing.T) {
 	table := defaultsTable(t)
 	knobs(reflect.ValueOf(interceptors.Policy{}), "", func(path string, _ reflect.Value) {
 		if _, ok := table[path]; !ok {
-			t.Errorf("README's table lacks %s", path)
+			t.Errorf("docs/defaults.md lacks %s", path)
 		}
 		delete(table, path)
 	})
 	for path := range table {
-		t.Errorf("README's table has %s, which no policy has", path)
+		t.Errorf("docs/defaults.md has %s, which no policy has", path)
 	}
 }
 
-// TestDefaultsAgree compares README's defaults with those of the code: of
+// TestREADMEsDefaultsAgree: README repeats some of the table.
+func TestREADMEsDefaultsAgree(t *testing.T) {
+	table, repeated := defaultsTable(t), 0
+	for _, cells := range rows(document(t, "README.md")) {
+		r, ok := table[strings.Trim(cells[0], "`")]
+		if !ok {
+			continue
+		}
+		repeated++
+		if cells[1] != r.standard {
+			t.Errorf("README gives %s the default %s, docs/defaults.md %s", cells[0], cells[1], r.standard)
+		}
+	}
+	if repeated != 10 {
+		t.Errorf("README repeats %d defaults, want 10", repeated)
+	}
+}
+
+// TestDefaultsAgree compares the documented defaults with those of the code: of
 // policy_defaults.go, which are not exported, and of jitter.
 func TestDefaultsAgree(t *testing.T) {
 	want := codeDefaults(t)
@@ -87,14 +103,14 @@ func TestDefaultsAgree(t *testing.T) {
 		}
 		switch expected, has := want[path]; {
 		case has && got != expected:
-			t.Errorf("README gives %s the default %v, want %v", path, got, expected)
+			t.Errorf("docs/defaults.md gives %s the default %v, want %v", path, got, expected)
 		case !has && r.standard != "none" && r.standard != "false" && r.standard != "off":
-			t.Errorf("README gives %s the default %s, but the code has none", path, r.standard)
+			t.Errorf("docs/defaults.md gives %s the default %s, but the code has none", path, r.standard)
 		}
 		delete(want, path)
 	}
 	for path, value := range want {
-		t.Errorf("README's table lacks the default of %s, %v", path, value)
+		t.Errorf("docs/defaults.md lacks the default of %s, %v", path, value)
 	}
 }
 
@@ -189,7 +205,7 @@ func quantity(text string) (float64, bool) {
 
 var interval = regexp.MustCompile(`^(> |≥ )?(.+?)(?: to (.+))?$`)
 
-// TestRangesAgree tries README's bounds, and what lies just beyond them, on New.
+// TestRangesAgree tries the documented bounds, and what lies just beyond them, on New.
 func TestRangesAgree(t *testing.T) {
 	table, tried := defaultsTable(t), 0
 	for path, r := range table {
@@ -206,7 +222,7 @@ func TestRangesAgree(t *testing.T) {
 		}
 		low, ok := bound(m[2])
 		if !ok {
-			continue // told in words
+			continue // described in words
 		}
 		tried++
 		// The least step from one value to the next; zero is the default.
@@ -262,9 +278,9 @@ func try(t *testing.T, path string, value float64, valid bool) {
 	_, err := interceptors.New(interceptors.WithPolicy(p))
 	switch {
 	case valid && err != nil:
-		t.Errorf("README allows %s: %v, but: %v", path, f, err)
+		t.Errorf("docs/defaults.md allows %s: %v, but: %v", path, f, err)
 	case !valid && (err == nil || !strings.Contains(err.Error(), path)):
-		t.Errorf("README does not allow %s: %v, but New returned %v", path, f, err)
+		t.Errorf("docs/defaults.md does not allow %s: %v, but New returned %v", path, f, err)
 	}
 }
 
@@ -278,18 +294,18 @@ func TestJitterTableAgrees(t *testing.T) {
 		"`jitter.AWSFull`":         jitter.AWSFull,
 		"`jitter.AWSDecorrelated`": jitter.AWSDecorrelated,
 	}
-	for _, cells := range rows(document(t, "README.md")) {
+	for _, cells := range rows(document(t, "docs/retries.md")) {
 		goName, _, _ := strings.Cut(cells[0], " (default)")
 		s, ok := want[goName]
 		if !ok {
 			continue
 		}
 		if got := strings.Trim(cells[1], "`"); got != s.String() {
-			t.Errorf("README names %s %q, want %q", goName, got, s)
+			t.Errorf("docs/retries.md names %s %q, want %q", goName, got, s)
 		}
 		delete(want, goName)
 	}
 	for goName := range want {
-		t.Errorf("README's table lacks %s", goName)
+		t.Errorf("docs/retries.md lacks %s", goName)
 	}
 }

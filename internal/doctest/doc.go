@@ -1,4 +1,5 @@
-// Package doctest has no code, only tests: they hold README.md, CHANGELOG.md
-// and CONTRIBUTING.md to what the code does. Every Go block of README stands
-// word for word in a file of this folder, where it compiles and is run.
+// Package doctest has no code, only tests: they hold README.md, the pages of docs
+// and the other documents to what the code does. Every Go block of a document is
+// part of an Example, of its package or of a program in examples, where it is
+// compiled and run.
 package doctest

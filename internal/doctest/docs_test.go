@@ -16,7 +16,9 @@ import (
 
 const root = "../.."
 
-var documents = append([]string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}, pages()...)
+var documents = append([]string{
+	"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "VERSIONING.md", "examples/greeter/README.md",
+}, pages()...)
 
 // pages returns docs/*.md, relative to the root.
 func pages() (all []string) {
@@ -76,36 +78,32 @@ func flat(text string) string {
 	return b.String()
 }
 
-// TestGoBlocksCompile: every Go block of README stands in a file of this folder
-// that compiles.
-func TestGoBlocksCompile(t *testing.T) {
-	var code strings.Builder
-	for _, path := range []string{"client/dial.go", "snippets_test.go"} {
-		code.WriteString(flat(read(t, path)))
-	}
-	found := blocks(document(t, "README.md"), "go")
-	if len(found) < 5 {
-		t.Fatalf("README has %d Go blocks: the test looks for the wrong thing", len(found))
-	}
-	for _, block := range found {
-		if !strings.Contains(code.String(), flat(block)) {
-			t.Errorf("this block of README stands nowhere in internal/doctest, so nobody compiles it:\n%s", block)
-		}
-	}
-}
-
-func TestCommandsStandInREADME(t *testing.T) {
+// TestREADMEIsShort: it is read in one sitting, and has the commands of
+// contributors.
+func TestREADMEIsShort(t *testing.T) {
 	readme := document(t, "README.md")
-	first, _, _ := strings.Cut(readme, "## ")
+	if n := strings.Count(readme, "\n"); n > 180 {
+		t.Errorf("README has %d lines, want at most 180: what is longer belongs into docs", n)
+	}
 	for _, command := range []string{"go run ./examples/greeter", "go test ./..."} {
-		if !strings.Contains(first, command) {
-			t.Errorf("README lacks %q before its first section", command)
+		if !strings.Contains(readme, command) {
+			t.Errorf("README lacks %q", command)
 		}
 	}
 }
 
-// TestMetricsAgree: README's table has the collector's metrics and labels, and
-// no query names another.
+// TestPagesAreListed: docs/README.md links to every page beside it.
+func TestPagesAreListed(t *testing.T) {
+	index := document(t, "docs/README.md")
+	for _, page := range pages() {
+		if name := filepath.Base(page); name != "README.md" && !strings.Contains(index, "("+name+")") {
+			t.Errorf("docs/README.md does not list %s", page)
+		}
+	}
+}
+
+// TestMetricsAgree: the table of docs/metrics.md has the collector's metrics and
+// labels, and no document names another.
 func TestMetricsAgree(t *testing.T) {
 	var (
 		have        = map[string]string{} // name → labels
@@ -113,7 +111,7 @@ func TestMetricsAgree(t *testing.T) {
 		fields      = regexp.MustCompile(`fqName: "(\w+)".*variableLabels: \{([^}]*)\}`)
 		inText      = regexp.MustCompile(`astra_[a-z0-9_]+`)
 		listed      = map[string]bool{}
-		readme      = document(t, "README.md")
+		page        = document(t, "docs/metrics.md")
 		unquoted    = strings.NewReplacer("`", "", " ", "")
 		placeholder = []string{"astra_retry_", "astra_breaker_", "astra_limit_"} // with a star after it
 	)
@@ -126,19 +124,19 @@ func TestMetricsAgree(t *testing.T) {
 		}
 		have[m[1]] = m[2]
 	}
-	for _, row := range rows(readme) {
+	for _, row := range rows(page) {
 		name := unquoted.Replace(row[0])
 		if !strings.HasPrefix(name, "astra_") {
 			continue
 		}
 		listed[name] = true
 		if want, got := have[name], unquoted.Replace(row[2]); got != want {
-			t.Errorf("README gives %s the labels %q, want %q", name, got, want)
+			t.Errorf("docs/metrics.md gives %s the labels %q, want %q", name, got, want)
 		}
 	}
 	for name := range have {
 		if !listed[name] {
-			t.Errorf("README's table lacks %s", name)
+			t.Errorf("the table of docs/metrics.md lacks %s", name)
 		}
 	}
 	for _, name := range []string{"astra_chaos_active", "astra_chaos_injected_total"} {

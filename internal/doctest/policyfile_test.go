@@ -2,60 +2,67 @@ package doctest
 
 import (
 	"os"
-	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/astra-grpc/astra/config"
-	"github.com/astra-grpc/astra/internal/flakyserver"
-	"github.com/astra-grpc/astra/metrics"
 )
 
-// policyFile is README's example.
+const policyPage = "docs/policy-file.md"
+
+// TestPolicyFilesAreValid: every policy file of a document is one, and warns of
+// nothing.
+func TestPolicyFilesAreValid(t *testing.T) {
+	found := 0
+	for _, file := range documents {
+		for _, block := range blocks(document(t, file), "yaml") {
+			if !regexp.MustCompile(`^(methodConfig|balancing|chaos):`).MatchString(block) {
+				continue
+			}
+			found++
+			d, err := config.Decode([]byte(block))
+			if err != nil {
+				t.Errorf("%s: %v", file, err)
+				continue
+			}
+			for _, w := range d.Warnings() {
+				t.Errorf("%s warns: %v", file, w.Error())
+			}
+		}
+	}
+	if found < 3 {
+		t.Errorf("%d policy files found: the test reads the documents wrongly", found)
+	}
+}
+
+// TestPolicyFile: the page's example means what its comments say.
+func TestPolicyFile(t *testing.T) {
+	d, err := config.Decode([]byte(policyFile(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := d.Policies()
+	for pattern, want := range map[string]int{"/helloworld.Greeter/*": 4, "/bank.Ledger/Transfer": 1, "*": 0} {
+		if got, ok := p[pattern]; !ok || got.Retry.MaxAttempts != want {
+			t.Errorf("%s has %d attempts, want %d", pattern, got.Retry.MaxAttempts, want)
+		}
+	}
+}
+
+// policyFile is the first example of the page.
 func policyFile(t *testing.T) string {
 	t.Helper()
-	found := blocks(document(t, "README.md"), "yaml")
-	if len(found) != 1 {
-		t.Fatalf("README has %d YAML blocks, want the policy file", len(found))
+	found := blocks(document(t, policyPage), "yaml")
+	if len(found) == 0 {
+		t.Fatalf("%s has no YAML block", policyPage)
 	}
 	return found[0]
 }
 
-func TestPolicyFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(path, []byte(policyFile(t)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	suite, err := fromFile(t.Context(), path, metrics.New())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = suite.Close() }()
-	s := flakyserver.StartBuffer()
-	defer s.Close()
-	s.SetDown(flakyserver.Fail(codes.Unavailable, "down"))
-	greeter := dial(t, s, suite.DialOptions()...)
-	if _, err := hello(t, greeter); err == nil || attempts(s) != 4 {
-		t.Errorf("%v after %d attempts, want the 4 of the policy file", err, attempts(s))
-	}
-
-	d, err := config.DecodeFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := d.Policies()["/bank.Ledger/Transfer"].Retry.MaxAttempts; got != 1 {
-		t.Errorf("the transfer is tried %d times", got)
-	}
-	for _, w := range d.Warnings() {
-		t.Errorf("the example warns: %v", w.Error())
-	}
-}
-
-// TestPolicyFileFaults: what README says is told of faults is what is told.
+// TestPolicyFileFaults: the page shows faults as they are reported.
 func TestPolicyFileFaults(t *testing.T) {
-	readme := document(t, "README.md")
+	page := document(t, policyPage)
 	text := strings.NewReplacer("maxAttempts: 4", "maxAttempts: 1", "breaker:", "braker:").Replace(policyFile(t))
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("policy.yaml", []byte(text), 0o600); err != nil {
@@ -66,8 +73,8 @@ func TestPolicyFileFaults(t *testing.T) {
 		t.Fatal("no faults")
 	}
 	for line := range strings.Lines(err.Error()) {
-		if !strings.Contains(readme, "      "+strings.TrimSpace(line)+"\n") {
-			t.Errorf("README does not tell this fault as it is told: %s", line)
+		if !strings.Contains(page, strings.TrimSpace(line)+"\n") {
+			t.Errorf("%s does not show this fault as it is reported: %s", policyPage, line)
 		}
 	}
 }

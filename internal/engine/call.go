@@ -8,6 +8,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/fleet"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
@@ -63,6 +64,8 @@ type Call struct {
 	since   time.Duration // the backoff began
 	delay   time.Duration // of the backoff
 	waited  time.Duration // in backoffs
+
+	trail []journal.Attempt // of the failed attempts; nil: none has
 }
 
 var lastShard atomic.Uint32
@@ -113,7 +116,8 @@ func (c *Call) Admit(channel interface{ Down() bool }) (Wait, error) {
 		var wait time.Duration
 		token, change, wait, ok = g.Admit(c.Host.Now())
 		switch c.changed(change); {
-		case !ok && c.route.Well():
+		case !ok && c.exempt(g):
+			c.observed()
 			return Wait{}, nil
 		case !ok:
 			return Wait{}, c.refusedByBreaker(wait)
@@ -162,14 +166,6 @@ type Limiter interface {
 	Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
 }
 
-// LimitFunc is a limiter.
-type LimitFunc func(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc)
-
-// Limit implements [Limiter].
-func (f LimitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	return f(ctx, timeout)
-}
-
 // launch starts an attempt. Its context derives from the call's, never from
 // another attempt's.
 func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
@@ -199,6 +195,7 @@ func (c *Call) ended(a *Attempt, err error, ev Evidence) {
 	}
 	if err != nil {
 		c.code = CodeOf(err)
+		c.noteAttempt(a, c.code)
 	}
 	if err != nil || ev.Ruling != 0 {
 		c.judge(a, err, ev)
@@ -270,6 +267,9 @@ func (c *Call) Afford() failure.Reason {
 // Pause begins the backoff before another attempt, which the driver waits for.
 func (c *Call) Pause(delay time.Duration, err error) {
 	c.pausing, c.delay, c.since = true, delay, c.Host.Now()
+	if n := len(c.trail); n > 0 {
+		c.trail[n-1].Delay = delay
+	}
 	c.Emit(observe.Event{Kind: observe.BackoffStart, Attempt: c.loop.Attempts, Delay: delay, Code: c.code, Err: err})
 }
 
@@ -348,29 +348,20 @@ func (c *Call) Finish(err error, rescued bool) {
 			to = c.Plan.Recorders.Detailed
 		}
 	}
-	if !c.anyListens(to) {
+	listened := c.anyListens(to)
+	if !listened && err == nil && c.trail == nil {
 		return
 	}
-	e := observe.Event{Kind: observe.CallEnd, Attempt: c.loop.Attempts, Hedges: c.hedges, Err: err, Exhausted: c.exhausted && err != nil, Waited: c.waited}
-	if err != nil {
-		e.Code, e.Reason = CodeOf(err), c.reason()
+	r := c.Report(err, rescued)
+	if err != nil || c.trail != nil {
+		c.note(r)
 	}
+	if !listened {
+		return
+	}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: r.Attempts, Hedges: r.Hedges, Backend: c.route.Last(), Err: err, Exhausted: r.Exhausted, Waited: r.Waited, Code: r.Code, Reason: r.Reason, Outcome: r.Outcome}
 	if c.Plan.Recorders.Elapsed {
 		e.Elapsed = c.Host.Now() - c.started
-	}
-	switch {
-	case rescued:
-		e.Outcome = observe.Rescued
-	case c.rejected != observe.OutcomeNone:
-		e.Outcome = c.rejected
-	case err != nil:
-		e.Outcome = observe.Failed
-	case c.kind == observe.HedgeAttempt:
-		e.Outcome = observe.SuccessHedge
-	case c.kind != observe.FirstAttempt:
-		e.Outcome = observe.SuccessAfterRetry
-	default:
-		e.Outcome = observe.SuccessFirst
 	}
 	c.emitTo(to, c.Ctx, e)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hooks"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/observe"
 	"google.golang.org/grpc/codes"
 )
@@ -44,7 +45,7 @@ func (c *Call) Emit(e observe.Event) {
 
 func (c *Call) emitAttemptEnd(to []*hooks.Recorder, a *Attempt, code codes.Code, err error) {
 	if c.anyListens(to) {
-		e := observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.place.Name(), Code: code, Err: err}
+		e := observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.place.Name(), Elsewhere: a.place.Moved(), Code: code, Err: err}
 		if c.Plan.Recorders.Timed {
 			e.Elapsed = c.Host.Now() - a.Began
 		}
@@ -102,4 +103,66 @@ func (c *Call) begins(ctx context.Context, k observe.Kind) context.Context {
 		}
 	}
 	return ctx
+}
+
+// noteAttempt keeps what a failed attempt came to.
+func (c *Call) noteAttempt(a *Attempt, code codes.Code) {
+	n := journal.Attempt{Number: a.Number, Kind: a.Kind, Code: code, At: c.Host.Now()}
+	if len(c.trail) < journal.MaxTrail {
+		c.trail = append(c.trail, n)
+	} else {
+		c.trail[journal.MaxTrail-1] = n
+	}
+}
+
+// note keeps what the call came to, unless its first attempt succeeded.
+func (c *Call) note(r journal.Report) {
+	if r.Outcome == observe.SuccessFirst || c.Plan.Record == nil {
+		return
+	}
+	now, own := c.Host.Now(), c.Plan.Record.Own()
+	if r.Attempts == 0 { // in an outage there are thousands of these
+		if n := own.Newest(); n != nil && n.Attempts == 0 && n.Outcome == r.Outcome && n.Reason == r.Reason && n.Code == r.Code {
+			n.Count.Add(1)
+			n.Last.Store(int64(now))
+			return
+		}
+	}
+	n := &journal.Note{
+		Target: c.Plan.Target, Method: c.Plan.Method, At: now,
+		Outcome: r.Outcome, Code: r.Code, Reason: r.Reason, Exhausted: r.Exhausted,
+		Attempts: r.Attempts, Hedges: r.Hedges, Waited: r.Waited, Trail: c.trail,
+	}
+	if r.Code == codes.OK && len(n.Trail) > 0 && len(n.Trail) < journal.MaxTrail {
+		n.Trail = append(n.Trail, journal.Attempt{Number: r.Attempts, Kind: c.kind, At: now})
+	}
+	n.Count.Store(1)
+	n.Last.Store(int64(now))
+	c.trail = nil // it is the note's
+	own.Add(n)
+	if c.Host.Journal != nil {
+		c.Host.Journal.Add(n)
+	}
+}
+
+// Report returns how the call has gone. err is its error, even if a fallback
+// rescued it from that.
+func (c *Call) Report(err error, rescued bool) journal.Report {
+	r := journal.Report{Outcome: observe.SuccessFirst, Exhausted: c.exhausted && err != nil, Attempts: c.loop.Attempts, Hedges: c.hedges, Waited: c.waited}
+	if err != nil {
+		r.Code, r.Reason = CodeOf(err), c.reason()
+	}
+	switch {
+	case rescued:
+		r.Outcome = observe.Rescued
+	case c.rejected != observe.OutcomeNone:
+		r.Outcome = c.rejected
+	case err != nil:
+		r.Outcome = observe.Failed
+	case c.kind == observe.HedgeAttempt:
+		r.Outcome = observe.SuccessHedge
+	case c.kind != observe.FirstAttempt:
+		r.Outcome = observe.SuccessAfterRetry
+	}
+	return r
 }

@@ -28,12 +28,14 @@ func (c *Call) Launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	return c.launch(a, l)
 }
 
-// EndOf closes the books of an attempt that has ended.
-func (c *Call) EndOf(a *Attempt, err error, ev Evidence) {
+// EndOf closes the books of an attempt that has ended, and reports whether a
+// server that is well has answered it.
+func (c *Call) EndOf(a *Attempt, err error, ev Evidence) (answered bool) {
 	c.ended(a, err, ev)
 	if err == nil {
 		c.kind = a.Kind
 	}
+	return err == nil || c.last.Earns
 }
 
 // Adopt makes an attempt that goes on the call's.

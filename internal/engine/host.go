@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/astra-grpc/astra/internal/journal"
 )
 
 // Host is what calls share with the suite that makes them.
@@ -12,8 +14,9 @@ type Host struct {
 	Logger *slog.Logger
 
 	// Of a simulation:
-	Clock  func() time.Duration // instead of the time since Epoch; nil: that
-	Chance func() float64       // in [0,1), instead of the program's own; nil: that
+	Clock   func() time.Duration // instead of the time since Epoch; nil: that
+	Chance  func() float64       // in [0,1), instead of the program's own; nil: that
+	Journal *journal.Journal     // of notable calls; nil: none is kept
 }
 
 // Now returns the cores' time.

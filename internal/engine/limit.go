@@ -38,7 +38,12 @@ func (c *Call) takeSlot() (Wait, error) {
 	if g == nil {
 		return Wait{}, nil
 	}
-	if c.slot.ticket != nil || !g.EnterFree() {
+	if c.Policy.LimitObserve {
+		c.slot.held = g.EnterFree() || c.wouldHaveSlot(g)
+		if !c.slot.held {
+			return Wait{}, nil
+		}
+	} else if c.slot.ticket != nil || !g.EnterFree() {
 		if w, err := c.waitForSlot(g); err != nil || w.Needed() {
 			return w, err
 		}
@@ -63,7 +68,7 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 		a = g.Poll(now, t)
 	} else {
 		if b := c.breaker(); b != nil {
-			if wait, refuses := b.Refuses(now); refuses && !c.route.Well() {
+			if wait, refuses := b.Refuses(now); refuses && !c.exempt(b) {
 				return Wait{}, c.refusedByBreaker(wait)
 			}
 		}
@@ -82,6 +87,9 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 	}
 	if a.Verdict == limit.Admitted {
 		return Wait{}, nil
+	}
+	if c.Plan.Record != nil {
+		c.Plan.Record.LimitRefused.Add(1)
 	}
 	c.rejected, c.refusal = observe.RejectedLimit, limitReason(a.Verdict)
 	c.Emit(observe.Event{Kind: observe.Limited, Reason: c.refusal, Delay: a.After})
@@ -141,4 +149,25 @@ func (c *Call) sample(now time.Duration) limit.Sample {
 		s.Latency = max(1, now-c.slot.entered)
 	}
 	return s
+}
+
+// wouldHaveSlot asks the limit for a slot that needs its lock. A call that would
+// have to wait does not, and passes without.
+func (c *Call) wouldHaveSlot(g *limit.Guard) bool {
+	now := c.Host.Now()
+	a, ticket := g.Enter(now, c.patience())
+	if ticket != nil {
+		if a.Verdict == limit.Waiting {
+			g.Cancel(now, ticket)
+		}
+	}
+	switch a.Verdict {
+	case limit.Admitted:
+		return true
+	case limit.Waiting:
+		c.wouldRefuse(observe.RejectedLimit, observe.ReasonMustWait)
+	default:
+		c.wouldRefuse(observe.RejectedLimit, limitReason(a.Verdict))
+	}
+	return false
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/hooks"
+	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/internal/limit"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
@@ -25,6 +26,8 @@ type Policy struct {
 	Breaker        breaker.Config
 	Budget         budget.Config
 	BreakerOff     bool
+	BreakerObserve bool // it is judged, and refuses nobody
+	LimitObserve   bool // likewise
 	BudgetOff      bool
 	Repeat         verdict.Repeat
 	BufferBytes    int // of a stream's messages kept to be sent again
@@ -36,9 +39,6 @@ type Policy struct {
 // Hedges reports whether calls are made side by side.
 func (c *Policy) Hedges() bool { return c.Hedge.MaxAttempts > 1 }
 
-// Limits reports whether there is a limit on calls.
-func (c *Policy) Limits() bool { return c.Limit.MaxConcurrent > 0 || c.Limit.Rate > 0 }
-
 // Plan is what the engine needs of a plan.
 type Plan struct {
 	Target, Method string
@@ -47,6 +47,7 @@ type Plan struct {
 	Budget         *budget.Guard  // nil: none
 	Limit          *limit.Guard   // nil: none
 	Recorders      *hooks.Recorders
+	Record         *journal.Record                          // nil: nothing is kept
 	Witness        *fleet.Witness                           // of the method's calls; read only if they are balanced
 	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be distinguished from another
 	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions

@@ -34,6 +34,7 @@ var breakerReasons = [...]observe.Reason{
 	breaker.Recovered:     observe.ReasonRecovered,
 	breaker.Restored:      observe.ReasonRestored,
 	breaker.Fleet:         observe.ReasonFleet,
+	breaker.ByHand:        observe.ReasonByHand,
 }
 
 // BreakerReason returns the reason of an event for a breaker's.

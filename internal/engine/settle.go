@@ -20,6 +20,9 @@ func (c *Call) reconnect(channel interface{ Down() bool }) {
 }
 
 func (c *Call) refusedByBreaker(wait time.Duration) error {
+	if c.Plan.Record != nil {
+		c.Plan.Record.BreakerRefused.Add(1)
+	}
 	c.rejected, c.refusal = observe.RejectedBreaker, observe.ReasonBreakerOpen
 	return breakerOpen(c.Plan, wait)
 }
@@ -27,7 +30,7 @@ func (c *Call) refusedByBreaker(wait time.Duration) error {
 // opened reports whether the breaker forbids another attempt: it has opened
 // since the call was admitted, or is open and had the call try once.
 func (c *Call) opened() bool {
-	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.route.Well()
+	return c.admitted && (c.token.Early() || c.breaker().Opened(c.token)) && !c.exempt(c.breaker())
 }
 
 // Answered is for a stream whose server has answered, by a header or a message.
@@ -59,10 +62,6 @@ func (c *Call) Lived() {
 		c.changed(c.breaker().Succeed(c.Host.Now(), c.token, c.shard))
 	}
 }
-
-// Answer reports whether the attempt that ended last, with an error, was
-// answered by a server that is well.
-func (c *Call) Answer() bool { return c.last.Earns }
 
 // earn is for a call that the server has answered: it funds retries, once.
 func (c *Call) earn() {
@@ -117,4 +116,30 @@ func (c *Call) outcome(good bool) breaker.Outcome {
 		return breaker.SlowFailure
 	}
 	return breaker.Failure
+}
+
+// exempt reports whether a call passes that a breaker would refuse: the breaker only
+// observes, or the call goes to a backend that is well. What somebody forced open
+// refuses all.
+func (c *Call) exempt(g *breaker.Guard) bool {
+	return (c.Policy.BreakerObserve || c.route.Well()) && g.Forced(c.Host.Now()) != breaker.ForcedOpen
+}
+
+// observed counts a call that passes because the breaker only observes.
+func (c *Call) observed() {
+	if c.Policy.BreakerObserve && !c.route.Well() {
+		c.wouldRefuse(observe.RejectedBreaker, observe.ReasonBreakerOpen)
+	}
+}
+
+// wouldRefuse counts a call that passes.
+func (c *Call) wouldRefuse(by observe.Outcome, why observe.Reason) {
+	if r := c.Plan.Record; r != nil {
+		if by == observe.RejectedBreaker {
+			r.BreakerWouldRefuse.Add(1)
+		} else {
+			r.LimitWouldRefuse.Add(1)
+		}
+	}
+	c.Emit(observe.Event{Kind: observe.WouldRefuse, Outcome: by, Reason: why})
 }

@@ -20,6 +20,7 @@ type Error struct {
 	Problem string   // what is wrong: "is out of range"
 	Want    string   // what is allowed: "from 1 to 100"; "" if everything is
 	ZeroIs  string   // what zero, allowed besides, stands for: "500ms", "the default"; "" if it is not
+	Rule    string   // of a warning: its name, "attempt-never-starts"; "" of a fault
 	Depends []string // paths of other fields that Problem and Want name, in their order
 
 	format string // of Problem

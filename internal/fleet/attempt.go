@@ -10,10 +10,10 @@ import (
 
 // Call is where the attempts of a call have been.
 type Call struct {
-	mu        sync.Mutex // guards what follows, and the attempts
-	tried     [maxTried]*Backend
-	n         int
-	elsewhere int // attempts that went to a backend that others of the call had not been to
+	mu    sync.Mutex // guards what follows, and the attempts
+	tried [maxTried]*Backend
+	n     int
+	among *Chooser // which chose last
 }
 
 // maxTried is how many backends a call remembers.
@@ -52,6 +52,7 @@ type Attempt struct {
 	token   breaker.Token
 	losses  uint64
 	began   time.Duration
+	moved   bool // the call had been elsewhere, and not here
 	heard   bool // it is a stream that was answered, which has been counted
 	ended   bool
 }
@@ -123,10 +124,11 @@ func (a *Attempt) Name() string {
 
 // chosen notes where the attempt goes. grpc-go may choose again, if a connection
 // was lost meanwhile or the server has not touched the request.
-func (a *Attempt) chosen(now time.Duration, b *Backend, t breaker.Token) {
+func (a *Attempt) chosen(now time.Duration, among *Chooser, b *Backend, t breaker.Token) {
 	c := a.call
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.among = among
 	if a.ended {
 		a.giveBack(now, b, t)
 		return
@@ -136,9 +138,7 @@ func (a *Attempt) chosen(now time.Duration, b *Backend, t breaker.Token) {
 	}
 	a.backend, a.token, a.losses, a.began = b, t, b.losses.Load(), now
 	if !c.triedLocked(b) {
-		if c.n > 0 {
-			c.elsewhere++
-		}
+		a.moved = c.n > 0
 		c.tried[c.n%maxTried] = b
 		c.n++
 	}
@@ -155,10 +155,13 @@ func (a *Attempt) giveBack(now time.Duration, b *Backend, t breaker.Token) {
 	}
 }
 
-// Elsewhere returns how many attempts of the call went to a backend that it had
-// not been to, after its first.
-func (c *Call) Elsewhere() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.elsewhere
+// Moved reports whether the attempt went to a backend that its call, having been
+// to another, had not been to.
+func (a *Attempt) Moved() bool {
+	if a == nil {
+		return false
+	}
+	a.call.mu.Lock()
+	defer a.call.mu.Unlock()
+	return a.moved
 }

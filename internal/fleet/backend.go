@@ -31,7 +31,7 @@ type Backend struct {
 	pickedTurn atomic.Uint64 // … and by which of the choices by cost
 
 	counts    [3]atomic.Uint64 // of attempts, by Outcome
-	ejections [breaker.Fleet + 1]atomic.Uint64
+	ejections [breaker.ByHand + 1]atomic.Uint64
 }
 
 // What can last have been heard of a backend.
@@ -76,6 +76,9 @@ func (b *Backend) closed() bool {
 	_, in := b.guard.AdmitClosed()
 	return in
 }
+
+// Ready reports whether some connection to it is.
+func (b *Backend) Ready() bool { return b.ready.Load() > 0 }
 
 // State returns where its breaker stands: closed is in, open is out.
 func (b *Backend) State(now time.Duration) breaker.State {

@@ -33,23 +33,25 @@ func (c *Chooser) Backend(i int) *Backend { return c.backends[i] }
 // Choose returns which backend an attempt goes to, by number. The attempt is
 // noted to have gone there; nil: it is none of the suite's.
 func (c *Chooser) Choose(a *Attempt) int {
-	turn := int(c.next.Add(1) % uint32(len(c.backends)))
 	r := c.fleet.registry
 	if r.Closed() {
-		return turn
+		return c.turn()
 	}
 	s := selection{chooser: c, attempt: a, cfg: r.Config(), now: r.Now()}
-	i, token := s.run(turn)
+	i, token := s.run()
 	b := c.backends[i]
 	b.picked.Store(int64(s.now))
 	if a != nil {
 		if !c.fleet.picked.Load() {
 			c.fleet.picked.Store(true)
 		}
-		a.chosen(s.now, b, token)
+		a.chosen(s.now, c, b, token)
 	}
 	return i
 }
+
+// turn returns the backend whose turn it is.
+func (c *Chooser) turn() int { return int(c.next.Add(1) % uint32(len(c.backends))) }
 
 // believed reports whether ejected backends are believed out on this connection:
 // if they are few enough, and not all there are.
@@ -86,7 +88,7 @@ type selection struct {
 	heard    time.Duration // when another last answered
 }
 
-func (s *selection) run(turn int) (int, breaker.Token) {
+func (s *selection) run() (int, breaker.Token) {
 	c := s.chooser
 	s.believed = !s.cfg.EjectOff && c.fleet.out.Load() > 0 && c.believed(s.cfg)
 	s.tried = s.attempt != nil && !s.cfg.SameBackend && !s.attempt.Fresh()
@@ -95,20 +97,34 @@ func (s *selection) run(turn int) (int, breaker.Token) {
 			return i, t
 		}
 	}
-	i := turn
-	switch {
-	case s.cfg.P2C:
-		i = s.cheaper(turn)
-	case s.special(turn):
-		s.listen()
-		i = backend.Choose(len(c.backends), turn, rand.IntN(len(c.backends)), s.class)
-	}
+	i := s.among()
 	b := c.backends[i]
 	t, in := b.guard.AdmitClosed()
 	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or there is no other
 		t, _ = b.probe(s.now, true)
 	}
 	return i, t
+}
+
+// among returns the backend that the attempt goes to if it is no probe.
+func (s *selection) among() int {
+	c := s.chooser
+	var turn int
+	if s.tried {
+		// Were it to take a turn, first attempts and retries would take turns, too:
+		// of two backends one would get all the first attempts.
+		turn = rand.IntN(len(c.backends))
+	} else {
+		turn = c.turn()
+	}
+	switch {
+	case s.cfg.P2C:
+		return s.cheaper(turn)
+	case s.special(turn):
+		s.listen()
+		return backend.Choose(len(c.backends), turn, rand.IntN(len(c.backends)), s.class)
+	}
+	return turn
 }
 
 // special reports whether a backend may not be the one to choose.

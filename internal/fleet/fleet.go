@@ -100,6 +100,7 @@ func (m *Member) Resolved(endpoints []Endpoint) {
 		if b == nil {
 			b = newBackend(f, e, now)
 			f.backends[e.Key] = b
+			b.recall(now)
 		}
 		m.has[e.Key] = b
 	}
@@ -227,14 +228,16 @@ func (f *Fleet) divided() bool {
 	return false
 }
 
-// elsewhere is [Route.Elsewhere].
+// elsewhere is [Route.Elsewhere]. It looks at the call's own connection: what is
+// ready on another is of no use to it.
 func (f *Fleet) elsewhere(c *Call) bool {
-	cfg := f.registry.Config()
-	if cfg.SameBackend || !f.Believed() || f.registry.Closed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.among == nil || f.registry.Config().SameBackend || !f.Believed() || f.registry.Closed() {
 		return false
 	}
-	for _, b := range *f.all.Load() {
-		if b.ready.Load() > 0 && b.closed() && b.last.Load() != bad && !c.Tried(b) {
+	for _, b := range c.among.backends {
+		if b.Ready() && b.closed() && b.last.Load() != bad && !c.triedLocked(b) {
 			return true
 		}
 	}

@@ -29,8 +29,9 @@ type Registry struct {
 	epoch time.Time
 	log   func() *slog.Logger
 
-	config atomic.Pointer[Config]
-	closed atomic.Bool
+	config  atomic.Pointer[Config]
+	awaited awaited
+	closed  atomic.Bool
 
 	mu     sync.Mutex        // guards what follows
 	fleets map[string]*Fleet // by canonical target

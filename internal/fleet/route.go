@@ -11,7 +11,8 @@ import (
 type Route struct {
 	fleet     *Fleet
 	witness   *Witness
-	been      *Call // nil: nowhere yet
+	been      *Call    // nil: nowhere yet
+	last      *Backend // on which an attempt ended; nil: on none
 	displaced bool
 }
 
@@ -32,6 +33,9 @@ func (r *Route) Begin(ctx context.Context, k Kind) (context.Context, *Attempt) {
 // End settles an attempt.
 func (r *Route) End(a *Attempt, now time.Duration, e End) Change {
 	ch := a.End(now, e)
+	if ch.Backend != nil {
+		r.last = ch.Backend
+	}
 	if e.Good || e.Bad {
 		r.witness.saw(ch.Backend, e.Good)
 	}
@@ -47,6 +51,15 @@ func (r *Route) Answered(a *Attempt, now time.Duration, shard uint32) Change {
 	ch := a.Answered(now, shard)
 	r.witness.saw(ch.Backend, true)
 	return ch
+}
+
+// Last returns the address of the backend on which an attempt ended last; "":
+// none has.
+func (r *Route) Last() string {
+	if r.last == nil {
+		return ""
+	}
+	return r.last.Name
 }
 
 // Displaced reports whether the last attempt failed on a backend that is out, and

@@ -1,17 +1,15 @@
-// Package inside lets programs of this module look into policies, as no API does.
+// Package inside is what programs of this module see of package interceptors that
+// its users do not: the command and the simulator look into policies, and no API
+// is to be made for that.
 package inside
 
 import "github.com/astra-grpc/astra/internal/engine"
 
-// PolicyOf makes what calls use of an interceptors.Policy. Method is its name, or
-// "" for any; idempotent, whether it is declared so; named, whether a pattern
-// names it exactly.
-//
-// Complete returns an interceptors.Policy with its defaults filled in.
-//
-// Package interceptors sets them, for programs of this module that look into
-// policies; its users do not see them.
+// Package interceptors sets these when it is linked in.
 var (
+	// PolicyOf makes what calls use of an interceptors.Policy. idempotent is
+	// whether the method is declared so; named, whether a pattern names it exactly.
 	PolicyOf func(policy any, idempotent, named bool) *engine.Policy
+	// Complete returns an interceptors.Policy with its defaults filled in.
 	Complete func(policy any) any
 )

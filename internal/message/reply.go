@@ -33,7 +33,9 @@ func BeforeOf(reply any) (b Before) {
 // Restore makes the reply what it was. A proto.Message is reset.
 func (b Before) Restore(reply any) {
 	if m, ok := reply.(proto.Message); ok {
-		proto.Reset(m)
+		if v := reflect.ValueOf(m); v.Kind() != reflect.Pointer || !v.IsNil() { // a nil holds nothing, and only a success needs more
+			proto.Reset(m)
+		}
 		return
 	}
 	switch {

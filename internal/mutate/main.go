@@ -46,7 +46,7 @@ func parse(args []string) (o options, err error) {
 	f.Uint64Var(&o.seed, "seed", 1, "of the sample")
 	f.IntVar(&o.jobs, "jobs", max(runtime.NumCPU()/2, 1), "mutants tried at a time")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "of a mutant's tests")
-	f.StringVar(&o.write, "write", "", "the document whose table is to be replaced")
+	f.StringVar(&o.write, "write", "", "the document whose table is to have the results, beside those of other packages")
 	f.StringVar(&o.only, "only", "", "files whose names match this regular expression")
 	f.StringVar(&o.also, "also", "", "another package, whose tests survivors are to survive too")
 	if err := f.Parse(args); err != nil {
@@ -68,7 +68,6 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var results []result
 	for _, dir := range o.dirs {
 		all, err := mutantsOf(dir, o.only)
 		if err != nil {
@@ -78,16 +77,19 @@ func run(args []string, out io.Writer) error {
 		if err := sound(dir, o); err != nil {
 			return err
 		}
+		clean := tidy(dir)
 		for _, m := range try(pick(all, o), o, out) {
 			r.add(m, known)
 		}
+		clean()
 		r.print(out)
-		results = append(results, r)
+		if o.write != "" {
+			if err := replaceTable(o.write, []result{r}); err != nil {
+				return err
+			}
+		}
 	}
-	if o.write == "" {
-		return nil
-	}
-	return replaceTable(o.write, results, o)
+	return nil
 }
 
 // pick draws the sample.

@@ -87,7 +87,7 @@ func TestRun(t *testing.T) {
 	weak := "{5, 5, false}, {20, 10, true}, {-5, -5, true}"
 	module(t, strings.Replace(tests, "CASES", weak, 1))
 	equivalent := "# reasons\np/p.go\treturn n, n < ⟦0⟧ && limit == 10\t1\tan example\n"
-	for path, text := range map[string]string{equivalentsFile: equivalent, "doc.md": "before\n" + tableBegin + "old\n" + tableEnd + "after\n"} {
+	for path, text := range map[string]string{equivalentsFile: equivalent, "doc.md": "before\n" + tableBegin + "| p | 1 |\n| q/r | 2 |\n\n- `p/p.go:1: x`\n- `q/r/r.go:1: x`\n" + tableEnd + "after\n"} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -109,13 +109,16 @@ func TestRun(t *testing.T) {
 			"p/p.go:8: if n ⟦>⟧ limit { → >=", // nobody asks for Clamp(10)
 			"p/p.go:12: return n, n ⟦<⟧ 0 && limit == 10 → <=",
 		},
-		string(doc): {"before\n" + tableBegin + "Mutants tried: all", "| p | 10 | 10 | 7 | 1 | 2 | 78 % |\n", "- `p/p.go:8: if n ⟦>⟧ limit { → >=`\n", tableEnd + "after\n"},
+		string(doc): {"before\n" + tableBegin + tableHead + "| p | 10 | 10 | 7 | 1 | 2 | 78 % |\n| q/r | 2 |\n", "- `q/r/r.go:1: x`\n", "- `p/p.go:8: if n ⟦>⟧ limit { → >=`\n", tableEnd + "after\n"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(text, want) {
 				t.Errorf("no %q in\n%s", want, text)
 			}
 		}
+	}
+	if strings.Contains(string(doc), "p/p.go:1: x") {
+		t.Errorf("an old survivor is kept:\n%s", doc)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -92,37 +93,52 @@ const (
 	tableEnd   = "<!-- mutation: end -->\n"
 )
 
-// replaceTable writes the results into a document, in place of those there.
-func replaceTable(path string, results []result, o options) error {
+// replaceTable writes the results into a document, in place of those of the same
+// packages.
+func replaceTable(path string, results []result) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	before, rest, begins := strings.Cut(string(text), tableBegin)
-	_, after, ends := strings.Cut(rest, tableEnd)
+	old, after, ends := strings.Cut(rest, tableEnd)
 	if !begins || !ends {
 		return fmt.Errorf("%s has no place for the table: want the lines %q and %q", path, strings.TrimSpace(tableBegin), strings.TrimSpace(tableEnd))
 	}
-	return os.WriteFile(path, []byte(before+tableBegin+table(results, o)+tableEnd+after), 0o644) //nolint:gosec // a document
+	return os.WriteFile(path, []byte(before+tableBegin+table(old, results)+tableEnd+after), 0o644) //nolint:gosec // a document
 }
 
-func table(results []result, o options) string {
-	var b strings.Builder
-	sample := "all of them"
-	if o.sample > 0 {
-		sample = fmt.Sprintf("at most %d a package, drawn with seed %d", o.sample, o.seed)
+const tableHead = "| Package | mutants | tried | killed | equivalent | survived | score |\n|---|---|---|---|---|---|---|\n"
+
+// table returns the results, and what the old table has of other packages.
+func table(old string, results []result) string {
+	var rows, survivors []string
+	tried := func(dir string) bool {
+		return slices.ContainsFunc(results, func(r result) bool { return r.dir == dir })
 	}
-	fmt.Fprintf(&b, "Mutants tried: %s; against the package's own tests, with -short.\n\n", sample)
-	b.WriteString("| Package | mutants | tried | killed | equivalent | survived | score |\n|---|---|---|---|---|---|---|\n")
-	var lines []string
-	for _, r := range results {
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %.0f %% |\n", r.dir, r.all, r.tried, r.killed, r.same, len(r.survivors), 100*r.score())
-		for _, m := range r.survivors {
-			lines = append(lines, fmt.Sprintf("- `%s`\n", strings.ReplaceAll(m.String(), "`", "'")))
+	for line := range strings.Lines(old) {
+		switch {
+		case strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| Package"):
+			if dir, _, _ := strings.Cut(line[2:], " |"); !tried(dir) {
+				rows = append(rows, line)
+			}
+		case strings.HasPrefix(line, "- `"):
+			if place, _, _ := strings.Cut(line[3:], ":"); !tried(filepath.ToSlash(filepath.Dir(place))) {
+				survivors = append(survivors, line)
+			}
 		}
 	}
-	if len(lines) > 0 {
-		b.WriteString("\nSurvivors (⟦what is replaced⟧ → by what):\n\n" + strings.Join(lines, ""))
+	for _, r := range results {
+		rows = append(rows, fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %.0f %% |\n", r.dir, r.all, r.tried, r.killed, r.same, len(r.survivors), 100*r.score()))
+		for _, m := range r.survivors {
+			survivors = append(survivors, fmt.Sprintf("- `%s`\n", strings.ReplaceAll(m.String(), "`", "'")))
+		}
 	}
-	return b.String()
+	slices.Sort(rows)
+	slices.Sort(survivors)
+	text := tableHead + strings.Join(rows, "")
+	if len(survivors) > 0 {
+		text += "\nSurvivors (⟦what is replaced⟧ → by what):\n\n" + strings.Join(survivors, "")
+	}
+	return text
 }

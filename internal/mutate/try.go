@@ -22,6 +22,16 @@ const (
 	invalid // does not compile
 )
 
+// tidy returns what removes the failures that package rapid keeps beside tests, for
+// mutants are to leave none, unless there were some before.
+func tidy(dir string) func() {
+	kept := filepath.Join(dir, "testdata", "rapid")
+	if _, err := os.Stat(kept); err == nil {
+		return func() {}
+	}
+	return func() { _ = os.RemoveAll(kept) }
+}
+
 // sound reports that a package's tests fail as they are.
 func sound(dir string, o options) error {
 	out, err := goTest(dir, "", o.timeout)

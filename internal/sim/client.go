@@ -51,10 +51,17 @@ func newClient(l *Loop, p *engine.Policy, deadline time.Duration, backends []*ba
 	if !p.BudgetOff {
 		c.plan.Budget = budget.NewGuard(l.now, p.Budget)
 	}
-	if p.Limits() {
+	if p.Limit.MaxConcurrent > 0 || p.Limit.Rate > 0 {
 		c.plan.Limit = limit.NewGuard(l.now, p.Limit)
 	}
 	return c
+}
+
+// limitFunc bounds an attempt's context.
+type limitFunc func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+
+func (f limitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return f(ctx, timeout)
 }
 
 // call is one, driven through the engine as unary calls are.
@@ -136,7 +143,7 @@ func (c *client) wake() {
 
 func (d *call) attempt() {
 	var ends time.Duration
-	ctx, _ := d.Begin(engine.LimitFunc(func(_ context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	ctx, _ := d.Begin(limitFunc(func(_ context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 		ends = min(d.ctx.ends, d.loop.now+timeout)
 		return &virtual{d.loop, ends}, func() {}
 	}))
@@ -262,7 +269,7 @@ func (h *hedged) start() {
 	ends := h.ctx.ends
 	if timeout := h.Policy.AttemptTimeout; timeout > 0 {
 		ends = min(ends, h.loop.now+timeout)
-		l = engine.LimitFunc(func(context.Context, time.Duration) (context.Context, context.CancelFunc) {
+		l = limitFunc(func(context.Context, time.Duration) (context.Context, context.CancelFunc) {
 			return &virtual{h.loop, ends}, func() {}
 		})
 	}
@@ -285,8 +292,7 @@ func (h *hedged) ended(s *side, err error, ev engine.Evidence) {
 			break
 		}
 	}
-	h.EndOf(&s.Attempt, err, ev)
-	if err == nil || h.Answer() {
+	if h.EndOf(&s.Attempt, err, ev) {
 		h.latency.Add(h.loop.now, h.loop.now-s.Began, 0)
 	}
 	if err == nil {

@@ -109,7 +109,7 @@ func (s *store) Attach(l interceptors.Live) error {
 
 // Changed implements [interceptors.Store].
 func (s *store) Changed(c interceptors.Change) {
-	if c.Told || c.To != observe.BreakerOpen {
+	if c.Told || c.ByHand || c.To != observe.BreakerOpen {
 		return
 	}
 	k := key{c.Target, c.Method}

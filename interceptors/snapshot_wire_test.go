@@ -1,0 +1,121 @@
+package interceptors_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/flakyserver"
+	"github.com/astra-grpc/astra/observe"
+)
+
+// TestAttemptsOfAStream: when it has ended, and not before.
+func TestAttemptsOfAStream(t *testing.T) {
+	w := overTCP(t)
+	w.Script(helloServer, flakyserver.Fail(codes.Unavailable, "not now"), flakyserver.OK())
+	var r interceptors.CallReport
+	stream, err := w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{}, interceptors.Attempts(&r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if r != (interceptors.CallReport{}) {
+			t.Fatalf("%+v before the end", r)
+		}
+		if _, err = stream.Recv(); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, io.EOF) || r.Attempts != 2 || r.Outcome != observe.SuccessAfterRetry || r.Code != codes.OK {
+		t.Errorf("%v: %+v, want two attempts", err, r)
+	}
+
+	w.Script(helloServer, flakyserver.Fail(codes.NotFound, "nobody"))
+	stream, err = w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{}, interceptors.Attempts(&r))
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if r.Attempts != 1 || r.Outcome != observe.Failed || r.Code != codes.NotFound || r.Reason != observe.ReasonNotRetryable {
+		t.Errorf("%+v, want it not retryable", r)
+	}
+}
+
+// TestAttemptsOfAnAbandonedStream: what the caller does with its report then is no
+// race.
+func TestAttemptsOfAnAbandonedStream(t *testing.T) {
+	w := overTCP(t)
+	w.Always(helloServer, flakyserver.Hang())
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var r interceptors.CallReport
+		if _, err := w.SayHelloServerStream(ctx, &greeterpb.HelloRequest{}, interceptors.Attempts(&r)); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if r != (interceptors.CallReport{}) {
+			t.Fatalf("%+v of a stream that nobody received", r)
+		}
+	}
+}
+
+// TestSnapshotOfBackends: which is out, since when and why; and what somebody forced
+// open refuses calls although a backend is well.
+func TestSnapshotOfBackends(t *testing.T) {
+	s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithBalancing(interceptors.Balancing{Eject: interceptors.Eject{OpenFor: time.Hour, MaxOpenFor: time.Hour}}))
+	m := manual.NewBuilderWithScheme("pair")
+	state := resolver.State{}
+	var servers []*flakyserver.Server
+	for range 2 {
+		server, err := flakyserver.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
+		servers = append(servers, server)
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: server.Addr()}}})
+	}
+	m.InitialState(state)
+	cc, err := grpc.NewClient("pair:///greeters", append(s.DialOptions(), grpc.WithResolvers(m), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cc.Close() })
+	if got := s.Snapshot().Backends; len(got) != 0 {
+		t.Errorf("%+v before a call", got)
+	}
+	servers[0].Always(method, flakyserver.Fail(codes.Unavailable, "out of order"))
+	client := greeterpb.NewGreeterClient(cc)
+	ctx := within(t)
+	var bad interceptors.BackendSnapshot
+	for bad.State != "out" {
+		if _, err := client.SayHello(ctx, &greeterpb.HelloRequest{}, grpc.WaitForReady(true)); ctx.Err() != nil {
+			t.Fatalf("%v: never out: %+v", err, s.Snapshot().Backends)
+		}
+		for _, b := range s.Snapshot().Backends {
+			if b.Address == servers[0].Addr() {
+				bad = b
+			} else if b.State != "in" {
+				t.Fatalf("%+v, want it in", b)
+			}
+		}
+	}
+	if bad.Target != "pair:///greeters" || bad.Why != "consecutive" && bad.Why != "failure_rate" && bad.Why != "failure_balance" || time.Since(bad.Since) > time.Minute || time.Until(bad.NextProbe) < 30*time.Minute || !bad.Connected || !bad.Believed || bad.Failed == 0 {
+		t.Errorf("%+v, want it out, and why", bad)
+	}
+	if err := s.ForceOpen("pair:///greeters", method, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.SayHello(ctx, &greeterpb.HelloRequest{}); !errors.Is(err, interceptors.ErrBreakerOpen) {
+		t.Errorf("%v while forced open, want it refused", err)
+	}
+}

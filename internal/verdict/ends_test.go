@@ -1,0 +1,61 @@
+package verdict
+
+import (
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	astracodes "github.com/astra-grpc/astra/codes"
+)
+
+// A request whose reply has come has run: it is sent again under no policy.
+func TestWhatRanIsFinal(t *testing.T) {
+	for _, a := range []Attempt{
+		{Code: codes.Unavailable, Evidence: true, Sent: true, Message: true},
+		{Code: codes.NotFound, Evidence: true, Sent: true, Message: true, Trailer: true},
+		{Code: codes.ResourceExhausted, Evidence: true, Sent: true, Header: true, Local: true},
+	} {
+		a.Failures = astracodes.Failure
+		if v := Of(a); !v.Final || v.Fate != Ran || v.May(RepeatAny) {
+			t.Errorf("%+v: %+v, repeated %v; want that it ran, and is final", a, v, v.May(RepeatAny))
+		}
+	}
+	if v := Of(Attempt{Code: codes.Unavailable, Failures: astracodes.Failure, Evidence: true, Sent: true, Trailer: true}); v.Final {
+		t.Errorf("a server's UNAVAILABLE is final: %+v", v)
+	}
+}
+
+// One sign of the server is enough to see an answer in a code that does not speak
+// against it; without any, it is none.
+func TestSignsOfAnAnswer(t *testing.T) {
+	base := Attempt{Code: codes.NotFound, Failures: astracodes.Failure, Evidence: true, Sent: true, Stream: true}
+	for name, c := range map[string]struct {
+		sign func(*Attempt)
+		want Weight
+	}{
+		"none":    {func(*Attempt) {}, Nothing},
+		"trailer": {func(a *Attempt) { a.Trailer = true }, Good},
+		"header":  {func(a *Attempt) { a.Header = true }, Good},
+		"message": {func(a *Attempt) { a.Message = true }, Good},
+	} {
+		a := base
+		c.sign(&a)
+		if v := Of(a); v.Breaker != c.want || v.Earns != (c.want == Good) {
+			t.Errorf("%s: %+v, want %v", name, v, c.want.name())
+		}
+	}
+}
+
+// Where the caller's time is over, codes of attempts that found no connection are
+// no answers, whoever is said to have given them; while it waits they may be.
+func TestNoAnswerPastTheDeadline(t *testing.T) {
+	own := astracodes.Of(codes.Internal) // a policy that holds UNAVAILABLE against nobody
+	a := Attempt{Code: codes.Unavailable, Failures: own, Evidence: true, Sent: true, Trailer: true}
+	if v := Of(a); v.Breaker != Good || !v.Earns {
+		t.Errorf("while the caller waits: %+v, want an answer", v)
+	}
+	a.Caller = Expired
+	if v := Of(a); v.Breaker != Nothing || v.Earns {
+		t.Errorf("past the deadline: %+v, want none", v)
+	}
+}

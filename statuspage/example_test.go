@@ -1,0 +1,43 @@
+package statuspage_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/statuspage"
+)
+
+func ExampleNew() {
+	suite, err := interceptors.New()
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = suite.Close() }()
+	http.Handle("/astra/", statuspage.New(suite))
+}
+
+// Actions are there only if the program says who may use them.
+func ExampleWithActions() {
+	suite, err := interceptors.New()
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = suite.Close() }()
+	operators := map[string]bool{"ann": true}
+	userOf := func(r *http.Request) string { return r.Header.Get("X-User") }
+
+	page := statuspage.New(suite, statuspage.WithActions(func(r *http.Request) error {
+		if !operators[userOf(r)] {
+			return errors.New("operators only")
+		}
+		return nil
+	}))
+
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	fmt.Println(w.Code)
+	// Output: 200
+}
