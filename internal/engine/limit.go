@@ -99,7 +99,7 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 // patience is how long the call can wait.
 func (c *Call) patience() time.Duration {
 	if deadline, ok := c.Ctx.Deadline(); ok {
-		return c.Host.Until(deadline)
+		return c.Host.until(deadline)
 	}
 	return limit.Forever
 }
