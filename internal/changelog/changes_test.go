@@ -95,7 +95,7 @@ func (panicking) Handle(context.Context, slog.Record) error {
 	panic("a bug")
 }
 
-func TestQueueSurvivesItsHandler(t *testing.T) {
+func TestQueueSurvivesItsHandler(*testing.T) {
 	to := slog.New(panicking{})
 	q := NewQueue(NewChanges(func() *slog.Logger { return to }, "", 0, 0))
 	q.Add("/s.S/M", "x", opening)
