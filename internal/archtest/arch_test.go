@@ -65,6 +65,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/inside": {module + "internal/engine"},
 	"interceptors": {
+		module + "internal/inside",
 		module + "balancer", // by balancing_link.go, for its effect
 		module + "codes", module + "jitter", module + "observe", module + "internal/engine", module + "internal/journal", module + "internal/message", module + "internal/text",
 		module + "internal/breaker", module + "internal/budget", module + "internal/changelog", module + "internal/failure", module + "internal/field", module + "internal/fleet", module + "internal/hedge", module + "internal/hooks", module + "internal/inside", module + "internal/limit", module + "internal/retry", module + "internal/verdict",

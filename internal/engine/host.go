@@ -29,8 +29,8 @@ func (h *Host) Now() time.Duration {
 	return time.Since(h.Epoch)
 }
 
-// Until returns how long it is until a deadline.
-func (h *Host) Until(deadline time.Time) time.Duration {
+// until returns how long it is until a deadline.
+func (h *Host) until(deadline time.Time) time.Duration {
 	if h.Clock != nil {
 		return deadline.Sub(h.Epoch) - h.Clock()
 	}

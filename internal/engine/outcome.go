@@ -137,7 +137,7 @@ func (c *Call) FailureOf(err error, trailer metadata.MD) failure.Failure {
 		Ambiguous: !c.last.May(c.Policy.Repeat),
 	}
 	if deadline, ok := c.Ctx.Deadline(); ok {
-		f.Remaining = c.Host.Until(deadline)
+		f.Remaining = c.Host.until(deadline)
 	}
 	return f
 }

@@ -1,0 +1,325 @@
+package sim
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/hedge"
+	"github.com/astra-grpc/astra/internal/hooks"
+	"github.com/astra-grpc/astra/internal/limit"
+)
+
+// client is what a suite keeps for one method of one target, and the driver of
+// its calls.
+type client struct {
+	loop     *Loop
+	host     engine.Host
+	plan     engine.Plan
+	policy   *engine.Policy
+	deadline time.Duration // the caller's; 0: none
+	backends []*backend
+	turn     int // of the backends
+	losses   atomic.Uint64
+	latency  *hedge.Quantile
+	waiting  []*call // in the limit's queue
+	opened   func()
+}
+
+func newClient(l *Loop, p *engine.Policy, deadline time.Duration, backends []*backend, turn int) *client {
+	c := &client{loop: l, policy: p, deadline: deadline, backends: backends, turn: turn, latency: hedge.NewQuantile(), opened: func() {}}
+	c.host = engine.Host{Epoch: epoch, Clock: l.Now, Chance: l.Rand.Float64}
+	c.plan = engine.Plan{
+		Target: "simulated", Method: "/sim.Service/Method", Recorders: &hooks.Recorders{}, Losses: &c.losses, Adaptive: p.Limit.Adaptive,
+		Changed: func(_ *breaker.Guard, t breaker.Transition) {
+			if t.From == breaker.Closed && t.To == breaker.Open {
+				c.opened()
+			}
+		},
+	}
+	if !p.BreakerOff {
+		c.plan.Breaker = breaker.NewGuard(p.Breaker)
+	}
+	if !p.BudgetOff {
+		c.plan.Budget = budget.NewGuard(l.now, p.Budget)
+	}
+	if p.Limit.MaxConcurrent > 0 || p.Limit.Rate > 0 {
+		c.plan.Limit = limit.NewGuard(l.now, p.Limit)
+	}
+	return c
+}
+
+// limitFunc bounds an attempt's context.
+type limitFunc func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+
+func (f limitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return f(ctx, timeout)
+}
+
+// call is one, driven through the engine as unary calls are.
+type call struct {
+	engine.Call
+	*client
+	ctx     *virtual
+	wait    engine.Wait
+	began   time.Duration
+	done    func(*call, error)
+	over    bool
+	refused bool
+}
+
+var (
+	errUnavailable = status.Error(codes.Unavailable, "simulated")
+	errDeadline    = status.Error(codes.DeadlineExceeded, "simulated")
+	// answeredTrailer is left by an attempt that the server itself ended.
+	answeredTrailer = metadata.MD{"content-type": {"application/grpc"}}
+)
+
+// do makes a call; done learns how it ended.
+func (c *client) do(done func(*call, error)) {
+	d := &call{client: c, began: c.loop.now, ctx: &virtual{c.loop, forever}, done: done}
+	for _, timeout := range []time.Duration{c.deadline, c.policy.Timeout} {
+		if timeout > 0 {
+			d.ctx.ends = min(d.ctx.ends, c.loop.now+timeout)
+		}
+	}
+	d.Init(d.ctx, &c.host, &c.plan, c.policy, nil)
+	d.Start(d.ctx)
+	d.admit()
+}
+
+func (d *call) admit() {
+	w, err := d.Admit(nil)
+	switch {
+	case err != nil:
+		d.refused = d.ctx.Err() == nil
+		d.end(err)
+	case w.Needed():
+		d.wait = w
+		d.client.waiting = append(d.client.waiting, d)
+		if until := min(w.Until, d.ctx.ends); until != forever {
+			d.loop.After(until-d.loop.now, func() { d.stopWaiting(w) })
+		}
+	case d.Policy.Hedges():
+		newHedged(d).run()
+	default:
+		d.attempt()
+	}
+}
+
+// stopWaiting asks again for a slot, if the call still waits as it did.
+func (d *call) stopWaiting(w engine.Wait) {
+	for i, other := range d.client.waiting {
+		if other == d && d.wait == w {
+			d.client.waiting = append(d.client.waiting[:i], d.client.waiting[i+1:]...)
+			d.admit()
+			return
+		}
+	}
+}
+
+// wake has calls go on whom the limit has given a slot.
+func (c *client) wake() {
+	for i := 0; i < len(c.waiting); {
+		d := c.waiting[i]
+		select {
+		case <-d.wait.Woken:
+			c.waiting = append(c.waiting[:i], c.waiting[i+1:]...)
+			d.admit()
+			i = 0
+		default:
+			i++
+		}
+	}
+}
+
+func (d *call) attempt() {
+	var ends time.Duration
+	ctx, _ := d.Begin(limitFunc(func(_ context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+		ends = min(d.ctx.ends, d.loop.now+timeout)
+		return &virtual{d.loop, ends}, func() {}
+	}))
+	_ = ctx
+	if ends == 0 {
+		ends = d.ctx.ends
+	}
+	d.send(ends, d.ended)
+}
+
+// send makes an attempt, which ends when it is answered, or at a time.
+func (c *client) send(ends time.Duration, ended func(error, engine.Evidence)) *attempt {
+	a := &attempt{}
+	a.answered = func(code codes.Code) {
+		switch code {
+		case codes.OK:
+			ended(nil, engine.Evidence{})
+		case codes.DeadlineExceeded:
+			ended(errDeadline, engine.Evidence{Known: true, Sent: true})
+		default:
+			ended(errUnavailable, engine.Evidence{Known: true, Sent: true, Trailer: answeredTrailer})
+		}
+	}
+	if ends != forever {
+		c.loop.After(ends-c.loop.now, func() { a.answer(codes.DeadlineExceeded) })
+	}
+	c.turn++
+	c.backends[c.turn%len(c.backends)].send(a)
+	return a
+}
+
+func (d *call) ended(err error, ev engine.Evidence) {
+	d.End(err, ev)
+	if err == nil {
+		d.end(nil)
+		return
+	}
+	delay, again := d.Next(d.FailureOf(err, ev.Trailer))
+	if !again {
+		d.end(err)
+		return
+	}
+	d.Pause(delay, err)
+	d.loop.After(delay, func() {
+		if again, err := d.Resume(err); !again {
+			d.end(err)
+			return
+		}
+		d.attempt()
+	})
+}
+
+func (d *call) end(err error) {
+	if d.over {
+		return
+	}
+	d.over = true
+	d.Settle(err)
+	d.Finish(err, false)
+	d.done(d, err)
+	d.client.wake()
+}
+
+// hedged is a call whose attempts run side by side.
+type hedged struct {
+	*call
+	schedule hedge.Schedule
+	running  []*side
+	last     error
+	woken    time.Duration // a wake-up is planned for then
+}
+
+// side is one of its attempts.
+type side struct {
+	engine.Attempt
+	sent *attempt
+}
+
+func newHedged(d *call) *hedged {
+	delay := d.Policy.HedgeDelay
+	if delay == 0 {
+		delay = hedge.Never
+		if p95, ok := d.latency.Value(d.loop.now); ok {
+			delay = max(p95, time.Millisecond)
+		}
+	}
+	return &hedged{call: d, schedule: hedge.New(&d.Policy.Hedge, d.loop.now, delay), woken: hedge.Never}
+}
+
+// run starts what is due, and waits for what comes.
+func (h *hedged) run() {
+	if h.over {
+		return
+	}
+	if h.ctx.Err() != nil {
+		h.expire()
+		return
+	}
+	for h.schedule.Due() <= h.loop.now {
+		if h.Attempts() > 0 {
+			if why := h.Afford(); why != failure.Again {
+				h.schedule.Refuse(why)
+				break
+			}
+		}
+		h.start()
+	}
+	if h.schedule.Over() {
+		h.StopSchedule(h.schedule.Why())
+		h.leave(h.last)
+		return
+	}
+	if due := h.schedule.Due(); due != hedge.Never && due != h.woken {
+		h.woken = due
+		h.loop.After(due-h.loop.now, h.run)
+	}
+}
+
+func (h *hedged) start() {
+	s := &side{}
+	h.running = append(h.running, s)
+	var l engine.Limiter
+	ends := h.ctx.ends
+	if timeout := h.Policy.AttemptTimeout; timeout > 0 {
+		ends = min(ends, h.loop.now+timeout)
+		l = limitFunc(func(context.Context, time.Duration) (context.Context, context.CancelFunc) {
+			return &virtual{h.loop, ends}, func() {}
+		})
+	}
+	h.Launch(&s.Attempt, l)
+	h.schedule.Start(h.loop.now)
+	s.sent = h.send(ends, func(err error, ev engine.Evidence) { h.ended(s, err, ev) })
+}
+
+func (h *hedged) ended(s *side, err error, ev engine.Evidence) {
+	if h.over {
+		return
+	}
+	if h.ctx.Err() != nil && err != nil {
+		h.expire()
+		return
+	}
+	for i, other := range h.running {
+		if other == s {
+			h.running = append(h.running[:i], h.running[i+1:]...)
+			break
+		}
+	}
+	if h.EndOf(&s.Attempt, err, ev) {
+		h.latency.Add(h.loop.now, h.loop.now-s.Began, 0)
+	}
+	if err == nil {
+		h.leave(nil)
+		return
+	}
+	h.last = err
+	h.schedule.Fail(h.loop.now, h.FailureOf(err, ev.Trailer))
+	h.run()
+}
+
+func (h *hedged) expire() {
+	var oldest *engine.Attempt
+	if len(h.running) > 0 {
+		oldest = &h.running[0].Attempt
+	}
+	h.leave(h.Expire(oldest, h.last))
+}
+
+// leave gives up the attempts that still run.
+func (h *hedged) leave(err error) {
+	for _, s := range h.running {
+		if s.sent != nil {
+			s.sent.gone = true
+		}
+		h.Abandon(&s.Attempt, context.Canceled)
+	}
+	h.running = nil
+	h.end(err)
+}
