@@ -99,14 +99,15 @@ func readGoal(text string) (g goal, err error) {
 	g = goal{success: 0, back: math.Inf(1)}
 	for part := range strings.SplitSeq(text, ",") {
 		key, value, _ := strings.Cut(part, "=")
-		switch v, d := parseFloat(value), time.Duration(0); key {
+		switch v := parseFloat(value); key {
 		case "success":
 			if !(v > 0 && v <= 1) {
 				return g, usagef("-goal success=%s: want above 0, up to 1", value)
 			}
 			g.success = v
 		case "back":
-			if d, err = time.ParseDuration(value); err != nil || d < 0 {
+			d, err := time.ParseDuration(value)
+			if err != nil || d < 0 {
 				return g, usagef("-goal back=%s: want a duration, such as 2s", value)
 			}
 			g.back = d.Seconds()
