@@ -155,7 +155,7 @@ func TestCancelledRunsEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	sc, _ := sim.Find("outage")
-	if _, err := sc.Run(ctx, policy(interceptors.Policy{}), world); err != context.Canceled { //nolint:errorlint // it is returned as it is
+	if _, err := sc.Run(ctx, policy(interceptors.Policy{}), world); err != context.Canceled {
 		t.Errorf("a cancelled run: %v", err)
 	}
 }
