@@ -88,7 +88,7 @@ type stuckHandler struct{ slog.Handler }
 
 func (stuckHandler) Enabled(context.Context, slog.Level) bool { return true }
 
-func (stuckHandler) Handle(ctx context.Context, r slog.Record) error {
+func (stuckHandler) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(r.Message, "breaker") {
 		time.Sleep(time.Hour)
 	}

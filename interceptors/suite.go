@@ -200,7 +200,7 @@ func (s *Suite) Close() error {
 	began := time.Now()
 	hooks.Close(s.observers)
 	if s.changes != nil {
-		s.changes.Wait(began.Add(hooks.CloseTimeout).Sub(time.Now()))
+		s.changes.Wait(time.Until(began.Add(hooks.CloseTimeout)))
 	}
 	return errors.Join(faults...)
 }

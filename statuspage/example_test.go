@@ -1,10 +1,12 @@
 package statuspage_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/statuspage"
@@ -40,4 +42,25 @@ func ExampleWithActions() {
 	page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	fmt.Println(w.Code)
 	// Output: 200
+}
+
+// A button reads the policies again; four viewers are kept current.
+func ExampleWithReload() {
+	suite, err := interceptors.New()
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = suite.Close() }()
+
+	page := statuspage.New(suite,
+		statuspage.WithTitle("orders"),
+		statuspage.WithMaxViewers(4),
+		statuspage.WithActions(func(*http.Request) error { return nil }), // behind the program's own authentication
+		statuspage.WithReload(func(context.Context) error { return suite.Reload() }),
+	)
+
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	fmt.Println(w.Code, strings.Contains(w.Body.String(), "orders"))
+	// Output: 200 true
 }

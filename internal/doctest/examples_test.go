@@ -72,7 +72,7 @@ func TestEntryPointsHaveExamples(t *testing.T) {
 		"codes.Of":               "package codes' own tests",
 		"observe.Outcomes":       "what lists outcomes, not users",
 	}
-	for _, dir := range []string{"chaos", "codes", "config", "interceptors", "jitter", "metrics", "observe", "state", "tracing"} {
+	for _, dir := range []string{"chaos", "codes", "config", "interceptors", "jitter", "metrics", "observe", "state", "statuspage", "tracing"} {
 		for _, name := range exportedFuncs(t, filepath.Join(root, dir)) {
 			if _, ok := elsewhere[dir+"."+name]; ok {
 				continue
