@@ -139,7 +139,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 		for range 10 {
 			err = call(s, play(step{}))
 		}
-		if text := status.Convert(err).Message(); text != `astra: rate limit exceeded for /helloworld.Greeter/SayHello of "": another may go in 1m40s` {
+		if text := status.Convert(err).Message(); text != `astra: rate limit exceeded for /helloworld.Greeter/SayHello of "": another call may start in 1m40s` {
 			t.Errorf("the limit's error says %q", text)
 		}
 	})
