@@ -14,8 +14,8 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 			onFinish(opts, with.err)
 			return with.err
 		}
-		p, unchecked := s.planOf(cc, method, l)
 		u := unaryCalls.Get().(*unaryCall)
+		p, unchecked := s.planOf(cc, method, l, &u.last)
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
 		err := u.make(ctx, &s.Host, &s.lateFailure, p, &with.apply(p).Policy, opts)
 		if unchecked && err == nil {
@@ -33,7 +33,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 			onFinish(opts, with.err)
 			return nil, with.err
 		}
-		p, unchecked := s.planOf(cc, method, l)
+		p, unchecked := s.planOf(cc, method, l, nil)
 		check := func() {}
 		if unchecked {
 			check = func() { l.look(s.Log, p, cc, method) }

@@ -74,12 +74,14 @@ type budgetKey struct {
 
 // planOf returns the plan of a call, and whether it is to be looked at when the
 // call is over.
-func (r *registry) planOf(cc *grpc.ClientConn, method string, l *layers) (p *plan, fresh bool) {
+func (r *registry) planOf(cc *grpc.ClientConn, method string, l *layers, last *lastPlan) (p *plan, fresh bool) {
 	var target string
 	if cc != nil {
 		target = cc.Target()
 	}
-	p = r.plan(cc, target, method)
+	if p = last.get(r.table.Load(), target, method); p == nil {
+		p = r.plan(cc, target, method)
+	}
 	want := uint32(markUsed)
 	if l != nil {
 		want = markAll
@@ -110,7 +112,7 @@ func (r *registry) firstPlan(cc *grpc.ClientConn, target, method string) *plan {
 	}
 	switch {
 	case p.fleeting && r.full.CompareAndSwap(false, true):
-		r.Log().Warn("astra: too many methods and targets: further ones share a budget, go without breaker and limit, and are observed as one",
+		r.Log().Warn("astra: too many methods and targets: further ones share a budget, have no breaker or limit, and are observed as one",
 			"kept", maxPlans, "method", text.Name(method), "target", text.Name(name))
 	case made && p.unhedged:
 		r.warnUnhedged(p)

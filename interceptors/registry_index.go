@@ -102,6 +102,29 @@ type table struct {
 	n       int
 }
 
+// lastPlan remembers what was found last: strings that are the same piece of
+// memory are compared at once, and most calls of a program are of few methods.
+type lastPlan struct {
+	table          *table // that it was found in; nil: none was
+	target, method string
+	plan           *plan
+}
+
+// get returns nil if the table or the names are others, and then finds them.
+func (l *lastPlan) get(t *table, target, method string) *plan {
+	if l == nil {
+		return nil
+	}
+	if l.table == t && l.method == method && l.target == target {
+		return l.plan
+	}
+	p := t.find(target, method)
+	if p != nil {
+		*l = lastPlan{t, target, method, p}
+	}
+	return p
+}
+
 // perMethod finds the plan of a method by target. Nearly always there is one,
 // and the strings compared are the same piece of memory.
 type perMethod struct {

@@ -193,8 +193,9 @@ func (s *clientStream) lastWordLocked(m any) {
 		return
 	}
 	if end.refused == nil || a.cancel != nil { // else it may live on
-		_ = s.receiveLocked(a, m)
-		s.fillCutLocked(a)
+		if s.receiveLocked(a, m) != nil { // else it goes on, and may write to them still
+			s.fillCutLocked(a)
+		}
 	}
 }
 

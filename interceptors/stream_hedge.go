@@ -61,8 +61,11 @@ func (s *clientStream) hedgerLocked() *hedger {
 		s.changed.Wait()
 	}
 	if s.hedge != nil && !s.hedge.sent && s.phase == opening {
+		check := s.hedge.check
 		s.hedge = nil
-		_ = s.openFirstLocked() // RecvMsg returns why not
+		if s.openFirstLocked() == nil { // else RecvMsg returns why not
+			s.outsideLocked(check)
+		}
 	}
 	return s.hedge
 }
@@ -83,7 +86,6 @@ func (h *hedger) startLocked(m any) (err error) {
 	if h.sent {
 		return status.Error(codes.Internal, "astra: SendMsg called after CloseSend")
 	}
-	h.sent = true
 	if h.request, err = message.Copy(m, h.s.theirs); err != nil {
 		return err
 	}
@@ -91,6 +93,7 @@ func (h *hedger) startLocked(m any) (err error) {
 	if err != nil {
 		return err
 	}
+	h.sent = true // not before: a codec may panic
 	h.race = newHedgedCall(&h.s.call, h.s.plan, h.s.late, h)
 	h.race.streaming, h.race.headers = true, h.headers
 	h.s.drivingLocked(func() { h.race.start(first) })

@@ -9,6 +9,7 @@ import (
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/message"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 )
 
 // unaryCall drives the engine through attempts one after another, on the
@@ -30,6 +31,7 @@ type unaryCall struct {
 	original original
 
 	before message.Before // of its reply
+	last   lastPlan       // kept for the next call that is made of this
 }
 
 // unaryCalls keeps calls for reuse. Pools are per processor, and so, mostly,
@@ -59,7 +61,9 @@ func (u *unaryCall) run(caller context.Context) error {
 		defer cancel()
 	}
 	u.Start(ctx)
-	u.before = message.BeforeOf(u.reply)
+	if _, ok := u.reply.(proto.Message); !ok && u.reply != nil { // there is something to note
+		u.before = message.BeforeOf(u.reply)
+	}
 	var err error
 	if u.Policy.Hedges() {
 		err = u.admitAndRace()

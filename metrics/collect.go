@@ -44,7 +44,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	pairs := slices.Collect(maps.Values(m.pairs))
 	recorders := slices.Collect(maps.Keys(m.recorders))
 	m.mu.Unlock()
-	m.limits.collect(ch, recorders)
+	m.limits.collect(ch, recorders, m.observed)
 	m.backends.collect(ch, recorders)
 	m.collectEndpoints(ch, recorders)
 	for _, v := range m.vectors() {

@@ -46,7 +46,7 @@ func (l *limits) record(ctx context.Context, function string, e observe.Event) {
 
 // collect reads the gauges that the suites keep, and sees that the counters of
 // limited methods exist. Where endpoints share their label values, they add up.
-func (l *limits) collect(ch chan<- prometheus.Metric, recorders []*recorder) {
+func (l *limits) collect(ch chan<- prometheus.Metric, recorders []*recorder, observed observation) {
 	type endpoint struct{ function, target string }
 	states := make(map[endpoint]observe.LimitState)
 	for _, r := range recorders {
@@ -56,7 +56,9 @@ func (l *limits) collect(ch chan<- prometheus.Metric, recorders []*recorder) {
 		}
 		for _, reason := range refusals {
 			l.refused.WithLabelValues(r.pair.name, reason.String())
+			observed.limit.WithLabelValues(r.pair.name, reason.String())
 		}
+		observed.limit.WithLabelValues(r.pair.name, observe.ReasonMustWait.String())
 		l.waits.WithLabelValues(r.pair.name)
 		e := endpoint{r.pair.name, r.pair.target}
 		sum := states[e]

@@ -168,6 +168,7 @@ func TestSeriesBeginAtZero(t *testing.T) {
 		send(observe.Event{Kind: observe.Hedged, Hedge: r})
 	}
 	send(observe.Event{Kind: observe.BackoffStart, Attempt: 1})
+	send(observe.Event{Kind: observe.WouldRefuse, Outcome: observe.RejectedBreaker, Reason: observe.ReasonBreakerOpen})
 	send(observe.Event{Kind: observe.Replayed, Messages: 1})
 	if after := series(o.Metrics); !slices.Equal(before, after) {
 		t.Errorf("series that were not there before:\n%s", strings.Join(slices.DeleteFunc(after, func(s string) bool { return slices.Contains(before, s) }), "\n"))

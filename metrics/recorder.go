@@ -83,13 +83,15 @@ func (m *Metrics) pairLocked(e observe.Endpoint) *pair {
 	k := pairKey{name, target}
 	p := m.pairs[k]
 	if p == nil {
+		m.observed.breaker.WithLabelValues(name, target)
 		p = &pair{function: f, target: target, refused: m.refused.WithLabelValues(name, target)}
 		m.pairs[k] = p
 	}
 	return p
 }
 
-// changes are the transitions that a breaker can make.
+// changes are the transitions that a breaker can make by itself or by a store; those
+// by hand are few, and known to whoever makes them.
 var changes = []struct {
 	from, to observe.BreakerState
 	reasons  []observe.Reason

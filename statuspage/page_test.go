@@ -107,7 +107,7 @@ func TestOverviewSaysSinceWhenWhyAndWhatNow(t *testing.T) {
 	_ = s.Reload(nil)
 	p.forget()
 	_, text, _ = get(t, base)
-	wants(t, text, "1 breaker is not closed", "Since when", "calls failed one after another", "It refuses calls. One is let through to try <time", "Policies could not be replaced", "a nil Option",
+	wants(t, text, "1 breaker is not closed", "Since when", "calls failed one after another", "It refuses calls. One is let through to try <time", "Policies could not be replaced", "option: must not be nil",
 		"refused by the breaker", "Its policy makes one attempt", "1 refused", `href="method?method=%2Fshop.Orders%2FPlace&amp;target="`)
 	if strings.Contains(text, "secret") {
 		t.Errorf("an error's message is on the page:\n%s", text)
@@ -325,7 +325,7 @@ func TestActions(t *testing.T) {
 		{form("for", ""), []string{"X-User", "op"}, 400, "want a time"},
 		{form("for", "48h"), []string{"X-User", "op"}, 400, "out of range"},
 		{form("action", "explode"), []string{"X-User", "op"}, 400, "no such action"},
-		{form("method", "/no.Such/Method"), []string{"X-User", "op"}, 400, "no call has asked"},
+		{form("method", "/no.Such/Method"), []string{"X-User", "op"}, 400, "is not in use"},
 	} {
 		if code, text := post(t, base+"steer", tc.form, tc.header...); code != tc.code || !strings.Contains(text, tc.want) {
 			t.Errorf("%v %v: %d %s, want %d %s", tc.form, tc.header, code, text, tc.code, tc.want)

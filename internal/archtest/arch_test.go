@@ -63,7 +63,7 @@ var mayImport = map[string][]string{
 		"google.golang.org/grpc", "google.golang.org/grpc/codes", "google.golang.org/grpc/encoding", "google.golang.org/grpc/encoding/proto",
 		"google.golang.org/grpc/mem", "google.golang.org/grpc/status", "google.golang.org/protobuf/",
 	},
-	"internal/inside": {module + "internal/engine"},
+	"internal/inside": {module + "internal/engine", module + "internal/fleet"},
 	"interceptors": {
 		module + "internal/inside",
 		module + "balancer", // by balancing_link.go, for its effect

@@ -22,10 +22,10 @@ func (m *Machine) Status(now time.Duration) Status {
 // Lasts returns what is worth knowing of a change that has just been: how long
 // the open time is; of a recovery, how long ago the breaker opened.
 func (m *Machine) Lasts(now time.Duration, t Transition) time.Duration {
-	switch {
-	case t.To == Open:
+	switch t.To {
+	case Open:
 		return max(0, m.until-now)
-	case t.To == Closed:
+	case Closed:
 		return now - m.opened
 	}
 	return 0

@@ -14,6 +14,8 @@ type Bucket struct {
 	full  atomic.Int64
 }
 
+// NewBucket returns a full bucket. Values that are not above 0, or 1, are the
+// defaults.
 func NewBucket(perSecond float64, burst int) *Bucket {
 	if !(perSecond > 0) { // NaN neither
 		perSecond = DefaultRate

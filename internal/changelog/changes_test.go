@@ -95,7 +95,7 @@ func (panicking) Handle(context.Context, slog.Record) error {
 	panic("a bug")
 }
 
-func TestQueueSurvivesItsHandler(t *testing.T) {
+func TestQueueSurvivesItsHandler(*testing.T) {
 	to := slog.New(panicking{})
 	q := NewQueue(NewChanges(func() *slog.Logger { return to }, "", 0, 0))
 	q.Add("/s.S/M", "x", opening)
@@ -115,6 +115,13 @@ func (b blocking) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
+// left returns how many records wait, and whether the goroutine runs.
+func (q *Queue) left() (n int, runs bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting), q.idle != nil
+}
+
 // A handler that is stuck holds up neither who adds nor, for long, who waits; and
 // what waits for it is bounded.
 func TestQueueIsBounded(t *testing.T) {
@@ -131,7 +138,7 @@ func TestQueueIsBounded(t *testing.T) {
 			})
 		}
 		adding.Wait()
-		if n := len(q.waiting); n > queueLength {
+		if n, _ := q.left(); n > queueLength {
 			t.Errorf("%d records wait, want %d at most", n, queueLength)
 		}
 		began := time.Now()
@@ -141,7 +148,7 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 		close(free)
 		q.Wait(time.Hour)
-		if q.idle != nil || len(q.waiting) > 0 {
+		if n, runs := q.left(); runs || n > 0 {
 			t.Error("records are left")
 		}
 	})

@@ -102,8 +102,7 @@ func (c *Call) Start(ctx context.Context) { c.Ctx = c.begins(ctx, observe.CallSt
 // that has to wait for a slot does so as returned, and asks again. The channel, which
 // may be nil, is down while calls fail for want of a connection.
 func (c *Call) Admit(channel interface{ Down() bool }) (Wait, error) {
-	c.reconnect(channel)
-	if w, err := c.takeSlot(); err != nil || w.Needed() {
+	if w, err := c.takeSlot(channel); err != nil || w.Needed() {
 		return w, err
 	}
 	g := c.breaker()
@@ -112,6 +111,7 @@ func (c *Call) Admit(channel interface{ Down() bool }) (Wait, error) {
 	}
 	token, ok := g.AdmitClosed()
 	if !ok {
+		c.reconnect(channel)
 		var change breaker.Transition
 		var wait time.Duration
 		token, change, wait, ok = g.Admit(c.Host.Now())
@@ -182,8 +182,11 @@ func (c *Call) launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	if l != nil {
 		ctx, cancel = l.Limit(ctx, c.Policy.AttemptTimeout)
 	}
-	a.Ctx, a.place = c.route.Begin(c.begins(ctx, observe.AttemptStart),
-		fleet.Kind{First: a.Number == 1, Steady: c.Policy.Retry.MaxAttempts > 1 || c.Policy.Hedges(), Stream: c.stream})
+	a.Ctx = c.begins(ctx, observe.AttemptStart)
+	if !c.route.On() {
+		return cancel
+	}
+	a.Ctx, a.place = c.route.Begin(a.Ctx, fleet.Kind{First: a.Number == 1, Steady: c.Policy.Retry.MaxAttempts > 1 || c.Policy.Hedges(), Stream: c.stream})
 	return cancel
 }
 

@@ -93,6 +93,13 @@ func (c *Call) flushFirstEnd(succeeded bool) {
 // begins calls the Start hooks for a call or an attempt that begins, and returns
 // the context that they want it to have.
 func (c *Call) begins(ctx context.Context, k observe.Kind) context.Context {
+	if rs := c.Plan.Recorders; !rs.Elapsed && len(rs.Starters) == 0 {
+		return ctx
+	}
+	return c.callStarters(ctx, k)
+}
+
+func (c *Call) callStarters(ctx context.Context, k observe.Kind) context.Context {
 	if k == observe.CallStart && c.Plan.Recorders.Elapsed {
 		c.started = c.Host.Now()
 	}

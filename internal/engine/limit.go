@@ -33,7 +33,7 @@ func (w Wait) Needed() bool { return w.Woken != nil }
 
 // takeSlot takes a slot of the method's limit, unless the call has to wait for
 // it. The error is what the caller gets.
-func (c *Call) takeSlot() (Wait, error) {
+func (c *Call) takeSlot(channel interface{ Down() bool }) (Wait, error) {
 	g := c.Plan.Limit
 	if g == nil {
 		return Wait{}, nil
@@ -44,7 +44,7 @@ func (c *Call) takeSlot() (Wait, error) {
 			return Wait{}, nil
 		}
 	} else if c.slot.ticket != nil || !g.EnterFree() {
-		if w, err := c.waitForSlot(g); err != nil || w.Needed() {
+		if w, err := c.waitForSlot(g, channel); err != nil || w.Needed() {
 			return w, err
 		}
 	}
@@ -57,7 +57,7 @@ func (c *Call) takeSlot() (Wait, error) {
 
 // waitForSlot is for a call that may have to wait, or has waited. It does not
 // begin to if the breaker would refuse it then.
-func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
+func (c *Call) waitForSlot(g *limit.Guard, channel interface{ Down() bool }) (Wait, error) {
 	now := c.Host.Now()
 	var a limit.Answer
 	if t := c.slot.ticket; t != nil {
@@ -68,6 +68,7 @@ func (c *Call) waitForSlot(g *limit.Guard) (Wait, error) {
 		a = g.Poll(now, t)
 	} else {
 		if b := c.breaker(); b != nil {
+			c.reconnect(channel)
 			if wait, refuses := b.Refuses(now); refuses && !c.exempt(b) {
 				return Wait{}, c.refusedByBreaker(b, wait)
 			}

@@ -19,6 +19,9 @@ type Route struct {
 // NewRoute returns the route of a call. w is of the calls of its method.
 func NewRoute(f *Fleet, w *Witness) Route { return Route{fleet: f, witness: w} }
 
+// On reports whether the suite has a say in where the call goes.
+func (r *Route) On() bool { return r.fleet != nil }
+
 // Begin returns an attempt, and the context that it is to have.
 func (r *Route) Begin(ctx context.Context, k Kind) (context.Context, *Attempt) {
 	r.displaced = false
