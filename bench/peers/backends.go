@@ -32,7 +32,7 @@ func BackendField(t Tuning) []Client {
 	const (
 		roundRobin = `"loadBalancingConfig": [{"round_robin": {}}]`
 		outlier    = `"loadBalancingConfig": [{"outlier_detection_experimental": {"interval": "1s", "baseEjectionTime": "5s", "maxEjectionPercent": 50, ` +
-			`"failurePercentageEjection": {"threshold": 30, "minimumHosts": 2, "requestVolume": 5}, "childPolicy": [{"round_robin": {}}]}}]`
+			`"failurePercentageEjection": {"threshold": 30, "enforcementPercentage": 100, "minimumHosts": 2, "requestVolume": 5}, "childPolicy": [{"round_robin": {}}]}}]`
 	)
 	bare := config(BareRoundRobin, roundRobin, "what grpc-go does with several backends and nothing else: it leaves out those it cannot connect to")
 	bare.Baseline = true
