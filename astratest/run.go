@@ -183,9 +183,9 @@ func (s Scenario) validate() error {
 			faults = append(faults, "scenario "+strconv.Quote(s.Name)+": "+fmt.Sprintf(format, args...))
 		}
 	}
-	check(strings.Count(s.Method, "/") == 2 && strings.HasPrefix(s.Method, "/"), "Method %q is no full name: want \"/pkg.Service/Method\"", s.Method)
+	check(strings.Count(s.Method, "/") == 2 && strings.HasPrefix(s.Method, "/"), "Method %q is not a full name: want \"/pkg.Service/Method\"", s.Method)
 	if d := s.descriptor(); d != nil {
-		check(!d.IsStreamingClient() && !d.IsStreamingServer(), "Method %s is of a stream: want a unary one; script a Server for streams", s.Method)
+		check(!d.IsStreamingClient() && !d.IsStreamingServer(), "Method %s is a stream: want a unary method; script a Server for streams", s.Method)
 	}
 	check(s.Backends >= 0, "Backends %d is out of range: want 1 or more", s.Backends)
 	check(s.Calls >= 0, "Calls %d is out of range: want 1 or more", s.Calls)

@@ -106,8 +106,8 @@ func TestResult(t *testing.T) {
 
 func TestScenarioFaults(t *testing.T) {
 	for want, s := range map[string]astratest.Scenario{
-		`Method "Find" is no full name`: {Method: "Find"},
-		"is of a stream":                {Method: healthpb.Health_Watch_FullMethodName},
+		`Method "Find" is not a full name`: {Method: "Find"},
+		"is a stream":                {Method: healthpb.Health_Watch_FullMethodName},
 		"Calls -1 is out of range":      {Method: find, Calls: -1},
 		"Faults[0].To 1s is not after":  {Method: find, Faults: []astratest.Fault{{From: 2 * time.Second, To: time.Second}}},
 		"Faults[0].Share 2 is out of":   {Method: find, Faults: []astratest.Fault{{Share: 2}}},

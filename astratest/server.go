@@ -190,7 +190,7 @@ func (b Backends) dial(ctx context.Context, addr string) (net.Conn, error) {
 			return s.server.DialContext(ctx)
 		}
 	}
-	return nil, errors.New("astratest: no backend has the address " + addr)
+	return nil, errors.New("astratest: no backend with the address " + addr)
 }
 
 // Attempts returns the attempts of a method, full name, or of [Any], all, at all

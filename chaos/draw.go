@@ -99,7 +99,7 @@ func (r *running) met(f *fault, method string) {
 	f.total.Add(1)
 	i := r.injector
 	if f.drawn.Add(1) == 1 {
-		i.log().Warn("astra: chaos: a fault is injected, for the first time", "method", method, "pattern", f.Method, "fault", f.Kind.String(), "share", f.Share)
+		i.log().Warn("astra: chaos: fault injected for the first time", "method", method, "pattern", f.Method, "fault", f.Kind.String(), "share", f.Share)
 	}
 	if i.hook != nil {
 		i.hook(Injection{Method: method, Pattern: f.Method, Kind: f.Kind})

@@ -14,7 +14,7 @@ import (
 
 // ErrNoConsent is what [Injector.Start] returns where the program has not given
 // its consent.
-var ErrNoConsent = errors.New("chaos: this program has not consented: give chaos.WithConsent to New where faults may be injected")
+var ErrNoConsent = errors.New("chaos: program has not consented: pass chaos.WithConsent to New where faults may be injected")
 
 // Injector injects the faults of a plan, while one is on. Its methods may be
 // called at any time from any goroutine. It may serve any number of connections.
@@ -57,7 +57,7 @@ func New(opts ...Option) (*Injector, error) {
 	i := &Injector{counts: make(map[counted]*atomic.Uint64)}
 	for _, o := range opts {
 		if o == nil {
-			return nil, errors.New("chaos: a nil Option")
+			return nil, errors.New("chaos: option: must not be nil")
 		}
 		o(i)
 	}
@@ -133,7 +133,7 @@ func (i *Injector) startLocked(p Plan) (report func()) {
 	if left <= 0 {
 		return func() {
 			ended()
-			i.log().Warn("astra: chaos: the plan's window is over, nothing is injected", "ended", begin.Add(p.For))
+			i.log().Warn("astra: chaos: plan's window is over: nothing is injected", "ended", begin.Add(p.For))
 		}
 	}
 	r := &running{injector: i, begin: begin, length: p.For, seed: p.Seed, over: make(chan struct{})}
@@ -144,7 +144,7 @@ func (i *Injector) startLocked(p Plan) (report func()) {
 	i.running.Store(r)
 	return func() {
 		ended()
-		i.log().Warn("astra: chaos: faults are injected into calls", "faults", len(p.Faults), "from", begin, "for", p.For, "seed", p.Seed)
+		i.log().Warn("astra: chaos: injecting faults into calls", "faults", len(p.Faults), "from", begin, "for", p.For, "seed", p.Seed)
 	}
 }
 
@@ -179,7 +179,7 @@ func (i *Injector) endLocked(why string) (report func()) {
 		for _, f := range r.faults {
 			total += f.drawn.Load()
 		}
-		i.log().Warn("astra: chaos: no faults are injected any more", "why", why, "injected", total)
+		i.log().Warn("astra: chaos: fault injection ended", "why", why, "injected", total)
 	}
 }
 

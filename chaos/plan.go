@@ -39,7 +39,7 @@ func (k Kind) String() string {
 // MarshalText returns [Kind.String]; an error for a value that is no kind.
 func (k Kind) MarshalText() ([]byte, error) {
 	if k == 0 || int(k) >= len(kindNames) {
-		return nil, fmt.Errorf("chaos: %v is no kind of fault", k)
+		return nil, fmt.Errorf("chaos: %v is not a kind of fault", k)
 	}
 	return []byte(k.String()), nil
 }
@@ -52,7 +52,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("chaos: %q is no kind of fault: want one of %s", text, strings.Join(kindNames[1:], ", "))
+	return fmt.Errorf("chaos: %q is not a kind of fault: want one of %s", text, strings.Join(kindNames[1:], ", "))
 }
 
 // Plan is what is injected, and for how long.
@@ -135,10 +135,10 @@ func (p Plan) Validate() error {
 
 func (f Fault) validate(prefix string, add func(*field.Error)) {
 	if !validPattern(f.Method) {
-		add(field.New(prefix+"Method", fmt.Sprintf("%.80q", f.Method), `is no pattern: want "/pkg.Service/Method", "/pkg.Service/*" or "*"`))
+		add(field.New(prefix+"Method", fmt.Sprintf("%.80q", f.Method), `is not a pattern: want "/pkg.Service/Method", "/pkg.Service/*" or "*"`))
 	}
 	if _, err := f.Kind.MarshalText(); err != nil {
-		add(field.New(prefix+"Kind", int(f.Kind), "is no kind of fault: want one of %s", strings.Join(kindNames[1:], ", ")))
+		add(field.New(prefix+"Kind", int(f.Kind), "is not a kind of fault: want one of %s", strings.Join(kindNames[1:], ", ")))
 		return
 	}
 	if !(f.Share > 0 && f.Share <= 1) {
@@ -165,7 +165,7 @@ func (f Fault) needs(prefix string, add func(*field.Error)) {
 	if f.Kind == Status && f.Code == codes.OK {
 		add(field.New(prefix+"Code", nil, "is missing: a status needs one other than OK"))
 	} else if f.Code > codes.Unauthenticated {
-		add(field.New(prefix+"Code", int(f.Code), "is no failure: want a status code from 1 to %d", codes.Unauthenticated))
+		add(field.New(prefix+"Code", int(f.Code), "is not a failure: want a status code from 1 to %d", codes.Unauthenticated))
 	}
 	if f.After < 0 || f.After > 1e6 {
 		add(field.OutOfRange(prefix+"After", f.After, "", "from 0 to 1000000"))
@@ -181,7 +181,7 @@ func (f Fault) needs(prefix string, add func(*field.Error)) {
 			}
 			names = append(names, k.String())
 		}
-		add(field.New(prefix+name, nil, "means nothing to kind %v: want it for %s only", f.Kind, strings.Join(names, ", ")))
+		add(field.New(prefix+name, nil, "has no effect on kind %v: set it for %s only", f.Kind, strings.Join(names, ", ")))
 	}
 	only("Latency", f.Latency != 0, Latency)
 	only("Spread", f.Spread != 0, Latency)

@@ -45,7 +45,7 @@ func TestBalancingFaults(t *testing.T) {
 				"line 1, column 42: balancing.eject.probes: 0 is out of range: want from 1 to 1000\n" +
 				"line 1, column 58: balancing.eject.consecutive: -1 is out of range: want from 1 to 1000000"},
 		{"balancing: {eject: {openFor: 10s, maxOpenFor: 1s}}", `line 1, column 47: balancing.eject.maxOpenFor: "1s" is out of range: want from openFor, which is 10s, to 24h0m0s`},
-		{"balancing: {eject: {openFor: soon, maxOpenFor: 1ms}}", `line 1, column 30: balancing.eject.openFor: "soon" is no duration: want such as "250ms", "1.5s" or "1h30m"`},
+		{"balancing: {eject: {openFor: soon, maxOpenFor: 1ms}}", `line 1, column 30: balancing.eject.openFor: "soon" is not a duration: want such as "250ms", "1.5s" or "1h30m"`},
 		{"balancing: {ejects: {}}", `line 1, column 13: balancing.ejects: is unknown: did you mean eject?`},
 		{"balancing: 3", `line 1, column 12: balancing: 3 is a number: want an object`},
 	} {

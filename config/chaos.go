@@ -48,7 +48,7 @@ func (moment) read(r *reader, n *node, key *path) (any, bool) {
 	}
 	t, err := time.Parse(time.RFC3339, n.text)
 	if err != nil {
-		r.faults.of(n, key, `is no time: want one such as "2026-01-31T15:00:00Z" (RFC 3339)`)
+		r.faults.of(n, key, `is not a time: want one such as "2026-01-31T15:00:00Z" (RFC 3339)`)
 		return nil, false
 	}
 	return t.UTC(), true

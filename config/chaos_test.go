@@ -85,8 +85,8 @@ func TestWatchRefusesChaos(t *testing.T) {
 			write(t, path, attempts(4)+drill)
 			settle()
 			w.wantAttempts(2)
-			if err := w.suite.Revision().Err; err == nil || !strings.Contains(err.Error(), path+":7:1: chaos: is refused") {
-				t.Errorf("%s: %v, want that the chaos object is refused", name, err)
+			if err := w.suite.Revision().Err; err == nil || !strings.Contains(err.Error(), path+":7:1: chaos: is rejected") {
+				t.Errorf("%s: %v, want that the chaos object is rejected", name, err)
 			}
 			if without.Active() {
 				t.Errorf("%s: a plan began", name)
@@ -101,7 +101,7 @@ func TestWatchRefusesChaos(t *testing.T) {
 }
 
 func TestParseRefusesChaos(t *testing.T) {
-	if _, err := config.Parse([]byte(drill)); err == nil || !strings.Contains(err.Error(), "line 1, column 1: chaos: is refused") {
+	if _, err := config.Parse([]byte(drill)); err == nil || !strings.Contains(err.Error(), "line 1, column 1: chaos: is rejected") {
 		t.Errorf("Parse: %v", err)
 	}
 	d, err := config.Decode([]byte(drill))

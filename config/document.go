@@ -158,9 +158,9 @@ func (r *reader) ratio(throttle *record) {
 	switch cutDown := cut(ratio); {
 	case !ok:
 	case cutDown > maxRatio:
-		r.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there is", maxRatio))
+		r.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("is reduced to %d, the maximum", maxRatio))
 	case cutDown != ratio:
-		r.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("counts as %v: decimals beyond three are cut (gRFC A6)", cutDown))
+		r.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("is cut to %v: gRFC A6 keeps three decimals", cutDown))
 	}
 }
 
@@ -172,7 +172,7 @@ func (r *reader) patterns(rec *record, named map[string]position) (all []string)
 		if from.node != nil {
 			at, key = from.key, from.at
 		}
-		r.warn("unnamed-entry", at, key, "", "names no method: want a name, as the entry is for nobody")
+		r.warn("unnamed-entry", at, key, "", "has no name, so it applies to no method: add a name")
 	}
 	for _, each := range names {
 		n, ok := each.v.(*record)
@@ -184,7 +184,7 @@ func (r *reader) patterns(rec *record, named map[string]position) (all []string)
 		pattern := everyMethod
 		switch {
 		case service == "" && method != "":
-			r.faults.of(from.node, from.at, "is a method of no service: want a service beside it")
+			r.faults.of(from.node, from.at, "has no service: add the key service beside it")
 			continue
 		case method != "":
 			pattern = "/" + service + "/" + method
@@ -192,7 +192,7 @@ func (r *reader) patterns(rec *record, named map[string]position) (all []string)
 			pattern = "/" + service + "/*"
 		}
 		if before, twice := named[pattern]; twice {
-			r.faults.add(n.position, n.at, "", fmt.Sprintf("names %s, which is named in line %d, too: want each once", pattern, before.line))
+			r.faults.add(n.position, n.at, "", fmt.Sprintf("names %s, which line %d names already: name each once", pattern, before.line))
 			continue
 		}
 		named[pattern] = n.position
@@ -219,6 +219,6 @@ func (d *Document) Chaos() *chaos.Plan { return d.chaos }
 // has not consented.
 func (d *Document) errNoConsent() error {
 	f := d.chaosAt
-	f.Problem = "is refused, as this program has not consented to faults in its calls: remove it, or see chaos.WithConsent and config.WithChaos"
+	f.Problem = "is rejected, as this program has not consented to fault injection: remove it, or see chaos.WithConsent and config.WithChaos"
 	return errors.Join(&f)
 }

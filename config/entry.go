@@ -31,7 +31,7 @@ func (r *reader) entry(rec *record, throttle *record) *entry {
 	own, ownAt, _ := get[*record](rec, "astra")
 	if rec.has("retryPolicy") && rec.has("hedgingPolicy") {
 		at := rec.values["hedgingPolicy"]
-		r.faults.add(at.key, at.at, "", "stands beside retryPolicy: want one of them, as a call is retried or hedged, not both (gRFC A6)")
+		r.faults.add(at.key, at.at, "", "conflicts with retryPolicy: remove one of them, as a call is either retried or hedged (gRFC A6)")
 		hedge = nil
 	}
 	if retry != nil {
@@ -58,7 +58,7 @@ func (r *reader) entry(rec *record, throttle *record) *entry {
 // put sets a field of the policy, unless another key has.
 func (e *entry) put(field string, v any, from value) {
 	if before, twice := e.origins[field]; twice {
-		e.faults.add(from.key, from.at, from.written(), fmt.Sprintf("says again what %v says in line %d: want one of them", before.at, before.key.line))
+		e.faults.add(from.key, from.at, from.written(), fmt.Sprintf("sets the same field as %v in line %d: remove one of them", before.at, before.key.line))
 		return
 	}
 	e.origins[field] = from
@@ -85,7 +85,7 @@ func (e *entry) retry(p *record) {
 	e.need("Retry.Backoff.Max", longest, maxFrom)
 	multiplier, from, ok := get[float64](p, "backoffMultiplier")
 	if ok && multiplier < 1 {
-		e.warn("cut-value", from.place(), from.at, from.written(), "counts as 1: delays that shrink are not supported")
+		e.warn("cut-value", from.place(), from.at, from.written(), "is raised to 1: shrinking delays are not supported")
 		multiplier = 1
 	}
 	e.need("Retry.Backoff.Multiplier", multiplier, from)
@@ -107,7 +107,7 @@ func (e *entry) need(field string, v any, from value) {
 func (e *entry) attempts(field string, p *record, most int) {
 	n, from, ok := get[int](p, "maxAttempts")
 	if ok && n > most {
-		e.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("counts as %d, the most there are", most))
+		e.warn("cut-value", from.place(), from.at, from.written(), fmt.Sprintf("is reduced to %d, the maximum", most))
 		n = most
 	}
 	e.need(field, n, from)

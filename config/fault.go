@@ -89,7 +89,7 @@ func (f *faults) err() error {
 	var errs []error
 	for i, each := range f.all {
 		if i == maxFaults {
-			errs = append(errs, &Fault{File: f.file, Problem: fmt.Sprintf("has %d faults more", len(f.all)-i)})
+			errs = append(errs, &Fault{File: f.file, Problem: fmt.Sprintf("has %d more faults", len(f.all)-i)})
 			break
 		}
 		errs = append(errs, each)

@@ -38,7 +38,7 @@ func read(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, fault(err)
 	} else if !info.Mode().IsRegular() {
-		return nil, errors.Join(&Fault{File: path, Problem: fmt.Sprintf("is no regular file, but %v: want one", info.Mode())})
+		return nil, errors.Join(&Fault{File: path, Problem: fmt.Sprintf("is not a regular file (mode %v): want a regular file", info.Mode())})
 	}
 	f, err := os.Open(path)
 	if err != nil {

@@ -84,7 +84,7 @@ func (s *objectShape) read(r *reader, n *node, key *path) (any, bool) {
 			continue
 		}
 		if before, twice := first[f]; twice { // exactly so spelled, it would not be here
-			r.faults.add(m.position, at, "", fmt.Sprintf("is written twice, first as %s in line %d: want each key once", before.key, before.line))
+			r.faults.add(m.position, at, "", fmt.Sprintf("is written twice, first as %s in line %d: write each key once", before.key, before.line))
 			continue
 		}
 		first[f] = m
@@ -187,6 +187,6 @@ func (r *reader) notOurs(m member, f *field, at *path) {
 			return
 		}
 	}
-	r.warn("channel-key", m.position, at, "", "is not ours: only the channel can honour it; give it to the channel, with grpc.WithDefaultServiceConfig, say")
+	r.warn("channel-key", m.position, at, "", "has no effect here: only the channel can honour it; pass it to grpc.WithDefaultServiceConfig")
 	r.warnings[len(r.warnings)-1].channelKey = f.key
 }

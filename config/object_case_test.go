@@ -59,8 +59,8 @@ func TestKeysOfGRPCInAnyCase(t *testing.T) {
 func TestFaultsOfKeysInAnyCase(t *testing.T) {
 	const retries = `initialBackoff: 1s, maxBackoff: 1s, backoffMultiplier: 1, retryableStatusCodes: [14]`
 	for doc, want := range map[string]string{
-		`methodConfig: [{name: [{}], retryPolicy: {maxAttempts: 2, MaxAttempts: 3, ` + retries + `}}]`: `line 1, column 59: methodConfig[0].retryPolicy.MaxAttempts: is written twice, first as maxAttempts in line 1: want each key once`,
-		`methodConfig: [{name: [{service: a.B, Service: a.C}]}]`:                                       `line 1, column 39: methodConfig[0].name[0].Service: is written twice, first as service in line 1: want each key once`,
+		`methodConfig: [{name: [{}], retryPolicy: {maxAttempts: 2, MaxAttempts: 3, ` + retries + `}}]`: `line 1, column 59: methodConfig[0].retryPolicy.MaxAttempts: is written twice, first as maxAttempts in line 1: write each key once`,
+		`methodConfig: [{name: [{service: a.B, Service: a.C}]}]`:                                       `line 1, column 39: methodConfig[0].name[0].Service: is written twice, first as service in line 1: write each key once`,
 		`methodConfig: [{name: [{}], Astra: {}}]`:                                                      `line 1, column 29: methodConfig[0].Astra: is unknown: did you mean astra?`,
 		`methodConfig: [{name: [{}], astra: {Timeout: 1s}}]`:                                           `line 1, column 37: methodConfig[0].astra.Timeout: is unknown: did you mean timeout?`,
 		`methodConfig: [{name: [{}], MaxAttempts: 3}]`:                                                 `line 1, column 29: methodConfig[0].MaxAttempts: is unknown: did you mean retryPolicy.maxAttempts?`,

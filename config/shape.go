@@ -34,7 +34,7 @@ func (r *reader) kindOf(n *node, key *path, want kind, detail string) bool {
 	}
 	is := "is " + n.kind.String()
 	if n.kind == null {
-		is = "says nothing"
+		is = "is not allowed"
 	}
 	r.faults.of(n, key, "%s: want %s%s", is, want, detail)
 	return false
@@ -144,7 +144,7 @@ func (s duration) read(r *reader, n *node, key *path) (any, bool) {
 	d, ok := parse(n.text)
 	switch {
 	case !ok:
-		r.faults.of(n, key, "is no duration: want %s", want)
+		r.faults.of(n, key, "is not a duration: want %s", want)
 	case s.own && d == 0:
 		return time.Duration(notZero), true
 	case s.own:
@@ -237,9 +237,9 @@ func (s codeSet) code(r *reader, n *node, key *path) (codes.Code, bool) {
 	case ok && c >= s.from:
 		return c, true
 	case ok:
-		r.faults.of(n, key, "is no failure: want another status code")
+		r.faults.of(n, key, "does not name a failure: want a status code other than OK")
 	default:
-		r.faults.of(n, key, "is no status code%s", suggest(n.text, codeNames(s.from)))
+		r.faults.of(n, key, "is not a status code%s", suggest(n.text, codeNames(s.from)))
 	}
 	return 0, false
 }
@@ -280,7 +280,7 @@ func (s perCode) read(r *reader, n *node, key *path) (any, bool) {
 			continue
 		}
 		if seen.Contains(c) {
-			r.faults.add(m.position, at, "", fmt.Sprintf("names %s, which is named before: want each code once", astracodes.Name(c)))
+			r.faults.add(m.position, at, "", fmt.Sprintf("names %s, which is named above: name each code once", astracodes.Name(c)))
 			continue
 		}
 		seen = seen.With(c)
@@ -306,7 +306,7 @@ func (name) read(r *reader, n *node, key *path) (any, bool) {
 		return nil, false
 	}
 	if strings.ContainsAny(n.text, "/* \t\r\n") {
-		r.faults.of(n, key, "is no name: want none of / and *, and no spaces")
+		r.faults.of(n, key, "is not a valid name: want no /, * or space")
 		return nil, false
 	}
 	return n.text, true

@@ -101,9 +101,9 @@ func (b *builder) take(at position, key *path, depth int) bool {
 	b.left--
 	switch {
 	case b.left < 0:
-		b.faults.add(at, key, "", fmt.Sprintf("is too much: want at most %d values, with what aliases stand for", maxNodes))
+		b.faults.add(at, key, "", fmt.Sprintf("has too many values: want at most %d, aliases expanded", maxNodes))
 	case depth > maxDepth:
-		b.faults.add(at, key, "", fmt.Sprintf("is nested too deep: want at most %d levels", maxDepth))
+		b.faults.add(at, key, "", fmt.Sprintf("is nested too deeply: want at most %d levels", maxDepth))
 	default:
 		return true
 	}
@@ -114,7 +114,7 @@ func (b *builder) take(at position, key *path, depth int) bool {
 // put adds a member to an object, or tells that its key is there already.
 func (b *builder) put(n *node, first map[string]position, m member, at *path) {
 	if before, twice := first[m.key]; twice {
-		b.faults.add(m.position, at, "", fmt.Sprintf("is written twice, first in line %d: want each key once", before.line))
+		b.faults.add(m.position, at, "", fmt.Sprintf("is written twice, first in line %d: write each key once", before.line))
 		return
 	}
 	first[m.key] = m.position

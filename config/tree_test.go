@@ -62,8 +62,8 @@ func TestBounds(t *testing.T) {
 				t.Errorf("%.40q: %v", doc, err)
 			}
 		}
-		wantFault(t, wide(config.MaxNodes-1)+end, "is too much: want at most 100000 values")
-		wantFault(t, deep(config.MaxDepth)+end, "is nested too deep: want at most 50 levels")
+		wantFault(t, wide(config.MaxNodes-1)+end, "has too many values: want at most 100000")
+		wantFault(t, deep(config.MaxDepth)+end, "is nested too deeply: want at most 50 levels")
 		wantFault(t, wide(1)+strings.Repeat(" ", config.MaxBytes-len(wide(1)+end)+1)+end, "is too large: want at most 1048576 bytes")
 	}
 }
@@ -76,7 +76,7 @@ func TestManyFaults(t *testing.T) {
 	}
 	_, err := config.Decode([]byte(b.String()))
 	all := err.(interface{ Unwrap() []error }).Unwrap()
-	if len(all) != 101 || all[100].Error() != "has 900 faults more" {
+	if len(all) != 101 || all[100].Error() != "has 900 more faults" {
 		t.Errorf("%d faults, the last %v", len(all), all[len(all)-1])
 	}
 }

@@ -11,11 +11,11 @@ import (
 func TestUnreadValues(t *testing.T) {
 	for _, c := range []struct{ name, retry, want string }{
 		{"itself", `{perCode: {UNAVAILABLE: {base: 10s, max: soon}}}`,
-			`line 1, column 85: methodConfig[0].astra.retry.perCode.UNAVAILABLE.max: "soon" is no duration: want such as "250ms", "1.5s" or "1h30m"`},
+			`line 1, column 85: methodConfig[0].astra.retry.perCode.UNAVAILABLE.max: "soon" is not a duration: want such as "250ms", "1.5s" or "1h30m"`},
 		{"what it would have said", `{backoff: {base: soon, max: 1ms}}`,
-			`line 1, column 61: methodConfig[0].astra.retry.backoff.base: "soon" is no duration: want such as "250ms", "1.5s" or "1h30m"`},
+			`line 1, column 61: methodConfig[0].astra.retry.backoff.base: "soon" is not a duration: want such as "250ms", "1.5s" or "1h30m"`},
 		{"of the same name, elsewhere", `{backoff: {base: soon}, perCode: {UNAVAILABLE: {max: 1ms}}}`,
-			`line 1, column 61: methodConfig[0].astra.retry.backoff.base: "soon" is no duration: want such as "250ms", "1.5s" or "1h30m"` + "\n" +
+			`line 1, column 61: methodConfig[0].astra.retry.backoff.base: "soon" is not a duration: want such as "250ms", "1.5s" or "1h30m"` + "\n" +
 				`line 1, column 97: methodConfig[0].astra.retry.perCode.UNAVAILABLE.max: "1ms" is out of range: want >= base, which is 500ms`},
 	} {
 		_, err := config.Decode([]byte("methodConfig: [{name: [{}], astra: {retry: " + c.retry + "}}]"))

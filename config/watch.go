@@ -140,7 +140,7 @@ func (w *watcher) run(ctx context.Context) {
 			if !open {
 				continue // events are, too, which is told once
 			}
-			w.suite.Logger().Warn("astra: notifications of the policy file were lost, it is looked at", "path", w.path, "err", err)
+			w.suite.Logger().Warn("astra: notifications of the policy file were lost: reading the file", "path", w.path, "err", err)
 			wait(w.quiet)
 		case <-poll.C:
 			if since.IsZero() {
@@ -177,12 +177,12 @@ func (w *watcher) look() (wait time.Duration) {
 		w.failed = true
 		if !w.told[id] {
 			w.told[id] = true
-			w.suite.Logger().Error("astra: the policy file has faults, policies stay as they are", "path", w.path, "err", err)
+			w.suite.Logger().Error("astra: policy file has faults: policies unchanged; fix the file", "path", w.path, "err", err)
 		}
 		return 0
 	}
 	if w.failed {
-		w.suite.Logger().Info("astra: the policy file is well again", "path", w.path)
+		w.suite.Logger().Info("astra: policy file is valid again: policies reloaded", "path", w.path)
 	}
 	w.failed = false
 	clear(w.told)
@@ -246,7 +246,7 @@ func (w *watcher) follow() {
 func (w *watcher) blind(err error) {
 	if !w.noted {
 		w.noted = true
-		w.suite.Logger().Warn("astra: there are no notifications of the policy file, it is looked at now and then",
+		w.suite.Logger().Warn("astra: file notifications unavailable: polling the policy file",
 			slog.String("path", w.path), slog.Duration("every", w.poll), slog.Any("err", err))
 	}
 }

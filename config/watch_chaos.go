@@ -30,6 +30,6 @@ func (w *watcher) updateChaos(p *chaos.Plan) {
 		return
 	}
 	if err := w.chaos.Update(p); err != nil { // it was valid, and consent was given
-		w.suite.Logger().Error("astra: chaos: the policy file's plan was not begun", "path", w.path, "err", fmt.Sprint(err))
+		w.suite.Logger().Error("astra: chaos: plan of the policy file not started", "path", w.path, "err", fmt.Sprint(err))
 	}
 }

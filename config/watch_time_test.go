@@ -43,7 +43,7 @@ func (w *watched) wantNotices(want string) {
 
 func TestWithoutNotifications(t *testing.T) {
 	blindly(t, attempts(2), func(t *testing.T, w *watched) {
-		if n := w.log.count("level=WARN", "no notifications", "no handles left"); n != 1 {
+		if n := w.log.count("level=WARN", "notifications unavailable", "no handles left"); n != 1 {
 			t.Errorf("warned %d times:\n%s", n, w.log)
 		}
 		write(t, w.path, attempts(3))
@@ -95,14 +95,14 @@ func TestBadFileChangesNothing(t *testing.T) {
 		if r := w.suite.Revision(); r.Err != nil || r.Generation != 3 {
 			t.Errorf("%+v", r)
 		}
-		if n := w.log.count("level=INFO", "well again"); n != 1 {
+		if n := w.log.count("level=INFO", "valid again"); n != 1 {
 			t.Errorf("the recovery was logged %d times:\n%s", n, w.log)
 		}
 		write(t, w.path, attempts(4))
 		settle()
 		w.wantNotices("success")
-		if n := w.log.count("level=INFO", "well again"); n != 1 {
-			t.Errorf("a file that was well is well again:\n%s", w.log)
+		if n := w.log.count("level=INFO", "valid again"); n != 1 {
+			t.Errorf("a file that was valid is reported as valid again:\n%s", w.log)
 		}
 		// The faults of a file that was well in between are news.
 		write(t, w.path, broken)
@@ -123,7 +123,7 @@ func TestWarningsAreLogged(t *testing.T) {
 			settle()
 			w.wantNotices("success")
 		}
-		for _, key := range []string{"loadBalancingPolicy: is not ours", "waitForReady: is not ours"} {
+		for _, key := range []string{"loadBalancingPolicy: has no effect here", "waitForReady: has no effect here"} {
 			if n := w.log.count("level=WARN", key); n != 1 {
 				t.Errorf("%q was logged %d times:\n%s", key, n, w.log)
 			}

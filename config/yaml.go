@@ -28,7 +28,7 @@ func (b *builder) yaml(data []byte) *node {
 	}
 	switch err := dec.Decode(&second); {
 	case err == nil:
-		b.faults.add(position{second.Line, max(second.Column, 1)}, nil, "", "has a second document: want one")
+		b.faults.add(position{second.Line, max(second.Column, 1)}, nil, "", "has a second document: want only one")
 		return nil
 	case !errors.Is(err, io.EOF):
 		b.syntax(err)
@@ -116,7 +116,7 @@ func (b *builder) mapping(n *node, y *yaml.Node, key *path, depth int) bool {
 			k = k.Alias
 		}
 		if k.Kind != yaml.ScalarNode || k.ShortTag() != "!!str" {
-			b.faults.add(at, key, "", fmt.Sprintf("has a key that is no string, %s: want keys in quotes if need be", shortened(k.Value)))
+			b.faults.add(at, key, "", fmt.Sprintf("has a key that is not a string, %s: quote the key", shortened(k.Value)))
 			continue
 		}
 		inner := key.member(k.Value)
@@ -158,7 +158,7 @@ func (b *builder) merge(n *node, first map[string]position, y *yaml.Node, key *p
 		}
 	}
 	if len(sources) == 0 {
-		b.faults.add(other.position, key.member("<<"), "", "is "+other.kind.String()+": want an alias of an object, or a list of some")
+		b.faults.add(other.position, key.member("<<"), "", "is "+other.kind.String()+": want an alias of an object, or a list of such aliases")
 	}
 	return true
 }

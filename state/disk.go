@@ -35,7 +35,7 @@ func (realDisk) Read(name string) ([]byte, error) {
 	}
 	defer func() { _ = f.Close() }()
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("its type is %v: want a regular file", info.Mode().Type())
+		return nil, fmt.Errorf("file has the type %v: want a regular file", info.Mode().Type())
 	}
 	return io.ReadAll(io.LimitReader(f, maxSize+1))
 }

@@ -31,7 +31,7 @@ func File(path string) (interceptors.Store, error) {
 // resolve returns the absolute path of a file that exists or may be made.
 func resolve(path string) (string, error) {
 	if path == "" {
-		return "", errors.New("want the name of a file")
+		return "", errors.New("is empty: want the name of a file")
 	}
 	path, err := filepath.Abs(path) // for programs that change their directory
 	if err != nil {
@@ -45,24 +45,29 @@ func resolve(path string) (string, error) {
 	}
 	if _, missing := os.Lstat(path); errors.Is(missing, fs.ErrNotExist) {
 		if _, err := os.Lstat(named); err == nil {
-			return "", fmt.Errorf("a symbolic link that leads to no file: %w", missing)
+			return "", fmt.Errorf("is a symbolic link to no file: %w", missing)
 		}
 	}
+	return path, replaceable(path)
+}
+
+// replaceable returns why a path without symbolic links cannot be a state file's.
+func replaceable(path string) error {
 	switch info, err := os.Lstat(path); {
 	case err == nil && info.IsDir():
-		return "", errors.New("a directory: want a file")
+		return errors.New("is a directory: want a file")
 	case err == nil && !info.Mode().IsRegular():
-		return "", fmt.Errorf("its type is %v: want a regular file", info.Mode().Type())
+		return fmt.Errorf("has the type %v: want a regular file", info.Mode().Type())
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
-		return "", err
+		return err
 	}
 	switch info, err := os.Stat(filepath.Dir(path)); {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("its directory %s does not exist", filepath.Dir(path))
+		return fmt.Errorf("its directory %s does not exist", filepath.Dir(path))
 	case err == nil && !info.IsDir():
-		return "", fmt.Errorf("%s is no directory", filepath.Dir(path))
+		return fmt.Errorf("its parent %s is not a directory", filepath.Dir(path))
 	}
-	return path, nil
+	return nil
 }
 
 // store is a suite's state in a file. All it does to the file, once attached,
@@ -113,9 +118,9 @@ func (s *store) Attach(l interceptors.Live) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return fmt.Errorf("state: path %q: the store is closed: want a new one for each suite", s.path)
+		return fmt.Errorf("state: path %q: store is closed: open a new one for each suite", s.path)
 	case s.attached:
-		return fmt.Errorf("state: path %q: another suite has the store: want one for each", s.path)
+		return fmt.Errorf("state: path %q: store is attached to another suite: open one for each suite", s.path)
 	}
 	s.attached, s.live = true, l
 	s.restore()
@@ -153,7 +158,7 @@ func (s *store) Close() error {
 		case <-s.done:
 			s.err = s.fault
 		case <-limit.C:
-			s.err = fmt.Errorf("state: path %q: not saved within %v", s.path, closeFor)
+			s.err = fmt.Errorf("state: path %q: state not saved within %v", s.path, closeFor)
 		}
 	})
 	return s.err

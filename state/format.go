@@ -28,8 +28,8 @@ const (
 
 // What is wrong with files that are sound and may be replaced.
 var (
-	errOld   = errors.New("too old")
-	errAhead = errors.New("from the future")
+	errOld   = errors.New("state is too old")
+	errAhead = errors.New("state was saved in the future")
 )
 
 // document is the file's second line. Fields may be added within a version; a
@@ -132,17 +132,17 @@ func header(body []byte) []byte {
 func decode(data []byte) (document, error) {
 	var doc document
 	if len(data) > maxSize {
-		return doc, fmt.Errorf("larger than %d bytes", maxSize)
+		return doc, fmt.Errorf("file is larger than %d bytes", maxSize)
 	}
 	first, body, found := bytes.Cut(data, []byte("\n"))
 	fields := strings.Split(string(first), " ")
 	switch {
 	case !found || len(fields) != 4 || fields[0] != magic:
-		return doc, errors.New("not a state file, or cut short")
+		return doc, errors.New("file is not a state file, or truncated")
 	case fields[1] != version:
-		return doc, fmt.Errorf("its version is %.20q: this program reads %s", fields[1], version)
+		return doc, fmt.Errorf("file version %.20q is not supported: this program reads %s", fields[1], version)
 	case !bytes.Equal(data[:len(first)+1], header(body)):
-		return doc, errors.New("damaged or cut short: its checksum is another")
+		return doc, errors.New("file is damaged or truncated: the checksum does not match")
 	}
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return doc, err
@@ -153,29 +153,29 @@ func decode(data []byte) (document, error) {
 func (d document) check() error {
 	const most = interceptors.MaxStateAge
 	if d.Saved.IsZero() {
-		return errors.New("it does not tell when it was saved")
+		return errors.New("field saved is missing")
 	}
 	for _, b := range d.Breakers {
 		if !opened(b.Left, b.Age, b.Openings) {
-			return fmt.Errorf("breaker %+v: want times from 0 to %v, and openings from 1", b, most)
+			return fmt.Errorf("breaker %+v: a time or the openings are out of range: want times from 0 to %v, openings 1 or more", b, most)
 		}
 		if b.Forced != "" && b.Forced != "open" && b.Forced != "closed" {
-			return fmt.Errorf("breaker %+v: want it forced open or closed, or not", b)
+			return fmt.Errorf("breaker %+v: forced is invalid: want open, closed or none", b)
 		}
 	}
 	for _, b := range d.Backends {
 		if !opened(b.Left, b.Age, b.Openings) {
-			return fmt.Errorf("backend %+v: want times from 0 to %v, and openings from 1", b, most)
+			return fmt.Errorf("backend %+v: a time or the openings are out of range: want times from 0 to %v, openings 1 or more", b, most)
 		}
 	}
 	for _, b := range d.Budgets {
 		for _, v := range []float64{b.Ratio, b.MinPerSecond, b.Burst, b.Tokens} {
 			if !(v >= 0 && v <= math.MaxFloat32) {
-				return fmt.Errorf("budget %+v: want no negative numbers", b)
+				return fmt.Errorf("budget %+v: a number is out of range: want 0 or more", b)
 			}
 		}
 		if !within(b.Age) {
-			return fmt.Errorf("budget %+v: want an age from 0 to %v", b, most)
+			return fmt.Errorf("budget %+v: age is out of range: want from 0 to %v", b, most)
 		}
 	}
 	return nil
@@ -197,9 +197,9 @@ func (d document) state(now time.Time) (st interceptors.State, err error) {
 	passed := now.Sub(d.Saved)
 	switch {
 	case passed > interceptors.MaxStateAge:
-		return st, fmt.Errorf("%w: saved %v ago, want %v at most", errOld, passed.Round(time.Second), interceptors.MaxStateAge)
+		return st, fmt.Errorf("%w: saved %v ago: want at most %v", errOld, passed.Round(time.Second), interceptors.MaxStateAge)
 	case passed < -maxAhead:
-		return st, fmt.Errorf("%w: saved in %v, want %v at most", errAhead, -passed.Round(time.Second), maxAhead)
+		return st, fmt.Errorf("%w: saved %v ahead of this clock: want at most %v", errAhead, -passed.Round(time.Second), maxAhead)
 	}
 	passed = max(0, passed)
 	for _, b := range d.Breakers {

@@ -35,7 +35,7 @@ func follow(path string) (string, error) {
 			continue
 		}
 		if links++; links > maxLinks {
-			return "", errors.New("too many symbolic links")
+			return "", errors.New("leads through too many symbolic links")
 		}
 		if err := trust(name, info, len(rest) == 0); err != nil {
 			return "", err

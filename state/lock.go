@@ -16,9 +16,9 @@ type heldError struct{ here bool } // in this process
 
 func (e heldError) Error() string {
 	if e.here {
-		return "in use by another store of this process: want a file for each store"
+		return "is in use by another store of this process: use a file for each store"
 	}
-	return "in use by another process: want a file for each process"
+	return "is in use by another process: use a file for each process"
 }
 
 // locks are those that this process holds. A number written to the file would
@@ -75,7 +75,7 @@ func tryLock(name string) (l *flock.Flock, err error) {
 	}
 	info, err := l.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("its type is %v: want a regular file", info.Mode().Type())
+		err = fmt.Errorf("has the type %v: want a regular file", info.Mode().Type())
 	}
 	if err != nil {
 		_ = l.Close()

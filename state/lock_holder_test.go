@@ -21,7 +21,7 @@ func TestHolderOfAnotherNamespace(t *testing.T) {
 		t.Fatalf("the process ended by itself: %v", c.Wait())
 	}
 	write(t, path+".lock", []byte(strconv.Itoa(os.Getpid())+"\n"))
-	want := fmt.Sprintf("state: path %q: in use by another process: want a file for each process", path)
+	want := fmt.Sprintf("state: path %q: is in use by another process: use a file for each process", path)
 	if _, err := File(path); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -42,7 +42,7 @@ func TestHolderIsThisProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{path, filepath.Join(alias, "state")} {
-		if _, err := File(name); err == nil || !strings.Contains(err.Error(), "in use by another store of this process: want a file for each store") {
+		if _, err := File(name); err == nil || !strings.Contains(err.Error(), "is in use by another store of this process: use a file for each store") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

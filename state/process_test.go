@@ -332,10 +332,10 @@ func TestPaths(t *testing.T) {
 	}
 	for _, tc := range []struct{ path, want string }{
 		{"", "want the name of a file"},
-		{dir, "a directory: want a file"},
-		{dir + "/", "a directory: want a file"},
+		{dir, "is a directory: want a file"},
+		{dir + "/", "is a directory: want a file"},
 		{pipe, "want a regular file"},
-		{astray, "leads to no file"},
+		{astray, "symbolic link to no file"},
 		{filepath.Join(dir, "no", "state"), filepath.Join(dir, "no") + " does not exist"},
 		{filepath.Join(plain, "state"), "not a directory"},
 		{filepath.Join(dir, strings.Repeat("x", 300)), "too long"},

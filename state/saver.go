@@ -22,16 +22,16 @@ func (s *store) restore() {
 	switch log := s.live.Logger(); {
 	case err == nil:
 	case errors.Is(err, errOld):
-		log.Info("astra: the state file is too old and is replaced: breakers and budgets begin anew", "path", s.path, "err", err)
+		log.Info("astra: state file is too old and is replaced: breakers and budgets start fresh", "path", s.path, "err", err)
 	case errors.Is(err, errAhead):
-		log.Warn("astra: the state file is from the future and is replaced: breakers and budgets begin anew: check the clock", "path", s.path, "err", err)
+		log.Warn("astra: state file was saved in the future and is replaced: breakers and budgets start fresh; check the clock", "path", s.path, "err", err)
 	default:
 		s.reject = err
 		name, missed := "", s.have()
 		if missed == nil {
 			name, missed = s.discard()
 		}
-		log.Warn("astra: the state file cannot be used: breakers and budgets begin anew",
+		log.Warn("astra: state file is unusable: breakers and budgets start fresh",
 			"path", s.path, "err", err, "moved_to", name, "not_moved", missed)
 	}
 	s.live.Notify(observe.SuiteEvent{Kind: observe.StateRestored, Result: result, Err: err})
@@ -128,7 +128,7 @@ func (s *store) save() {
 			log.Info("astra: state is saved again", "path", s.path)
 		}
 	case s.fault == nil:
-		log.Warn("astra: state cannot be saved: a restart will begin without it", "path", s.path, "err", err)
+		log.Warn("astra: saving state failed: a restart would start fresh", "path", s.path, "err", err)
 	}
 	if err != nil {
 		n.Result = observe.ResultFailed

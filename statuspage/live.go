@@ -22,7 +22,7 @@ func (p *page) live(w http.ResponseWriter, r *http.Request) {
 	if p.viewers.Add(1) > p.maxViewers {
 		p.viewers.Add(-1)
 		w.Header().Set("Retry-After", "30")
-		http.Error(w, "503: enough pages are kept current", http.StatusServiceUnavailable)
+		http.Error(w, "503: too many pages are open: close one, or reload later", http.StatusServiceUnavailable)
 		return
 	}
 	defer p.viewers.Add(-1)

@@ -119,7 +119,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
-		http.Error(w, "405: this address is for reading", http.StatusMethodNotAllowed)
+		http.Error(w, "405: method not allowed: want GET or HEAD", http.StatusMethodNotAllowed)
 		return
 	}
 	switch name {
@@ -143,7 +143,7 @@ func asset(w http.ResponseWriter, r *http.Request, name string) {
 func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 	v, data, ok := p.view(r, name)
 	if !ok {
-		http.Error(w, "404: the suite does not know this method, or has forgotten it: no call has asked for it lately", http.StatusNotFound)
+		http.Error(w, "404: method not found: no recent call used it", http.StatusNotFound)
 		return
 	}
 	switch format(r) {
@@ -158,7 +158,7 @@ func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		if err := pages.ExecuteTemplate(w, "page.html", v); err != nil {
-			p.suite.Logger().Debug("astra: a status page was not sent whole", "err", err)
+			p.suite.Logger().Debug("astra: sending a status page failed", "err", err)
 		}
 	}
 }

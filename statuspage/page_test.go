@@ -130,7 +130,7 @@ func TestMethodPageExplainsCallsAndPolicy(t *testing.T) {
 		t.Error("actions are offered to nobody's knowledge")
 	}
 	code, text, _ = get(t, base+link("", "/no.Such/Method"))
-	if code != 404 || !strings.Contains(text, "does not know this method") {
+	if code != 404 || !strings.Contains(text, "method not found") {
 		t.Errorf("%d: %s", code, text)
 	}
 	if code, _, _ := get(t, base+"nonsense"); code != 404 {
@@ -322,9 +322,9 @@ func TestActions(t *testing.T) {
 		{form(), []string{"X-User", "op", "Origin", "null"}, 403, "another origin"},
 		{form("token", ""), []string{"X-User", "op"}, 403, "token"},
 		{form("token", strings.Repeat("0", 64)), []string{"X-User", "op"}, 403, "token"},
-		{form("for", ""), []string{"X-User", "op"}, 400, "want a time"},
+		{form("for", ""), []string{"X-User", "op"}, 400, "want the time"},
 		{form("for", "48h"), []string{"X-User", "op"}, 400, "out of range"},
-		{form("action", "explode"), []string{"X-User", "op"}, 400, "no such action"},
+		{form("action", "explode"), []string{"X-User", "op"}, 400, "action is unknown"},
 		{form("method", "/no.Such/Method"), []string{"X-User", "op"}, 400, "is not in use"},
 	} {
 		if code, text := post(t, base+"steer", tc.form, tc.header...); code != tc.code || !strings.Contains(text, tc.want) {

@@ -48,7 +48,7 @@ const maxForm = 16 << 10
 // steer is what a form asks for.
 func (p *page) steer(w http.ResponseWriter, r *http.Request) {
 	refuse := func(code int, why string) {
-		p.suite.Logger().Warn("astra: an action of the status page was refused", "code", code, "why", why, "remote", r.RemoteAddr)
+		p.suite.Logger().Warn("astra: action of the status page refused", "code", code, "why", why, "remote", r.RemoteAddr)
 		http.Error(w, strconv.Itoa(code)+": "+why, code)
 	}
 	if r.Method != http.MethodPost {
@@ -83,7 +83,7 @@ func (p *page) steer(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusBadRequest, err.Error())
 		return
 	}
-	p.suite.Logger().Warn("astra: an action of the status page was done", "action", r.PostForm.Get("action"), "remote", r.RemoteAddr)
+	p.suite.Logger().Warn("astra: action of the status page done", "action", r.PostForm.Get("action"), "remote", r.RemoteAddr)
 	http.Redirect(w, r, back+"said="+url.QueryEscape(said), http.StatusSeeOther)
 }
 
@@ -91,10 +91,10 @@ func (p *page) steer(w http.ResponseWriter, r *http.Request) {
 func (p *page) sameOrigin(r *http.Request) error {
 	switch site := r.Header.Get("Sec-Fetch-Site"); {
 	case site != "" && site != "same-origin":
-		return errors.New("the request comes from another site")
+		return errors.New("request comes from another site")
 	case site == "" && r.Header.Get("Origin") != "":
 		if u, err := url.Parse(r.Header.Get("Origin")); err != nil || u.Host != r.Host {
-			return errors.New("the request comes from another origin")
+			return errors.New("request comes from another origin")
 		}
 	}
 	return nil
@@ -105,7 +105,7 @@ func (p *page) act(ctx context.Context, form url.Values) (said, back string, err
 	action, target, method := form.Get("action"), form.Get("target"), form.Get("method")
 	if action == "reload" {
 		if p.reload == nil {
-			return "", "", errors.New("this program offers no reload: see statuspage.WithReload")
+			return "", "", errors.New("reload is not enabled in this program: see statuspage.WithReload")
 		}
 		return "Policies were read again.", "./?", p.reload(ctx)
 	}
@@ -115,7 +115,7 @@ func (p *page) act(ctx context.Context, form url.Values) (said, back string, err
 	}
 	d, err := time.ParseDuration(form.Get("for"))
 	if err != nil {
-		return "", "", errors.New("want a time after which it is undone, such as 5m")
+		return "", "", errors.New("duration is invalid: want the time after which the action is undone, such as 5m")
 	}
 	switch action {
 	case "force_open":
@@ -123,5 +123,5 @@ func (p *page) act(ctx context.Context, form url.Values) (said, back string, err
 	case "force_close":
 		return "The breaker is held closed for " + span(d) + ".", back, p.suite.ForceClose(target, method, d)
 	}
-	return "", "", errors.New("there is no such action: want force_open, force_close, release or reload")
+	return "", "", errors.New("action is unknown: want force_open, force_close, release or reload")
 }

@@ -34,7 +34,7 @@ error; the exit code is 1 then.`,
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			if _, err := config.Decode(out); err != nil {
-				return fmt.Errorf("%s: what it comes to is no valid policy file; correct it by hand:\n%w\n\n%s", name, err, out)
+				return fmt.Errorf("%s: result is not a valid policy file; correct it by hand:\n%w\n\n%s", name, err, out)
 			}
 			if _, err := s.out.Write(out); err != nil || len(notes) == 0 {
 				return err

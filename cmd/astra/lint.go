@@ -87,7 +87,7 @@ func readRules(list string) (all []string, err error) {
 	for _, name := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
 		switch r, ok := ruleNamed(name); {
 		case !ok:
-			return nil, fmt.Errorf("%q is no rule: see astra rules", name)
+			return nil, fmt.Errorf("%q is not a rule: see astra rules", name)
 		case r.fault:
 			return nil, fmt.Errorf("%q is a fault: no program can read such a file", name)
 		}

@@ -23,9 +23,9 @@ type rule struct {
 // can read such a file. A fault of package config belongs to the first rule with
 // a mark in its text, a warning has its rule's name.
 var rules = []rule{
-	{"duplicate-name", true, "two entries name the same methods", "which one holds would be chance", "service_config.proto, MethodConfig.name", []string{"which is named in line"}},
-	{"said-twice", true, "a field is set by a key of gRPC and by one of astra", "they may disagree", "docs of package config", []string{"says again what"}},
-	{"retry-and-hedge", true, "an entry retries and hedges", "a call is retried or hedged, not both", "gRFC A6", []string{"stands beside retryPolicy", "retried or hedged"}},
+	{"duplicate-name", true, "two entries name the same methods", "which one holds would be chance", "service_config.proto, MethodConfig.name", []string{"names already"}},
+	{"said-twice", true, "a field is set by a key of gRPC and by one of astra", "they may disagree", "docs of package config", []string{"sets the same field as"}},
+	{"retry-and-hedge", true, "an entry retries and hedges", "a call is retried or hedged, not both", "gRFC A6", []string{"conflicts with retryPolicy", "retried or hedged"}},
 	{"unknown-key", true, "a key that nobody knows", "a misspelt key would do nothing", "docs of package config", []string{"is unknown"}},
 	{"missing-key", true, "a key that must be there is not", "gRPC rejects such a policy", "gRFC A6", []string{"is missing"}},
 	{"invalid", true, "a value of the wrong type or out of range, or a file that cannot be read", "no suite takes it", "interceptors.Policy", []string{""}},

@@ -81,12 +81,12 @@ func decode(t *testing.T, data []byte) any {
 // The rules that a schema cannot say: between fields and between entries, and
 // ranges of durations. A document may break them and suit the schema.
 var unspeakable = regexp.MustCompile(strings.Join([]string{
-	`says again what`,
-	`names .*, which is named`,
+	`sets the same field as`,
+	`names .*, which (line|is named)`,
 	`left out: `,
 	`want (>= base|from openFor|<= timeout|only codes of|0 while (slowCall|maxQueue|rate|maxConcurrent and rate) (is|are) 0|false without maxConcurrent|0 or 1 beside)`,
 	`"[^"]*" is out of range: want (from [0-9]+m?s to|more than 0s, up to)`,
-	`means nothing to kind`,
+	`has no effect on kind`,
 	`is missing: a (latency|status) needs`,
 	`"0\.0{9,}1s" is out of range`,
 }, "|"))

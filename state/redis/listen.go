@@ -98,7 +98,7 @@ func (s *store) catchUp() error {
 func (s *store) hear(text string) {
 	r, left, err := parseNews(text)
 	if err != nil {
-		s.notify(observe.ResultRejected, fmt.Errorf("a report that is none: %w", err))
+		s.notify(observe.ResultRejected, fmt.Errorf("invalid report: %w", err))
 		return
 	}
 	if r.Instance == s.instance {

@@ -45,7 +45,7 @@ func (r report) record(left time.Duration) interceptors.BreakerRecord {
 func (r report) member() (string, error) {
 	text, err := json.Marshal(r)
 	if err == nil && len(text) > maxMember {
-		err = errors.New("too long")
+		err = errors.New("report is too long")
 	}
 	return string(text), err
 }
@@ -53,18 +53,18 @@ func (r report) member() (string, error) {
 // parseMember is its inverse. What it returns is in range.
 func parseMember(member string) (r report, err error) {
 	if len(member) > maxMember {
-		return r, fmt.Errorf("%d bytes: want %d at most", len(member), maxMember)
+		return r, fmt.Errorf("report of %d bytes: want at most %d", len(member), maxMember)
 	}
 	if err := json.Unmarshal([]byte(member), &r); err != nil {
 		return r, err
 	}
 	switch {
 	case r.Version != version:
-		return r, fmt.Errorf("version %d: want %d", r.Version, version)
+		return r, fmt.Errorf("report version %d: want %d", r.Version, version)
 	case r.Instance == "" || len(r.Instance) > maxInstance || r.OpeningID == "" || len(r.OpeningID) > maxInstance:
-		return r, errors.New("no instance or opening, or too long a one")
+		return r, errors.New("instance or opening is missing or too long")
 	case len(r.Target) > maxName || len(r.Method) > maxName:
-		return r, errors.New("too long a target or method")
+		return r, errors.New("target or method is too long")
 	case r.Openings < 1:
 		return r, fmt.Errorf("%d openings: want 1 or more", r.Openings)
 	}
@@ -83,7 +83,7 @@ func parseNews(text string) (r report, left time.Duration, err error) {
 func parseLeft(ms string) (time.Duration, error) {
 	n, err := strconv.ParseInt(ms, 10, 64)
 	if err != nil || n < 1 || n > interceptors.MaxStateAge.Milliseconds() {
-		return 0, fmt.Errorf("%.30q milliseconds left: want 1 to %d", ms, interceptors.MaxStateAge.Milliseconds())
+		return 0, fmt.Errorf("report expiry %.30q ms: want from 1 to %d", ms, interceptors.MaxStateAge.Milliseconds())
 	}
 	return time.Duration(n) * time.Millisecond, nil
 }

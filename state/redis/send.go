@@ -54,7 +54,7 @@ func (s *store) reportAll(ctx context.Context, last bool) (wait time.Duration, e
 		member, err := o.member()
 		if err != nil || len(o.Target) > maxName || len(o.Method) > maxName {
 			s.settle(o)
-			s.notify(observe.ResultRejected, errors.New("a breaker's name is too long to be shared"))
+			s.notify(observe.ResultRejected, errors.New("breaker not shared: its target or method is too long"))
 			continue
 		}
 		left := time.Until(o.until).Milliseconds()

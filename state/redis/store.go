@@ -97,9 +97,9 @@ func (s *store) Attach(l interceptors.Live) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return errors.New("astraredis: the store is closed: want a new one for each suite")
+		return errors.New("astraredis: store is closed: open a new one for each suite")
 	case s.attached:
-		return errors.New("astraredis: another suite has the store: want one for each")
+		return errors.New("astraredis: store is attached to another suite: open one for each suite")
 	}
 	s.attached, s.live = true, l
 	s.running.Go(s.send)
@@ -175,8 +175,8 @@ func (s *store) reached(err error) {
 	s.mu.Unlock()
 	switch log := s.live.Logger(); {
 	case err != nil && !was:
-		log.Warn("astra: Redis is not to be had: breakers act on what this instance sees alone", "err", err)
+		log.Warn("astra: Redis unreachable: breakers use local state only", "err", err)
 	case err == nil && was:
-		log.Info("astra: Redis is back: breakers are shared again")
+		log.Info("astra: Redis reachable again: breakers are shared")
 	}
 }
