@@ -48,12 +48,7 @@ func resolve(path string) (string, error) {
 			return "", fmt.Errorf("a symbolic link that leads to no file: %w", missing)
 		}
 	}
-	switch info, err := os.Lstat(path); {
-	case err == nil && info.IsDir():
-		return "", errors.New("a directory: want a file")
-	case err == nil && !info.Mode().IsRegular():
-		return "", fmt.Errorf("its type is %v: want a regular file", info.Mode().Type())
-	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
+	if err := mayBeFile(path); err != nil {
 		return "", err
 	}
 	switch info, err := os.Stat(filepath.Dir(path)); {
@@ -63,6 +58,19 @@ func resolve(path string) (string, error) {
 		return "", fmt.Errorf("%s is no directory", filepath.Dir(path))
 	}
 	return path, nil
+}
+
+// mayBeFile returns what keeps a path from being that of a regular file.
+func mayBeFile(path string) error {
+	switch info, err := os.Lstat(path); {
+	case err == nil && info.IsDir():
+		return errors.New("a directory: want a file")
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("its type is %v: want a regular file", info.Mode().Type())
+	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
+		return err
+	}
+	return nil
 }
 
 // store is a suite's state in a file. All it does to the file, once attached,
