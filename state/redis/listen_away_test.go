@@ -36,7 +36,7 @@ func TestKilledRedis(t *testing.T) {
 	c := s.join(t, WithQuorum(1)) // does not need it to begin
 	c.passes(t)
 	c.await(t, "failed", 1)
-	if n := b.log.count("level=WARN"); n != 1 || b.log.count("Redis is not to be had") != 1 {
+	if n := b.log.count("Redis is unreachable"); n != 1 {
 		t.Errorf("%d warnings, want one:\n%s", n, &b.log)
 	}
 
@@ -48,7 +48,7 @@ func TestKilledRedis(t *testing.T) {
 	}
 	c.refuses(t)
 	for _, p := range []*peer{b, c} {
-		if p.log.count("level=WARN") != 1 || p.log.count("Redis is back") != 1 {
+		if p.log.count("Redis is unreachable") != 1 || p.log.count("Redis is back") != 1 {
 			t.Errorf("want one warning, and word of the return:\n%s", &p.log)
 		}
 	}

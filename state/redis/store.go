@@ -175,7 +175,7 @@ func (s *store) reached(err error) {
 	s.mu.Unlock()
 	switch log := s.live.Logger(); {
 	case err != nil && !was:
-		log.Warn("astra: Redis is not to be had: breakers act on what this instance sees alone", "err", err)
+		log.Warn("astra: Redis is unreachable: breakers act on what this instance sees alone", "err", err)
 	case err == nil && was:
 		log.Info("astra: Redis is back: breakers are shared again")
 	}
