@@ -311,7 +311,7 @@ func TestLogOfWhereItCannotWork(t *testing.T) {
 		opts       []grpc.DialOption
 	}{
 		{"one address", "single address", 1, nil},
-		{"another policy", "balances its load otherwise", 2, []grpc.DialOption{grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"pick_first":{}}]}`)}},
+		{"another policy", "does not use the suite's load-balancing policy", 2, []grpc.DialOption{grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"pick_first":{}}]}`)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			bubble(t, tc.nodes, func(t *testing.T, l *lab) {

@@ -64,7 +64,7 @@ func (s Set) All() iter.Seq[codes.Code] {
 // from a number can have set, and nil otherwise. The empty set is valid.
 func (s Set) Validate() error {
 	if stray := s &^ every; stray != 0 {
-		return fmt.Errorf("bits %#x are out of range: want codes 0 to %d", uint32(stray), count-1)
+		return fmt.Errorf("set of codes: bits %#x are out of range: want codes 0 to %d", uint32(stray), count-1)
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func TestCodesBeyondAreDropped(t *testing.T) {
 
 func TestStrayBits(t *testing.T) {
 	s := Retryable | 1<<17 | 1<<31
-	if err := s.Validate(); err == nil || err.Error() != "bits 0x80020000 are out of range: want codes 0 to 16" {
+	if err := s.Validate(); err == nil || err.Error() != "set of codes: bits 0x80020000 are out of range: want codes 0 to 16" {
 		t.Errorf("Validate: %v", err)
 	}
 	if got := slices.Collect(s.All()); !slices.Equal(got, []codes.Code{codes.DeadlineExceeded, codes.Unavailable}) {

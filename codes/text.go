@@ -97,7 +97,7 @@ func (s Set) MarshalJSON() ([]byte, error) {
 func (s *Set) UnmarshalJSON(data []byte) error {
 	var elements []json.RawMessage
 	if err := json.Unmarshal(data, &elements); err != nil {
-		return fmt.Errorf("want a list of status codes: %w", err)
+		return fmt.Errorf("status codes: want a list: %w", err)
 	}
 	if elements == nil { // null
 		return nil

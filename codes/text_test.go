@@ -117,9 +117,9 @@ func TestJSON(t *testing.T) {
 
 func TestJSONFaults(t *testing.T) {
 	for text, want := range map[string][]string{
-		`"UNAVAILABLE"`:        {"want a list of status codes: "},
-		`14`:                   {"want a list of status codes: "},
-		`{"UNAVAILABLE":true}`: {"want a list of status codes: "},
+		`"UNAVAILABLE"`:        {"status codes: want a list: "},
+		`14`:                   {"status codes: want a list: "},
+		`{"UNAVAILABLE":true}`: {"status codes: want a list: "},
 		`[null]`:               {"[0]: status code null is unknown: want 0 to 16 or a name"},
 		`["14"]`:               {`[0]: status code "14" is unknown: ` + allowed},
 		`[4,17,"FLAKY",-1,1.0,4294967300]`: {

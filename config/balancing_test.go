@@ -28,7 +28,7 @@ func TestBalancing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = without.Close() }()
-	if err := without.Reload(opts...); err == nil || !strings.Contains(err.Error(), "reload: balancing: want it given to New") {
+	if err := without.Reload(opts...); err == nil || !strings.Contains(err.Error(), "reload: balancing: was not given to New") {
 		t.Errorf("a suite made without it: %v", err)
 	}
 	if _, err := interceptors.New(append(opts, interceptors.WithBalancing(interceptors.Balancing{Eject: interceptors.Eject{OpenFor: time.Second}}))...); err == nil || !strings.Contains(err.Error(), "given twice") {

@@ -70,6 +70,14 @@ func (d *Document) source(e *entry) string {
 	return fmt.Sprintf("%s:%d", file, e.origins[""].key.line)
 }
 
+// Balancing returns how the document has load balanced; nil if it does not say.
+func (d *Document) Balancing() *interceptors.Balancing {
+	if d.balancing == nil {
+		return nil
+	}
+	return new(*d.balancing)
+}
+
 // Policies returns the document's policies by pattern: "/pkg.Service/Method",
 // "/pkg.Service/*" or "*".
 func (d *Document) Policies() map[string]interceptors.Policy {

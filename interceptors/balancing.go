@@ -167,7 +167,7 @@ func newBalancing(h *engine.Host, b *Balancing) *balancing {
 		return nil
 	}
 	if !fleet.IsLinked() {
-		h.Log().Warn("astra: balancing: the program is built with the tag astranobalancer, without the load-balancing policy: connections use round_robin, backends are neither avoided nor ejected")
+		h.Log().Warn("astra: balancing: load-balancing policy left out by the build tag astranobalancer: connections use round_robin, backends are neither avoided nor ejected")
 	}
 	return &balancing{fleet.NewRegistry(h.Epoch, func() *slog.Logger { return h.Log() }, b.config())}
 }
@@ -192,14 +192,14 @@ func (b *balancing) merge(config string) (string, error) {
 	all := map[string]json.RawMessage{}
 	if strings.TrimSpace(config) != "" {
 		if err := json.Unmarshal([]byte(config), &all); err != nil || all == nil {
-			return "", fmt.Errorf("service config: is no JSON object: %w", cmp.Or(err, errors.New("it is null")))
+			return "", fmt.Errorf("service config: is not a JSON object: %w", cmp.Or(err, errors.New("null")))
 		}
 	}
 	if b == nil {
 		return config, nil
 	}
 	if p := otherPolicy(all); p != "" {
-		return "", fmt.Errorf("service config: names the load-balancing policy %q: want none, or round_robin, as the suite's takes its place", p)
+		return "", fmt.Errorf("service config: load-balancing policy %q: conflicts with the suite's: remove it, or name round_robin", p)
 	}
 	delete(all, "loadBalancingPolicy")
 	ours, err := json.Marshal(b.lbConfig())

@@ -88,7 +88,7 @@ type stuckHandler struct{ slog.Handler }
 
 func (stuckHandler) Enabled(context.Context, slog.Level) bool { return true }
 
-func (stuckHandler) Handle(ctx context.Context, r slog.Record) error {
+func (stuckHandler) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(r.Message, "breaker") {
 		time.Sleep(time.Hour)
 	}
@@ -139,7 +139,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 		for range 10 {
 			err = call(s, play(step{}))
 		}
-		if text := status.Convert(err).Message(); text != `astra: rate limit exceeded for /helloworld.Greeter/SayHello of "": another may go in 1m40s` {
+		if text := status.Convert(err).Message(); text != `astra: rate limit exceeded for /helloworld.Greeter/SayHello of "": another call may start in 1m40s` {
 			t.Errorf("the limit's error says %q", text)
 		}
 	})

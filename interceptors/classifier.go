@@ -94,13 +94,13 @@ func (c *classifier) rule(call *engine.Call, a Attempt) (r verdict.Ruling) {
 		if what := recover(); what != nil {
 			r = 0
 			if c.panicked.CompareAndSwap(false, true) {
-				call.Host.Log().Error("astra: a classifier panicked: its attempts count by their status codes", "method", text.Name(a.Method), "panic", what)
+				call.Host.Log().Error("astra: classifier panicked: its attempts are judged by their status codes", "method", text.Name(a.Method), "panic", what)
 			}
 		}
 	}()
 	r = verdict.Ruling(c.of(a))
 	if took := call.Host.Now() - began; took > slowClassifier && c.slow.CompareAndSwap(false, true) {
-		call.Host.Log().Warn("astra: a classifier is slow: calls wait for it; it must return at once", "method", text.Name(a.Method), "took", took)
+		call.Host.Log().Warn("astra: classifier is slow and delays calls: it must return at once", "method", text.Name(a.Method), "took", took)
 	}
 	return r
 }

@@ -387,7 +387,7 @@ func ExampleWithLogger() {
 	defer server.close()
 	server.hello()
 	// Output:
-	// level=WARN msg="astra: this method is not among those of its service, as its descriptor has them: what is given for it is for no call" component=grpc-client what=policy method=/helloworld.Greeter/SayHallo has="[SayHello SayHelloServerStream SayHelloClientStream SayHelloBidi]"
+	// level=WARN msg="astra: method not found in its service's descriptor: what is given for it applies to no call" component=grpc-client what=policy method=/helloworld.Greeter/SayHallo has="[SayHello SayHelloServerStream SayHelloClientStream SayHelloBidi]"
 	// Hello Ada OK 1
 }
 

@@ -50,9 +50,9 @@ func (s *Suite) steer(action, target, method string, d time.Duration) error {
 	}
 	if err != nil {
 		e.Result = observe.ResultFailed
-		s.Log().Warn("astra: a breaker could not be steered by hand", append(attrs, "err", err)...)
+		s.Log().Warn("astra: forcing a breaker failed", append(attrs, "err", err)...)
 	} else {
-		s.Log().Warn("astra: a breaker is steered by hand", attrs...)
+		s.Log().Warn("astra: breaker forced by hand", attrs...)
 	}
 	s.history.steering(SteeringSnapshot{Time: time.Now(), Action: action, Target: text.Name(target), Method: text.Name(method), For: Seconds(d), Error: errorText(err)})
 	s.notify(e)
@@ -62,7 +62,7 @@ func (s *Suite) steer(action, target, method string, d time.Duration) error {
 func (s *Suite) force(action, target, method string, d time.Duration) error {
 	where := fmt.Sprintf("astra: %s of %s on %s", action, text.Name(method), text.Name(target))
 	if action != "release" && (d < time.Millisecond || d > MaxStateAge) {
-		return fmt.Errorf("%s: for %v is out of range: want from 1ms to %v", where, d, MaxStateAge)
+		return fmt.Errorf("%s: duration %v is out of range: want from 1ms to %v", where, d, MaxStateAge)
 	}
 	s.mu.Lock()
 	p, closed := s.plans[key{target, method}], s.closed
@@ -71,7 +71,7 @@ func (s *Suite) force(action, target, method string, d time.Duration) error {
 	case closed:
 		return fmt.Errorf("%s: the suite is closed", where)
 	case p == nil:
-		return fmt.Errorf("%s: no call has asked for it lately: want a target and method of Suite.Snapshot", where)
+		return fmt.Errorf("%s: is not in use: want a target and method listed by Suite.Snapshot", where)
 	case p.Breaker == nil:
 		return fmt.Errorf("%s: its policy (%s) has no breaker", where, p.policy.pattern)
 	}

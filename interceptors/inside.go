@@ -2,6 +2,7 @@ package interceptors
 
 import (
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/inside"
 )
 
@@ -18,4 +19,5 @@ func init() {
 		return &c.Policy
 	}
 	inside.Complete = func(policy any) any { return policy.(Policy).withDefaults() }
+	inside.BalancingOf = func(balancing any) fleet.Config { return balancing.(Balancing).withDefaults().config() }
 }

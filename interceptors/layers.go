@@ -51,8 +51,8 @@ func (l *layers) check(log func() *slog.Logger, p *plan, cc *grpc.ClientConn, me
 		return
 	}
 	if l.first(p.target) {
-		log().Warn("astra: the service config has a retry policy: unless the connection is dialed with"+
-			" grpc.WithDisableRetry, grpc-go retries each of our attempts; use Suite.DialOptions",
+		log().Warn("astra: service config has a retry policy: unless the connection is dialed with"+
+			" grpc.WithDisableRetry, grpc-go retries each attempt; dial with Suite.DialOptions",
 			"target", text.Name(p.target), "method", text.Name(p.method))
 	}
 }

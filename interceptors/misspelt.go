@@ -61,7 +61,7 @@ func (all *misspellings) replace(now []misspelt) (unknown []misspelt) {
 
 func warnMisspelt(log *slog.Logger, all []misspelt) {
 	for _, m := range all {
-		log.Warn("astra: this method is not among those of its service, as its descriptor has them: what is given for it is for no call",
+		log.Warn("astra: method not found in its service's descriptor: what is given for it applies to no call",
 			"what", m.what, "method", m.pattern, "has", m.has)
 	}
 }

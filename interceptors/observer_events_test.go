@@ -309,7 +309,7 @@ func TestObserversAreBounded(t *testing.T) {
 	}
 	newSuite(t, interceptors.WithObserver(many...))
 	_, err := interceptors.New(interceptors.WithObserver(many...), interceptors.WithObserver(many[0]))
-	if err == nil || !strings.Contains(err.Error(), "65 of them: want at most 64") {
+	if err == nil || !strings.Contains(err.Error(), "65 given: want at most 64") {
 		t.Errorf("65 observers: %v", err)
 	}
 }

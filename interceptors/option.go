@@ -35,13 +35,13 @@ func readOptions(opts []Option) *settings {
 		sources: map[string]string{}, source: "code"}
 	for _, o := range opts {
 		if o == nil {
-			s.fault(errors.New("a nil Option"))
+			s.fault(errors.New("option: must not be nil"))
 			continue
 		}
 		o(s)
 	}
 	if n := len(s.observers); n > maxObservers {
-		s.fault(fmt.Errorf("observers: %d of them: want at most %d", n, maxObservers))
+		s.fault(fmt.Errorf("observers: %d given: want at most %d", n, maxObservers))
 	}
 	return s
 }
@@ -55,7 +55,7 @@ func set[V any](s *settings, t patternTable[V], what, pattern string, v V) {
 	if err := checkPattern(pattern); err != nil {
 		s.fault(fmt.Errorf("%s: %w", what, err))
 	} else if _, twice := t[pattern]; twice {
-		s.fault(fmt.Errorf("%s: pattern %q is given twice: want each once", what, pattern))
+		s.fault(fmt.Errorf("%s: pattern %q is given twice: give each pattern once", what, pattern))
 	} else {
 		t[pattern] = v
 	}
@@ -90,7 +90,7 @@ func WithPolicySource(source string, opts ...Option) Option {
 		s.source = text.Name(source)
 		for _, o := range opts {
 			if o == nil {
-				s.fault(errors.New("a nil Option"))
+				s.fault(errors.New("option: must not be nil"))
 				continue
 			}
 			o(s)
@@ -114,7 +114,7 @@ func WithMethodPolicy(pattern string, p Policy) Option {
 func WithFallback(pattern string, f Fallback) Option {
 	return func(s *settings) {
 		if f == nil {
-			s.fault(fmt.Errorf("fallback %s: nil is not one: want a function", pattern))
+			s.fault(fmt.Errorf("fallback %s: must not be nil", pattern))
 			return
 		}
 		set(s, s.fallbacks, "fallback", pattern, f)
@@ -126,7 +126,7 @@ func WithFallback(pattern string, f Fallback) Option {
 func WithResume(pattern string, r Resume) Option {
 	return func(s *settings) {
 		if r == nil {
-			s.fault(fmt.Errorf("resume %s: nil is not one: want a function", pattern))
+			s.fault(fmt.Errorf("resume %s: must not be nil", pattern))
 			return
 		}
 		set(s, s.resumes, "resume", pattern, r)
@@ -148,7 +148,7 @@ func WithResume(pattern string, r Resume) Option {
 func WithBalancing(b Balancing) Option {
 	return func(s *settings) {
 		if s.balancing != nil {
-			s.fault(errors.New("balancing: given twice: want it once"))
+			s.fault(errors.New("balancing: is given twice: give WithBalancing once"))
 			return
 		}
 		s.faults = append(s.faults, b.validate()...)
@@ -166,7 +166,7 @@ func WithObserver(o ...observe.Observer) Option {
 	return func(s *settings) {
 		for i, each := range o {
 			if each == nil {
-				s.fault(fmt.Errorf("observer %d: nil is not one", i))
+				s.fault(fmt.Errorf("observer %d: must not be nil", i))
 				continue
 			}
 			s.observers = append(s.observers, each)
@@ -213,7 +213,7 @@ func WithLogger(l *slog.Logger) Option {
 func WithTargetName(name func(target string) string) Option {
 	return func(s *settings) {
 		if name == nil {
-			s.fault(fmt.Errorf("target name: nil is not one: want a function"))
+			s.fault(fmt.Errorf("target name: must not be nil"))
 			return
 		}
 		s.targetName = name
@@ -226,7 +226,7 @@ func WithTargetName(name func(target string) string) Option {
 func WithStore(s Store) Option {
 	return func(set *settings) {
 		if s == nil {
-			set.fault(fmt.Errorf("store: nil is not one"))
+			set.fault(fmt.Errorf("store: must not be nil"))
 			return
 		}
 		set.stores = append(set.stores, s)

@@ -44,7 +44,7 @@ func checkPattern(pattern string) error {
 	if !ok || pattern[0] != '/' || service == "" || method == "" ||
 		strings.ContainsAny(service, "* \t\n") || strings.ContainsAny(method, "/ \t\n") ||
 		method != "*" && strings.Contains(method, "*") {
-		return fmt.Errorf(`pattern %q is not one: want "/pkg.Service/Method", "/pkg.Service/*" or "*"`, pattern)
+		return fmt.Errorf(`pattern %q is invalid: want "/pkg.Service/Method", "/pkg.Service/*" or "*"`, pattern)
 	}
 	return nil
 }

@@ -96,12 +96,12 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		"policy /a.B/*: Limit.Adaptive: true is out of range: want false without MaxConcurrent",
 		"policy /a.B/*: Timeout: -1ns",
 		"policy /a.B/*: AttemptTimeout: -1ns",
-		`policy: pattern "a.B/C" is not one`,
+		`policy: pattern "a.B/C" is invalid`,
 		"policy /a.B/C: AttemptTimeout: 2s is out of range: want <= Timeout, which is 1s",
 		`policy: pattern "/a.B/C" is given twice`,
-		"fallback /a.*/C: nil",
-		"observer 0: nil",
-		"a nil Option",
+		"fallback /a.*/C: must not be nil",
+		"observer 0: must not be nil",
+		"option: must not be nil",
 	} {
 		wantFault(t, err, part)
 	}

@@ -145,7 +145,7 @@ func (w *warnings) breaker(p Policy) {
 		w.add("breaker-too-short", "Breaker.OpenFor", b.OpenFor, "is over before the first backoff, %v: the breaker gives the server less rest than one retry does", first)
 	}
 	if longest := sum(p.begins(p.Retry.MaxAttempts), p.AttemptTimeout); p.Timeout == 0 && p.AttemptTimeout > 0 && longest > minProbeTTL {
-		w.add("probe-outlived", "Timeout", nil, "none: a call can last %v, but a probe's place is given away after %v, or after %v if that is longer",
+		w.add("probe-outlived", "Timeout", nil, "none: a call can last %v, but a probe's slot is freed after %v, or after %v if that is longer",
 			longest, minProbeTTL, ref("Timeout"))
 	}
 }

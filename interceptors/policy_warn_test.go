@@ -91,7 +91,7 @@ func TestWarnings(t *testing.T) {
 			policy{Retry: retry(2, 2*time.Second)},
 			policy{Retry: retry(2, 2*time.Second), Breaker: interceptors.Breaker{Disabled: true}}},
 		{"a probe that outlives its place",
-			"Timeout: none: a call can last 13.5s, but a probe's place is given away after 10s, or after Timeout if that is longer",
+			"Timeout: none: a call can last 13.5s, but a probe's slot is freed after 10s, or after Timeout if that is longer",
 			policy{AttemptTimeout: 4 * time.Second},
 			policy{AttemptTimeout: 4 * time.Second, Timeout: 20 * time.Second}},
 		{"a queue that uses up the timeout",

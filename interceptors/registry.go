@@ -112,7 +112,7 @@ func (r *registry) firstPlan(cc *grpc.ClientConn, target, method string) *plan {
 	}
 	switch {
 	case p.fleeting && r.full.CompareAndSwap(false, true):
-		r.Log().Warn("astra: too many methods and targets: further ones share a budget, go without breaker and limit, and are observed as one",
+		r.Log().Warn("astra: too many methods and targets: further ones share a budget, have no breaker or limit, and are observed as one",
 			"kept", maxPlans, "method", text.Name(method), "target", text.Name(name))
 	case made && p.unhedged:
 		r.warnUnhedged(p)

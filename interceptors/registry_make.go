@@ -182,10 +182,10 @@ func (r *registry) warnUnhedged(p *plan) {
 	if n > maxUnhedged {
 		return
 	}
-	r.Log().Warn("astra: a policy that hedges names this method only by a wildcard, and its descriptor does not declare it"+
-		" NO_SIDE_EFFECTS or IDEMPOTENT: it is neither hedged nor retried; name it exactly to hedge it",
+	r.Log().Warn("astra: method is neither hedged nor retried: its policy hedges and names it only by a wildcard, and its descriptor does not declare it"+
+		" NO_SIDE_EFFECTS or IDEMPOTENT; name it exactly to hedge it",
 		"method", text.Name(p.method), "target", text.Name(p.target))
 	if n == maxUnhedged {
-		r.Log().Warn("astra: many methods are not hedged: further ones are not named until the next Reload", "named", n)
+		r.Log().Warn("astra: too many methods are not hedged: further ones are not logged until the next Reload", "named", n)
 	}
 }

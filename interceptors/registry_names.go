@@ -86,7 +86,7 @@ func (n *naming) ask(target string, log func() *slog.Logger) (name string) {
 		if p := recover(); p != nil {
 			name = target
 			if n.panicked.CompareAndSwap(false, true) {
-				log().Error("astra: the function of WithTargetName panicked: the target is its own name",
+				log().Error("astra: function of WithTargetName panicked: the target's own name is used",
 					"target", text.Name(target), "panic", p)
 			}
 		}

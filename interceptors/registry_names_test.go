@@ -192,11 +192,11 @@ func TestTargetNamesAreForgotten(t *testing.T) {
 }
 
 func TestTargetNameFaults(t *testing.T) {
-	if _, err := interceptors.New(interceptors.WithTargetName(nil)); err == nil || !strings.Contains(err.Error(), "target name: nil") {
+	if _, err := interceptors.New(interceptors.WithTargetName(nil)); err == nil || !strings.Contains(err.Error(), "target name: must not be nil") {
 		t.Errorf("nil: %v", err)
 	}
 	s := newSuite(t)
-	if err := s.Reload(interceptors.WithTargetName(host)); err == nil || !strings.Contains(err.Error(), "names of targets") {
+	if err := s.Reload(interceptors.WithTargetName(host)); err == nil || !strings.Contains(err.Error(), "target names") {
 		t.Errorf("reload: %v", err)
 	}
 }

@@ -66,7 +66,7 @@ func TestReloadWithFaultsChangesNothing(t *testing.T) {
 			interceptors.WithFallback("*", func(context.Context, string, any, any, error) error { return nil }),
 			interceptors.WithLogger(slog.Default()))
 		wantFault(t, err, "Retry.MaxAttempts: -1")
-		wantFault(t, err, "reload: want policies only")
+		wantFault(t, err, "reload: an option is not one of policies or balancing")
 		sc := play(fails(codes.Unavailable))
 		wantCode(t, call(s, sc), codes.Unavailable)
 		wantAttempts(t, sc, 2)

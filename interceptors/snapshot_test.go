@@ -127,7 +127,7 @@ func TestSnapshotJSON(t *testing.T) {
 		t.Errorf("an error's message is in it: %s", text)
 	}
 	for _, name := range []string{
-		`"time":`, `"revision":{"generation":1,`, `"error":"a nil Option"`, `"policies":[{"id":"p1","pattern":"*","variant":"idempotent","source":"default","revision":1,"policy":{`,
+		`"time":`, `"revision":{"generation":1,`, `"error":"option: must not be nil"`, `"policies":[{"id":"p1","pattern":"*","variant":"idempotent","source":"default","revision":1,"policy":{`,
 		`"max_attempts":3`, `"open_for_seconds":1`, `"codes":["DEADLINE_EXCEEDED","UNAVAILABLE"]`, `"mode":"enforce"`, `"disabled":false`, `"jitter":"full"`,
 		`"targets":[{"target":"","canonical":"","methods":1,"not_closed":0,"budgets":[{"tokens":50,"capacity":50,"ratio":0.2,"min_per_second":0.1}]}]`,
 		`"breaker":{"state":"closed","mode":"enforce","openings":0,"refused":0,"would_refuse":0}`,

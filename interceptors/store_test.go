@@ -559,11 +559,11 @@ func TestStoreFaults(t *testing.T) {
 		t.Errorf("%v, want %v; the first was closed %d times, the one that refuses %d", err, used.refuses, first.closed, used.closed)
 	}
 	_, err = interceptors.New(interceptors.WithStore(nil), interceptors.WithPolicy(interceptors.Policy{Timeout: -1}))
-	wantFault(t, err, "store: nil is not one")
+	wantFault(t, err, "store: must not be nil")
 	wantFault(t, err, "Timeout")
 
 	s := newSuite(t)
-	wantFault(t, s.Reload(interceptors.WithStore(first)), "reload: want policies only")
+	wantFault(t, s.Reload(interceptors.WithStore(first)), "reload: an option is not one of policies or balancing")
 }
 
 // TestStateUnderLoad is for the race detector.

@@ -51,14 +51,8 @@ func (s *clientStream) recv(m any) (a *streamAttempt, over bool, err error) {
 		a := s.current
 		err := s.receiveLocked(a, m)
 		switch {
-		case s.phase == ended && !s.end.committed: // abandoned meanwhile, or refused
-			if err != nil {
-				s.fillCutLocked(a)
-			}
-			if s.end.refused != nil {
-				return nil, true, s.end.refused
-			}
-			return nil, true, a.shown(err)
+		case s.phase == ended && !s.end.committed:
+			return nil, true, s.cutMeanwhileLocked(a, err)
 		case err == nil || errors.Is(err, io.EOF) || s.phase >= committed:
 			a.heard = err == nil && s.desc.ServerStreams // else it was the end
 			s.commitLocked(a)
@@ -74,6 +68,18 @@ func (s *clientStream) recv(m any) (a *streamAttempt, over bool, err error) {
 			go s.replayAside(s.current)
 		}
 	}
+}
+
+// cutMeanwhileLocked returns what RecvMsg returns of a stream that was abandoned
+// or refused a message while the attempt was received from.
+func (s *clientStream) cutMeanwhileLocked(a *streamAttempt, err error) error {
+	if err != nil {
+		s.fillCutLocked(a)
+	}
+	if s.end.refused != nil {
+		return s.end.refused
+	}
+	return a.shown(err)
 }
 
 // received looks at what a committed attempt's RecvMsg returned. At the end of
@@ -134,23 +140,31 @@ func (s *clientStream) Header() (metadata.MD, error) {
 			md, _ := s.headerLocked(a) // one that was given up may still block
 			return md, nil
 		}
-		md, err := s.headerLocked(a)
-		switch {
-		case s.phase == ended || s.marks.driving || s.current != a:
-		case md != nil || s.phase == committed:
-			s.commitLocked(a)
-			if md != nil {
-				s.answeredLocked()
-			}
+		if md, err := s.headerLocked(a); s.headerIsLocked(a, md) {
 			return md, err
-		case s.marks.receiving: // it will find out, and drive
-			s.changed.Wait()
-		default: // who waits for a header receives next, and must be able to
-			if next := s.foundDeadLocked(a); next != nil {
-				go s.replayAside(next)
-			}
 		}
 	}
+}
+
+// headerIsLocked reports whether an attempt's header is the stream's. If the
+// attempt has none, it is dead: then another follows, or the end.
+func (s *clientStream) headerIsLocked(a *streamAttempt, md metadata.MD) bool {
+	switch {
+	case s.phase == ended || s.marks.driving || s.current != a:
+	case md != nil || s.phase == committed:
+		s.commitLocked(a)
+		if md != nil {
+			s.answeredLocked()
+		}
+		return true
+	case s.marks.receiving: // it will find out, and drive
+		s.changed.Wait()
+	default: // who waits for a header receives next, and must be able to
+		if next := s.foundDeadLocked(a); next != nil {
+			go s.replayAside(next)
+		}
+	}
+	return false
 }
 
 // headerLocked is the inner Header, without mu.

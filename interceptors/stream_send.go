@@ -256,10 +256,10 @@ func (s *clientStream) replayAside(a *streamAttempt) {
 			return
 		}
 		p := recover() // nil: runtime.Goexit
-		s.call.Host.Log().Error("astra: sending messages of a stream again panicked", "method", s.method, "panic", p, "stack", string(debug.Stack()))
+		s.call.Host.Log().Error("astra: replaying a stream's messages panicked", "method", s.method, "panic", p, "stack", string(debug.Stack()))
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.refuseLocked(status.Errorf(codes.Internal, "astra: sending messages of the stream again panicked: %v", p))
+		s.refuseLocked(status.Errorf(codes.Internal, "astra: replaying the stream's messages panicked: %v", p))
 	}()
 	_ = s.replay(a)
 	returned = true

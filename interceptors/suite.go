@@ -62,7 +62,7 @@ func New(opts ...Option) (*Suite, error) {
 		s.naming = &naming{of: set.targetName, known: make(map[string]*targetName)}
 	}
 	s.lateFailure = func(what any, stack []byte) {
-		s.Log().Error("astra: an attempt panicked after its call had returned", "panic", what, "stack", string(stack))
+		s.Log().Error("astra: attempt panicked after its call returned", "panic", what, "stack", string(stack))
 	}
 	for _, o := range set.observers {
 		s.observers = append(s.observers, hooks.NewObserver(o, s.Log, engine.Bounded))
@@ -147,10 +147,10 @@ func (s *Suite) ServiceConfig(config string) (string, error) { return s.balancin
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
 	if len(set.observers) > 0 || len(set.fallbacks) > 0 || len(set.resumes) > 0 || len(set.classifiers) > 0 || len(set.stores) > 0 || set.logger != nil || set.targetName != nil {
-		set.fault(errors.New("reload: want policies only: observers, fallbacks, resumes, classifiers, stores, names of targets and the logger are given to New"))
+		set.fault(errors.New("reload: an option is not one of policies or balancing: give observers, fallbacks, resumes, classifiers, stores, target names and the logger to New"))
 	}
 	if set.balancing != nil && s.balancing == nil {
-		set.fault(errors.New("reload: balancing: want it given to New, too, as connections are dialed with it"))
+		set.fault(errors.New("reload: balancing: was not given to New: give it there, too, as connections are dialed with it"))
 	}
 	if err := set.err(); err != nil {
 		s.ReloadFailed(err)
@@ -200,7 +200,7 @@ func (s *Suite) Close() error {
 	began := time.Now()
 	hooks.Close(s.observers)
 	if s.changes != nil {
-		s.changes.Wait(began.Add(hooks.CloseTimeout).Sub(time.Now()))
+		s.changes.Wait(time.Until(began.Add(hooks.CloseTimeout)))
 	}
 	return errors.Join(faults...)
 }

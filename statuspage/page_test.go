@@ -107,7 +107,7 @@ func TestOverviewSaysSinceWhenWhyAndWhatNow(t *testing.T) {
 	_ = s.Reload(nil)
 	p.forget()
 	_, text, _ = get(t, base)
-	wants(t, text, "1 breaker is not closed", "Since when", "calls failed one after another", "It refuses calls. One is let through to try <time", "Policies could not be replaced", "a nil Option",
+	wants(t, text, "1 breaker is not closed", "Since when", "calls failed one after another", "It refuses calls. One is let through to try <time", "Policies could not be replaced", "option: must not be nil",
 		"refused by the breaker", "Its policy makes one attempt", "1 refused", `href="method?method=%2Fshop.Orders%2FPlace&amp;target="`)
 	if strings.Contains(text, "secret") {
 		t.Errorf("an error's message is on the page:\n%s", text)

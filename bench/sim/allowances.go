@@ -3,22 +3,7 @@ package sim
 import (
 	"math"
 	"time"
-
-	"github.com/astra-grpc/astra/internal/budget"
 )
-
-// ourBudget is the retry budget that ships.
-type ourBudget struct{ *budget.Guard }
-
-func successFunded(cfg budget.Config) func() allowance {
-	return func() allowance { return ourBudget{budget.NewGuard(0, cfg)} }
-}
-
-func (b ourBudget) called(time.Duration)        {}
-func (b ourBudget) failed(time.Duration)        {}
-func (b ourBudget) served(time.Duration, int)   { b.Deposit() }
-func (b ourBudget) take(now time.Duration) bool { return b.Take(now) }
-func (b ourBudget) refund(time.Duration)        { b.Refund() }
 
 // perCall is a token bucket that every call fills, whatever becomes of it.
 type perCall struct{ ratio, most, tokens float64 }

@@ -6,15 +6,25 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/bench/lab"
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/inside"
+	simulator "github.com/astra-grpc/astra/internal/sim"
 )
 
-// policy is what clients do about failures. What has state is made anew for
-// each client, a loop for each call.
+// policy is what clients do about failures: ours, which the engine that ships
+// decides by, or a peer's, in parts. What has state is made anew for each client,
+// a loop for each call.
 type policy struct {
 	lab.Contender
-	loop   func() loop      // nil: one attempt
-	budget func() allowance // nil: retries cost nothing
-	fuse   func() fuse      // nil: no breaker
+	ours   *interceptors.Policy // nil: a peer's
+	loop   func() loop          // nil: one attempt
+	budget func() allowance     // nil: retries cost nothing
+	fuse   func() fuse          // nil: no breaker
+}
+
+// breaks reports whether there is a breaker.
+func (p *policy) breaks() bool {
+	return p.fuse != nil || p.ours != nil && !p.ours.Breaker.Disabled
 }
 
 // loop says what follows a call's failed attempt: another one after a delay, or
@@ -48,6 +58,16 @@ const (
 	refused // by the breaker
 )
 
+func resultOf(d simulator.Ended) result {
+	switch {
+	case d.Err == nil:
+		return served
+	case d.Refused:
+		return refused
+	}
+	return failed
+}
+
 // client makes calls to a server.
 type client struct {
 	e       *engine
@@ -56,6 +76,7 @@ type client struct {
 	call    time.Duration // deadline of a call; 0: none
 
 	policy *policy
+	ours   *simulator.Client // nil: a peer's
 	budget allowance
 	fuse   fuse
 	opens  func() // the breaker opened
@@ -63,6 +84,13 @@ type client struct {
 
 func newClient(e *engine, to *server, p *policy, attempt, call time.Duration) *client {
 	c := &client{e: e, to: to, attempt: attempt, call: call, policy: p, opens: func() {}}
+	if p.ours != nil {
+		ours := *p.ours
+		ours.AttemptTimeout = attempt
+		// Of a method that is declared idempotent: peers repeat what timed out, too.
+		c.ours = simulator.NewClient(e.Loop, inside.PolicyOf(ours, true, true), call, to.send)
+		c.ours.Opened = func() { c.opens() }
+	}
 	if p.budget != nil {
 		c.budget = p.budget()
 	}
@@ -79,31 +107,35 @@ type trip struct {
 	ticket  ticket
 	loop    loop
 	made    int
-	running *attempt
+	running *simulator.Attempt
 	over    bool
 	done    func(result)
 }
 
-// do makes a call; done hears how it ended.
+// do makes a call; done learns how it ended.
 func (c *client) do(done func(result)) {
-	t := &trip{client: c, began: c.e.now, done: done}
+	if c.ours != nil {
+		c.ours.Do(func(d simulator.Ended) { done(resultOf(d)) })
+		return
+	}
+	t := &trip{client: c, began: c.e.Now(), done: done}
 	if c.fuse != nil {
 		var ok bool
-		if t.ticket, ok = c.fuse.admit(c.e.now, c.e.rng.Float64()); !ok {
+		if t.ticket, ok = c.fuse.admit(c.e.Now(), c.e.Rand.Float64()); !ok {
 			done(refused)
 			return
 		}
 	}
 	if c.budget != nil {
-		c.budget.called(c.e.now)
+		c.budget.called(c.e.Now())
 	}
 	if c.policy.loop != nil {
 		t.loop = c.policy.loop()
 	}
 	if c.call > 0 {
-		c.e.after(c.call, func() {
+		c.e.After(c.call, func() {
 			if t.running != nil {
-				t.running.gone = true
+				t.running.Abandon()
 			}
 			t.end(failed)
 		})
@@ -113,18 +145,17 @@ func (c *client) do(done func(result)) {
 
 func (t *trip) try() {
 	t.made++
-	a := &attempt{}
-	a.answered = t.answered
+	a := simulator.NewAttempt(t.answered)
 	t.running = a
 	if t.attempt > 0 {
-		t.e.after(t.attempt, func() { a.answer(codes.DeadlineExceeded) })
+		t.e.After(t.attempt, func() { a.Answer(codes.DeadlineExceeded) })
 	}
 	t.to.send(a)
 }
 
 func (t *trip) answered(c codes.Code) {
 	t.running = nil
-	now := t.e.now
+	now := t.e.Now()
 	if c == codes.OK {
 		if t.budget != nil {
 			t.budget.served(now, t.made-1)
@@ -140,10 +171,10 @@ func (t *trip) answered(c codes.Code) {
 		t.end(failed)
 		return
 	}
-	t.e.after(d, func() {
+	t.e.After(d, func() {
 		stop := t.over || t.fuse != nil && t.fuse.opened(t.ticket)
 		if stop && t.budget != nil {
-			t.budget.refund(t.e.now)
+			t.budget.refund(t.e.Now())
 		}
 		if stop {
 			t.end(failed)
@@ -159,9 +190,9 @@ func (t *trip) next(c codes.Code) (time.Duration, bool) {
 	}
 	left := forever
 	if t.call > 0 {
-		left = t.began + t.call - t.e.now
+		left = t.began + t.call - t.e.Now()
 	}
-	return t.loop.next(t.made, c, left, t.e.rng.Float64())
+	return t.loop.next(t.made, c, left, t.e.Rand.Float64())
 }
 
 func (t *trip) end(r result) {
@@ -169,7 +200,7 @@ func (t *trip) end(r result) {
 		return
 	}
 	t.over = true
-	if t.fuse != nil && t.fuse.settle(t.e.now, t.ticket, r == failed, t.e.rng.Float64()) {
+	if t.fuse != nil && t.fuse.settle(t.e.Now(), t.ticket, r == failed, t.e.Rand.Float64()) {
 		t.opens()
 	}
 	t.done(r)

@@ -31,7 +31,7 @@ var published = map[string]struct{ took, calls float64 }{
 // client had its answer, and how many writes were tried.
 func contend(e *engine, clients int, wait backoff) (took time.Duration, writes int) {
 	hop := func() time.Duration {
-		return time.Duration(math.Abs(10+2*e.rng.NormFloat64()) * float64(time.Millisecond))
+		return time.Duration(math.Abs(10+2*e.Rand.NormFloat64()) * float64(time.Millisecond))
 	}
 	// The blog's delay after the n-th conflict is min(cap, base·2ⁿ), our
 	// schedule's base·2ⁿ⁻¹. Only its decorrelated jitter begins at base itself.
@@ -42,20 +42,20 @@ func contend(e *engine, clients int, wait backoff) (took time.Duration, writes i
 	version, left := 0, clients
 	var try func(n int, prev time.Duration)
 	try = func(n int, prev time.Duration) {
-		e.after(hop(), func() {
+		e.After(hop(), func() {
 			read := version
-			e.after(hop()+hop(), func() {
+			e.After(hop()+hop(), func() {
 				writes++
 				back := hop()
 				if read == version {
 					version++
 					if left--; left == 0 {
-						took = e.now + back
+						took = e.Now() + back
 					}
 					return
 				}
-				d := wait.next(n, prev, base, contentionMost, e.rng.Float64())
-				e.after(back+d, func() { try(n+1, d) })
+				d := wait.next(n, prev, base, contentionMost, e.Rand.Float64())
+				e.After(back+d, func() { try(n+1, d) })
 			})
 		})
 	}

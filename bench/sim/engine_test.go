@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	simulator "github.com/astra-grpc/astra/internal/sim"
 )
 
 const ms = time.Millisecond
@@ -23,12 +25,12 @@ func TestEventsComeInOrder(t *testing.T) {
 	planned := 0
 	var plan func(depth int)
 	plan = func(depth int) {
-		d := time.Duration(e.rng.IntN(20)) * ms
+		d := time.Duration(e.Rand.IntN(20)) * ms
 		planned++
-		at, seq := e.now+d, planned
-		e.after(d, func() {
-			if e.now != at {
-				t.Errorf("an event of %v comes at %v", at, e.now)
+		at, seq := e.Now()+d, planned
+		e.After(d, func() {
+			if e.Now() != at {
+				t.Errorf("an event of %v comes at %v", at, e.Now())
 			}
 			got = append(got, stamp{at, seq})
 			if depth > 0 {
@@ -40,11 +42,11 @@ func TestEventsComeInOrder(t *testing.T) {
 	for range 100 {
 		plan(4)
 	}
-	e.after(time.Hour, func() { t.Error("an event came after the end") })
-	e.after(math.MaxInt64, func() { t.Error("the end of all times came") })
+	e.After(time.Hour, func() { t.Error("an event came after the end") })
+	e.After(math.MaxInt64, func() { t.Error("the end of all times came") })
 	e.run(time.Hour)
-	if e.now != time.Hour || len(got) != planned {
-		t.Fatalf("%d of %d events by %v", len(got), planned, e.now)
+	if e.Now() != time.Hour || len(got) != planned {
+		t.Fatalf("%d of %d events by %v", len(got), planned, e.Now())
 	}
 	if !slices.IsSortedFunc(got, func(a, b stamp) int {
 		if a.at != b.at {
@@ -59,7 +61,7 @@ func TestEventsComeInOrder(t *testing.T) {
 func TestPoisson(t *testing.T) {
 	e := newEngine(1, 1)
 	var at []float64
-	e.poisson(100, 1000*time.Second, func() { at = append(at, e.now.Seconds()) })
+	e.poisson(100, 1000*time.Second, func() { at = append(at, e.Now().Seconds()) })
 	e.run(2000 * time.Second)
 	n := float64(len(at))
 	if n < 98_000 || n > 102_000 || at[len(at)-1] >= 1000 {
@@ -99,8 +101,8 @@ func TestServer(t *testing.T) {
 			s.e = e
 			var got string
 			for i, at := range tc.sent {
-				e.after(at, func() {
-					s.send(&attempt{answered: func(c codes.Code) { got += fmt.Sprintf(" %d:%v@%v", i, c, e.now) }})
+				e.After(at, func() {
+					s.send(simulator.NewAttempt(func(c codes.Code) { got += fmt.Sprintf(" %d:%v@%v", i, c, e.Now()) }))
 				})
 			}
 			e.run(time.Hour)
@@ -123,12 +125,12 @@ func TestExpiredWork(t *testing.T) {
 		e := newEngine(1, 1)
 		s := &server{e: e, workers: 1, service: 10 * ms, drops: drops}
 		var last time.Duration
-		note := func(codes.Code) { last = e.now }
-		s.send(&attempt{answered: note})
-		given := &attempt{answered: note}
+		note := func(codes.Code) { last = e.Now() }
+		s.send(simulator.NewAttempt(note))
+		given := simulator.NewAttempt(note)
 		s.send(given)
-		s.send(&attempt{answered: note})
-		e.after(5*ms, func() { given.answer(codes.DeadlineExceeded) })
+		s.send(simulator.NewAttempt(note))
+		e.After(5*ms, func() { given.Answer(codes.DeadlineExceeded) })
 		e.run(time.Second)
 		if last != want.end || s.wasted != want.wasted {
 			t.Errorf("drops %v: done at %v, %d wasted, want %+v", drops, last, s.wasted, want)

@@ -8,37 +8,7 @@ import (
 )
 
 // ticket is a call's admission.
-type ticket struct {
-	ours breaker.Token
-	gen  int // a peer's
-}
-
-// ourFuse is the breaker that ships.
-type ourFuse struct{ *breaker.Guard }
-
-func ourBreaker(cfg breaker.Config) func() fuse {
-	return func() fuse { return ourFuse{breaker.NewGuard(cfg)} }
-}
-
-func (f ourFuse) admit(now time.Duration, _ float64) (ticket, bool) {
-	token, ok := f.AdmitClosed()
-	if !ok {
-		token, _, _, ok = f.Admit(now)
-	}
-	return ticket{ours: token}, ok
-}
-
-// opened is what the engine of interceptors asks before another attempt.
-func (f ourFuse) opened(t ticket) bool { return t.ours.Early() || f.Opened(t.ours) }
-
-func (f ourFuse) settle(now time.Duration, t ticket, failed bool, u float64) bool {
-	if !failed {
-		f.Succeed(now, t.ours, 0)
-		return false
-	}
-	change := f.Settle(now, t.ours, breaker.Failure, u)
-	return change.From == breaker.Closed && change.To == breaker.Open
-}
+type ticket struct{ gen int }
 
 // peerFuse is a breaker as they mostly are: it opens by a rule, stays open for
 // a time, lets one call through, and believes it. Retries know nothing of it.

@@ -34,17 +34,17 @@ func stampedeOf(e *engine, wait backoff) *stampede {
 	tokens, filled := herdBurst, herdOutage
 	var again func(n int, prev time.Duration)
 	again = func(n int, prev time.Duration) {
-		d := wait.next(n, prev, herdBase, herdMost, e.rng.Float64())
-		e.after(d, func() {
+		d := wait.next(n, prev, herdBase, herdMost, e.Rand.Float64())
+		e.After(d, func() {
 			s.attempts++
-			if since := e.now - herdOutage; since >= 0 {
+			if since := e.Now() - herdOutage; since >= 0 {
 				i := int(since / herdBucket)
 				for len(s.arrivals) <= i {
 					s.arrivals = append(s.arrivals, 0)
 				}
 				s.arrivals[i]++
-				tokens = math.Min(herdBurst, tokens+herdCapacity*(e.now-filled).Seconds())
-				filled = e.now
+				tokens = math.Min(herdBurst, tokens+herdCapacity*(e.Now()-filled).Seconds())
+				filled = e.Now()
 				if tokens >= 1 {
 					tokens--
 					s.served = append(s.served, since)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/bench/lab"
-	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 )
 
@@ -44,10 +44,10 @@ func hotosPolicies() []policy {
 	ours := shipped(jitter.Backoff{})
 	return []policy{
 		ours,
-		ours.as("astra, clock only", "defaults, ProbeShare 0", "how probes were timed before").breaking(clockOnly()),
-		ours.as("astra, no breaker", "defaults, Breaker.Disabled", "what the budget does alone: 0.2 per success, 0.1/s, 50").withoutBreaker(),
+		ours.as("astra, clock only", "defaults, ProbeShare 1e-9", "how probes were timed before").but(clockOnly),
+		ours.as("astra, no breaker", "defaults, Breaker.Disabled", "what the budget does alone: 0.2 per success, 0.1/s, 50").but(withoutBreaker),
 		ours.as("astra, no breaker, 1/s", "the same, Budget.MinPerSecond 1", "the budget's default before").
-			paying(budget.Config{Ratio: 0.2, MinPerSecond: 1, Burst: 50}).withoutBreaker(),
+			but(withoutBreaker).but(func(p *interceptors.Policy) { p.Budget.MinPerSecond = 1 }),
 		noPolicy,
 		peer("1 retry", "at once after the timeout", "the paper's client", once, nil),
 		peer("3 retries", threeText, "jitter as it is advised", three, nil),
@@ -84,17 +84,17 @@ func survive(e *engine, p *policy, drops bool, horizon time.Duration) *aftermath
 	sent, called := 0.0, 0.0
 	watched := span{cut.from, cut.to + time.Minute}
 	to.came = func() {
-		if watched.contains(e.now) {
+		if watched.contains(e.Now()) {
 			sent++
 		}
 	}
 	e.poisson(hotosRate, end, func() {
-		at := int(e.now / time.Second)
+		at := int(e.Now() / time.Second)
 		begun[at]++
-		if watched.contains(e.now) {
+		if watched.contains(e.Now()) {
 			called++
 		}
-		clients[e.rng.IntN(hotosClients)].do(func(r result) {
+		clients[e.Rand.IntN(hotosClients)].do(func(r result) {
 			if r == served {
 				good[at]++
 			}

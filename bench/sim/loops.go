@@ -1,35 +1,10 @@
 package sim
 
 import (
-	"math"
 	"time"
 
 	"google.golang.org/grpc/codes"
-
-	astracodes "github.com/astra-grpc/astra/codes"
-	"github.com/astra-grpc/astra/internal/failure"
-	"github.com/astra-grpc/astra/internal/retry"
-	"github.com/astra-grpc/astra/jitter"
 )
-
-const forever = time.Duration(math.MaxInt64)
-
-// ourLoop is the retry loop that ships.
-type ourLoop struct {
-	retry.Loop
-	policy retry.Policy
-}
-
-func retries(attempts int, b jitter.Backoff) func() loop {
-	p := retry.Policy{MaxAttempts: attempts, Codes: astracodes.Retryable, Backoff: b}
-	return func() loop { return &ourLoop{policy: p} }
-}
-
-func (l *ourLoop) next(made int, c codes.Code, left time.Duration, u float64) (time.Duration, bool) {
-	l.Attempts = made
-	d := l.Next(&l.policy, failure.Failure{Code: c, Remaining: left}, u)
-	return d.Delay, d.Reason == failure.Again
-}
 
 // plainLoop is a peer's: so many attempts, the delays of a formula. That it
 // does not wait past the deadline is more than some of them do.

@@ -3,50 +3,14 @@ package sim
 import (
 	"math"
 	"math/rand/v2"
-	"os"
-	"regexp"
-	"strconv"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 )
-
-// TestDefaultsAreThoseThatShip: the table of docs/defaults.md is held against the code by the
-// tests of the documents.
-func TestDefaultsAreThoseThatShip(t *testing.T) {
-	page, err := os.ReadFile("../../docs/defaults.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for field, have := range map[string]float64{
-		"Breaker.FailureRate": shippedBreaker.FailureRate,
-		"Breaker.SlowRate":    shippedBreaker.SlowRate,
-		"Breaker.MinCalls":    float64(shippedBreaker.MinCalls),
-		"Breaker.Window":      shippedBreaker.Window.Seconds(),
-		"Breaker.Consecutive": float64(shippedBreaker.Consecutive),
-		"Breaker.OpenFor":     shippedBreaker.OpenFor.Seconds(),
-		"Breaker.MaxOpenFor":  shippedBreaker.MaxOpenFor.Seconds(),
-		"Breaker.ProbeShare":  shippedBreaker.ProbeShare,
-		"Breaker.Probes":      float64(shippedBreaker.Probes),
-		"Budget.Ratio":        shippedBudget.Ratio,
-		"Budget.MinPerSecond": shippedBudget.MinPerSecond,
-		"Budget.Burst":        shippedBudget.Burst,
-		"Retry.MaxAttempts":   shippedAttempts,
-	} {
-		m := regexp.MustCompile("\n\\| `" + field + "` \\| ([0-9.]+)(?: s)? \\|").FindSubmatch(page)
-		if m == nil {
-			t.Errorf("docs/defaults.md has no default of %s", field)
-			continue
-		}
-		if want, _ := strconv.ParseFloat(string(m[1]), 64); have != want {
-			t.Errorf("%s is simulated with %v, the page says %v", field, have, want)
-		}
-	}
-}
 
 // calls feeds a rule a call every d: F fails, S succeeds. It returns at which
 // call the rule opened, 0 if it did not.
@@ -128,21 +92,6 @@ func TestAllowances(t *testing.T) {
 			do()
 		}
 	}
-	t.Run("ours", func(t *testing.T) {
-		a := successFunded(budget.Config{Ratio: 0.2, MinPerSecond: 1, Burst: 10})()
-		many(100, func() { a.called(0) })
-		if n := spend(a, 0, 100); n != 10 {
-			t.Errorf("%d retries of the burst", n)
-		}
-		many(10, func() { a.served(0, 0) })
-		if n := spend(a, s, 100); n != 3 {
-			t.Errorf("%d retries after ten successes and a second", n)
-		}
-		a.refund(s)
-		if n := spend(a, s, 100); n != 1 {
-			t.Errorf("%d retries of a refund", n)
-		}
-	})
 	t.Run("per call", func(t *testing.T) {
 		a := &perCall{ratio: 0.25, most: 10, tokens: 1}
 		many(8, func() { a.called(0) })
@@ -195,25 +144,62 @@ func TestAllowances(t *testing.T) {
 }
 
 func TestLoops(t *testing.T) {
-	ours := retries(3, jitter.Backoff{Base: 10 * ms, Max: 15 * ms, Jitter: jitter.None})()
-	peers := peerRetries(plainLoop{attempts: 3, base: 10 * ms, most: 15 * ms, formula: spread(0.2)})()
-	for name, l := range map[string]loop{"ours": ours, "a peer's": peers} {
-		for _, tc := range []struct {
-			made  int
-			left  time.Duration
-			want  time.Duration
-			again bool
-		}{
-			{1, time.Second, 10 * ms, true},
-			{2, time.Second, 15 * ms, true},
-			{3, time.Second, 0, false},
-			{1, 5 * ms, 0, false},
-		} {
-			d, again := l.next(tc.made, codes.Unavailable, tc.left, 0.5)
-			if again != tc.again || again && d.Round(ms) != tc.want {
-				// Ours counts its retries itself, so the schedule goes on.
-				t.Errorf("%s, after %d attempts with %v left: %v %v, want %v %v", name, tc.made, tc.left, d, again, tc.want, tc.again)
-			}
+	l := peerRetries(plainLoop{attempts: 3, base: 10 * ms, most: 15 * ms, formula: spread(0.2)})()
+	for _, tc := range []struct {
+		made  int
+		left  time.Duration
+		want  time.Duration
+		again bool
+	}{
+		{1, time.Second, 10 * ms, true},
+		{2, time.Second, 15 * ms, true},
+		{3, time.Second, 0, false},
+		{1, 5 * ms, 0, false},
+	} {
+		d, again := l.next(tc.made, codes.Unavailable, tc.left, 0.5)
+		if again != tc.again || again && d.Round(ms) != tc.want {
+			t.Errorf("after %d attempts with %v left: %v %v, want %v %v", tc.made, tc.left, d, again, tc.want, tc.again)
+		}
+	}
+}
+
+// TestOursIsWhatShips: a client of ours is driven by the engine, with what its
+// policy says: attempts, deadline, budget and breaker.
+func TestOursIsWhatShips(t *testing.T) {
+	for _, tc := range []struct {
+		name                     string
+		change                   func(*interceptors.Policy)
+		calls, attempts, refused int
+	}{
+		{"the breaker", nil, 100, 3*6 + 1, 100 - 7}, // seven calls fail, the last after an attempt
+		{"no breaker", withoutBreaker, 20, 3 * 20, 0},
+		{"the budget", func(p *interceptors.Policy) { withoutBreaker(p); p.Budget.Burst = 10 }, 20, 20 + 10, 0},
+		{"one attempt", func(p *interceptors.Policy) { withoutBreaker(p); p.Retry.MaxAttempts = 1 }, 20, 20, 0},
+	} {
+		p := shipped(jitter.Backoff{Base: ms, Max: ms})
+		if tc.change != nil {
+			p = p.but(tc.change)
+		}
+		e := newEngine(1, 1)
+		came := 0
+		to := &server{e: e, service: ms, down: span{0, time.Hour}, came: func() { came++ }}
+		c := newClient(e, to, &p, 100*ms, 0)
+		got := map[result]int{}
+		opens := 0
+		c.opens = func() { opens++ }
+		for i := range tc.calls { // one after the other, within less than the time between two probes
+			e.After(time.Duration(i)*6*ms, func() { c.do(func(r result) { got[r]++ }) })
+		}
+		e.run(time.Minute)
+		if got[served] != 0 || got[served]+got[failed]+got[refused] != tc.calls {
+			t.Errorf("%s: ended as %v", tc.name, got)
+		}
+		near := tc.calls / 10 // by probes
+		if d := came - tc.attempts; d < -2 || d > near {
+			t.Errorf("%s: %d attempts, want about %d", tc.name, came, tc.attempts)
+		}
+		if d := tc.refused - got[refused]; d < 0 || d > near || (opens > 0) != (tc.refused > 0) {
+			t.Errorf("%s: %d refused, %d openings, want about %d refused", tc.name, got[refused], opens, tc.refused)
 		}
 	}
 }

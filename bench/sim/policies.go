@@ -5,8 +5,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/bench/lab"
-	"github.com/astra-grpc/astra/internal/breaker"
-	"github.com/astra-grpc/astra/internal/budget"
+	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 )
 
@@ -14,9 +13,7 @@ import (
 func shipped(b jitter.Backoff) policy {
 	return policy{
 		Contender: lab.Contender{Name: "astra", Config: "defaults" + delays(b), Why: "what we ship", Ours: true},
-		loop:      retries(shippedAttempts, b),
-		budget:    successFunded(shippedBudget),
-		fuse:      ourBreaker(shippedBreaker),
+		ours:      &interceptors.Policy{Retry: interceptors.Retry{Backoff: b}},
 	}
 }
 
@@ -33,27 +30,18 @@ func (p policy) as(name, config, why string) policy {
 	return p
 }
 
-func (p policy) breaking(cfg breaker.Config) policy {
-	p.fuse = ourBreaker(cfg)
-	return p
-}
-
-func (p policy) paying(cfg budget.Config) policy {
-	p.budget = successFunded(cfg)
-	return p
-}
-
-func (p policy) withoutBreaker() policy {
-	p.fuse = nil
+// but is our policy with a change.
+func (p policy) but(change func(*interceptors.Policy)) policy {
+	ours := *p.ours
+	change(&ours)
+	p.ours = &ours
 	return p
 }
 
 // clockOnly is the breaker whose probes wait for the open time to end.
-func clockOnly() breaker.Config {
-	cfg := shippedBreaker
-	cfg.ProbeShare = 0
-	return cfg
-}
+func clockOnly(p *interceptors.Policy) { p.Breaker.ProbeShare = 1e-9 }
+
+func withoutBreaker(p *interceptors.Policy) { p.Breaker.Disabled = true }
 
 var noPolicy = policy{Contender: lab.Contender{Name: "no policy", Config: "one attempt", Why: "what gRPC does unless told otherwise"}}
 

@@ -35,8 +35,8 @@ func probingPolicies() []policy {
 	ours, mw := shipped(b), middleware(probingBase, probingMost)
 	return []policy{
 		ours,
-		ours.as("astra, clock only", "the same, ProbeShare 0", "how probes were timed before: 1 s, doubling to 60 s").breaking(clockOnly()),
-		ours.as("astra, no breaker", "the same, Breaker.Disabled", "what the budget does alone").withoutBreaker(),
+		ours.as("astra, clock only", "the same, ProbeShare 1e-9", "how probes were timed before: 1 s, doubling to 60 s").but(clockOnly),
+		ours.as("astra, no breaker", "the same, Breaker.Disabled", "what the budget does alone").but(withoutBreaker),
 		mw.around("gobreaker 1 s + middleware retry", "more than 5 failures in a row, timeout 1 s, around "+mw.Config, "gobreaker tuned to our open time", inRow(6), always(time.Second)),
 		mw.around("gobreaker + middleware retry", "more than 5 failures in a row, timeout 60 s, around "+mw.Config, "gobreaker's defaults", inRow(6), always(time.Minute)),
 		mw.around("Linkerd rule + middleware retry", "7 in a row or 20 % of 5 in 10 s; 1 s doubling to 60 s, jitter 0.5, around "+mw.Config, "Linkerd's unified failure accrual, its defaults", unified, doubling(time.Minute, 0.5)),
@@ -79,25 +79,25 @@ type begun struct {
 }
 
 func endure(e *engine, p *policy, rate float64, a *affliction, lasts, horizon time.Duration) *spell {
-	from := 2*time.Second + seconds(e.rng.Float64()) // so that no clock is in step with it
+	from := 2*time.Second + seconds(e.Rand.Float64()) // so that no clock is in step with it
 	s := &spell{bad: span{from, from + lasts}, opened: never, watched: horizon}
 	to := a.server(e, s.bad)
 	c := newClient(e, to, p, probingAttempt, probingCall)
 	c.opens = func() {
-		if s.opened == never && s.bad.contains(e.now) {
-			s.opened = (e.now - from).Seconds()
+		if s.opened == never && s.bad.contains(e.Now()) {
+			s.opened = (e.Now() - from).Seconds()
 		}
 	}
 	to.came = func() {
-		if s.opened < never && s.bad.contains(e.now) {
+		if s.opened < never && s.bad.contains(e.Now()) {
 			s.sent++
 		}
 	}
 	end := s.bad.to + horizon
 	e.poisson(rate, end, func() {
 		i := len(s.calls)
-		s.calls = append(s.calls, begun{at: e.now})
-		if s.bad.contains(e.now) {
+		s.calls = append(s.calls, begun{at: e.Now()})
+		if s.bad.contains(e.Now()) {
 			s.offered++
 			if s.opened < never {
 				s.called++
@@ -213,7 +213,7 @@ func runProbing(ctx context.Context, o lab.Options) (*lab.Result, error) {
 				}
 			}
 			got[s.what][p.Name] = f
-			table.Rows = append(table.Rows, lab.Row{Name: p.Name, Ours: p.Ours, Cells: f.cells(p.fuse != nil)})
+			table.Rows = append(table.Rows, lab.Row{Name: p.Name, Ours: p.Ours, Cells: f.cells(p.breaks())})
 			if err := w.step(); err != nil {
 				return nil, fmt.Errorf("probing: %w", err)
 			}

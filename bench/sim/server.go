@@ -4,20 +4,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	simulator "github.com/astra-grpc/astra/internal/sim"
 )
-
-// attempt is a request on its way.
-type attempt struct {
-	answered func(codes.Code) // called once, unless gone
-	gone     bool             // nobody waits any more
-}
-
-func (a *attempt) answer(c codes.Code) {
-	if !a.gone {
-		a.gone = true
-		a.answered(c)
-	}
-}
 
 // span is a stretch of time; its end is not in it.
 type span struct{ from, to time.Duration }
@@ -38,27 +27,27 @@ type server struct {
 
 	came   func() // an attempt arrived
 	busy   int
-	queue  []*attempt
+	queue  []*simulator.Attempt
 	wasted int // attempts served for nobody
 }
 
 // quick is the time of a refusal.
 const quick = time.Millisecond
 
-func (s *server) send(a *attempt) {
-	if s.cut.contains(s.e.now) {
-		s.e.after(s.cut.to-s.e.now, func() { s.arrive(a) })
+func (s *server) send(a *simulator.Attempt) {
+	if s.cut.contains(s.e.Now()) {
+		s.e.After(s.cut.to-s.e.Now(), func() { s.arrive(a) })
 		return
 	}
 	s.arrive(a)
 }
 
-func (s *server) arrive(a *attempt) {
+func (s *server) arrive(a *simulator.Attempt) {
 	if s.came != nil {
 		s.came()
 	}
-	if s.down.contains(s.e.now) {
-		s.e.after(quick, func() { a.answer(codes.Unavailable) })
+	if s.down.contains(s.e.Now()) {
+		s.e.After(quick, func() { a.Answer(codes.Unavailable) })
 		return
 	}
 	if s.workers > 0 && s.busy >= s.workers {
@@ -69,8 +58,8 @@ func (s *server) arrive(a *attempt) {
 	s.serve(a)
 }
 
-func (s *server) serve(a *attempt) {
-	begin := s.e.now
+func (s *server) serve(a *simulator.Attempt) {
+	begin := s.e.Now()
 	if s.stall.contains(begin) {
 		begin = s.stall.to
 	}
@@ -78,11 +67,11 @@ func (s *server) serve(a *attempt) {
 	if begin < s.stall.from && s.stall.from < end { // the stall cuts it in two
 		end += s.stall.to - s.stall.from
 	}
-	s.e.after(end-s.e.now, func() {
-		if a.gone {
+	s.e.After(end-s.e.Now(), func() {
+		if a.Gone {
 			s.wasted++
 		}
-		a.answer(codes.OK)
+		a.Answer(codes.OK)
 		s.next()
 	})
 }
@@ -92,7 +81,7 @@ func (s *server) next() {
 		a := s.queue[0]
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
-		if a.gone && s.drops {
+		if a.Gone && s.drops {
 			continue
 		}
 		s.serve(a)

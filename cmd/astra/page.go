@@ -37,18 +37,20 @@ func pageOf(all []*simulated, w sim.World) string {
 			o := one.Outcomes[i]
 			runs = append(runs, o)
 			fmt.Fprintf(&b, "<tr><td>%s</td><td>%.2f %%</td><td>%.1f %%</td><td>%.2f</td><td>%.2f</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", html.EscapeString(one.File),
-				100*o.Success, 100*o.During, o.Load, o.Peak, brief(o.P50), brief(o.P99), seconds(o.Opens, "never"), seconds(o.Back, "never"))
+				100*o.Success, 100*o.During, o.Load, o.Peak, brief(o.P50), brief(o.P99), seconds(o.Opens), seconds(o.Back))
 		}
 		b.WriteString("</table>\n<div class=\"pair\">\n")
 		b.WriteString(plot("calls that succeed, %", runs, func(o *sim.Outcome, from, to time.Duration) float64 {
 			return 100 * sim.Success(sim.Between(o.Result().Samples, from, to))
 		}))
-		b.WriteString(plot("attempts that reach the backends, per second", runs, func(o *sim.Outcome, from, _ time.Duration) float64 {
-			n := 0
-			for _, loads := range o.Result().Loads {
-				n += loads[int(from/time.Second)]
+		b.WriteString(plot("attempts that reach the backends, per second", runs, func(o *sim.Outcome, from, to time.Duration) float64 {
+			r, n := o.Result(), 0
+			for _, loads := range r.Loads {
+				for _, load := range loads[int(from/r.Bin):int(to/r.Bin)] {
+					n += load
+				}
 			}
-			return float64(n)
+			return float64(n) / (to - from).Seconds()
 		}))
 		b.WriteString(plot("p99 of callers, ms", runs, func(o *sim.Outcome, from, to time.Duration) float64 {
 			return float64(sim.Quantile(sim.Between(o.Result().Samples, from, to), 0.99).Milliseconds())
@@ -59,29 +61,36 @@ func pageOf(all []*simulated, w sim.World) string {
 	return b.String()
 }
 
-// plot draws a value of each second, a line a run, and the fault behind.
+// points is how many a line has, at most.
+const points = 400
+
+// plot draws a value over time, of each second or, of long runs, of a few hundred
+// spans: a line a run, and the fault behind.
 func plot(title string, runs []*sim.Outcome, value func(o *sim.Outcome, from, to time.Duration) float64) string {
 	const width, height, left, low = 360.0, 170.0, 44.0, 22.0
-	n := int(runs[0].Result().Setup.Length / time.Second)
+	first := runs[0].Result()
+	step := first.Bin * time.Duration(1+int(first.Setup.Length/first.Bin)/points)
+	n := int(first.Setup.Length / step)
 	values, high := make([][]float64, len(runs)), 1.0
 	for i, o := range runs {
 		for t := range n {
-			v := value(o, time.Duration(t)*time.Second, time.Duration(t+1)*time.Second)
+			v := value(o, time.Duration(t)*step, time.Duration(t+1)*step)
 			values[i], high = append(values[i], v), max(high, v)
 		}
 	}
-	x := func(s float64) float64 { return left + (width-left-6)*s/float64(n) }
+	length := float64(n) * step.Seconds()
+	x := func(s float64) float64 { return left + (width-left-6)*s/length }
 	y := func(v float64) float64 { return height - low - (height-low-22)*v/high }
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %.0f %.0f" role="img" aria-label="%s">`, width, height, html.EscapeString(title))
 	from, to := runs[0].Fault()
 	fmt.Fprintf(&b, `<rect class="fault" x="%.1f" y="22" width="%.1f" height="%.1f"/>`, x(from.Seconds()), x(to.Seconds())-x(from.Seconds()), height-low-22)
 	fmt.Fprintf(&b, `<text x="4" y="14">%s</text><text x="%.0f" y="30" text-anchor="end">%.0f</text><text x="%.0f" y="%.0f" text-anchor="end">0</text>`, html.EscapeString(title), left-4, high, left-4, height-low)
-	fmt.Fprintf(&b, `<text x="%.0f" y="%.0f">0 s</text><text x="%.0f" y="%.0f" text-anchor="end">%d s</text>`, left, height-6, width-6, height-6, n)
+	fmt.Fprintf(&b, `<text x="%.0f" y="%.0f">0 s</text><text x="%.0f" y="%.0f" text-anchor="end">%.0f s</text>`, left, height-6, width-6, height-6, length)
 	for i, line := range values {
 		d := make([]string, 0, len(line))
 		for t, v := range line {
-			d = append(d, fmt.Sprintf("%.1f %.1f", x(float64(t)+0.5), y(v)))
+			d = append(d, fmt.Sprintf("%.1f %.1f", x((float64(t)+0.5)*step.Seconds()), y(v)))
 		}
 		fmt.Fprintf(&b, `<path class="%c" d="M%s"/>`, 'a'+i, strings.Join(d, "L"))
 	}

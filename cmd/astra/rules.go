@@ -75,7 +75,7 @@ var rulesCommand = command{
 	long: `Rules lists the rules of lint: name, what each finds, why that matters, and where
 it is said. Those marked "fault" make a suite reject the file, and cannot be
 switched off.`,
-	setup: func(f *flag.FlagSet) func(*streams, []string) error {
+	setup: func(*flag.FlagSet) func(*streams, []string) error {
 		return func(s *streams, args []string) error {
 			if len(args) > 0 {
 				return usagef("%q: want no argument", args[0])

@@ -14,7 +14,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/astra-grpc/astra/config"
+	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/inside"
 	"github.com/astra-grpc/astra/internal/sim"
 )
@@ -31,6 +34,8 @@ func world(f *flag.FlagSet) *sim.World {
 	f.DurationVar(&w.Deadline, "deadline", 5*time.Second, "`time` that callers wait")
 	f.DurationVar(&w.Fault, "for", 10*time.Second, "`time` that the fault lasts")
 	f.Float64Var(&w.Share, "share", 0.2, "`share` of the attempts that fail, in partial")
+	f.Float64Var(&w.Errors, "errors", 0.001, "`share` of the attempts that fail when all is well")
+	f.DurationVar(&w.Calm, "calm", 5*time.Minute, "`time` that the scenario calm lasts")
 	f.Uint64Var(&w.Seed, "seed", 1, "`number` that draws chance: the same gives the same run")
 	return w
 }
@@ -49,6 +54,8 @@ func checkWorld(w *sim.World) error {
 		{w.Clients >= 1 && w.Clients <= 100000, fmt.Sprintf("-clients %d: want 1 to 100000", w.Clients)},
 		{w.Deadline > 0, fmt.Sprintf("-deadline %v: want above 0s", w.Deadline)},
 		{w.Fault > 0, fmt.Sprintf("-for %v: want above 0s", w.Fault)},
+		{w.Errors >= 0 && w.Errors <= 1, fmt.Sprintf("-errors %v: want 0 to 1", w.Errors)},
+		{w.Calm > 0, fmt.Sprintf("-calm %v: want above 0s", w.Calm)},
 		{w.Share > 0 && w.Share <= 1, fmt.Sprintf("-share %v: want above 0, up to 1", w.Share)},
 	} {
 		if !c.ok {
@@ -76,9 +83,9 @@ type simulated struct {
 var simulateCommand = command{
 	name: "simulate", args: "FILE", short: "take a policy through outages in virtual time",
 	long: `Simulate takes the policy of a method through faults: the shipped engine, in
-virtual time, with made-up callers and backends. Scenarios: outage, partial,
-stall, one-bad, slow, herd, rolling, or all. It prints what callers and servers
-saw, and advice.
+virtual time, with made-up callers and backends. Scenarios: calm, outage,
+partial, stall, one-bad, slow, herd, rolling, or all. It prints what callers and
+servers saw, and advice. Backends are chosen as the file's balancing says.
 
   success   of all calls, and of those during the fault
   load      attempts per call during it; peak: a backend's worst second, as a
@@ -88,6 +95,7 @@ saw, and advice.
 	setup: func(f *flag.FlagSet) func(*streams, []string) error {
 		w := world(f)
 		scenario := f.String("scenario", "all", "`names`, separated by commas")
+		balancing := f.String("balancing", "", "`policy` in place of the file's: off, round_robin or p2c")
 		method := f.String("method", "", "`method` whose policy it is, pkg.Service/Method (default that of all)")
 		compare := f.String("compare", "", "another `file`, to be put beside")
 		format := f.String("o", "text", "`format` of the output: text or json")
@@ -106,13 +114,16 @@ saw, and advice.
 			if err := checkWorld(w); err != nil {
 				return err
 			}
+			if !slices.Contains([]string{"", "off", "round_robin", "p2c"}, *balancing) {
+				return usagef("-balancing %q: want off, round_robin or p2c", *balancing)
+			}
 			files := args
 			if *compare != "" {
 				files = append(files, *compare)
 			}
 			var all []*simulated
 			for _, file := range files {
-				one, err := simulate(s, file, *method, chosen, *w)
+				one, err := simulate(s, file, *method, *balancing, chosen, *w)
 				if err != nil {
 					return err
 				}
@@ -152,34 +163,50 @@ func scenarios(list string) (all []sim.Scenario, err error) {
 
 // policyOf returns the policy that a file has for a method; "" is one that no
 // entry names.
-func policyOf(s *streams, file, method string) (*engine.Policy, string, error) {
-	doc, err := load(s, file)
-	if err != nil {
-		return nil, "", err
-	}
-	named := method
-	if named == "" {
-		named = "/any.Service/Method"
-	} else if named, err = methodName(method); err != nil {
-		return nil, "", err
+func policyOf(doc *config.Document, method string) (p *engine.Policy, named string, err error) {
+	named = "/any.Service/Method"
+	if method != "" {
+		if named, err = methodName(method); err != nil {
+			return nil, "", err
+		}
 	}
 	e, _ := lookup(doc, named)
 	return inside.PolicyOf(e.Policy, false, e.Pattern == named), named, nil
 }
 
-func simulate(s *streams, file, method string, chosen []sim.Scenario, w sim.World) (*simulated, error) {
-	p, named, err := policyOf(s, file, method)
+// balancingOf returns how backends are chosen: as a flag says, or the file.
+func balancingOf(doc *config.Document, flag string) *fleet.Config {
+	b := doc.Balancing()
+	switch {
+	case flag == "off" || flag == "" && b == nil:
+		return nil
+	case b == nil:
+		b = &interceptors.Balancing{}
+	}
+	if flag != "" {
+		b.Policy = flag
+	}
+	return new(inside.BalancingOf(*b))
+}
+
+func simulate(s *streams, file, method, balancing string, chosen []sim.Scenario, w sim.World) (*simulated, error) {
+	doc, err := load(s, file)
 	if err != nil {
 		return nil, err
 	}
+	p, named, err := policyOf(doc, method)
+	if err != nil {
+		return nil, err
+	}
+	w.Balancing = balancingOf(doc, balancing)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	one := &simulated{File: filepath.ToSlash(file), Method: named, policy: p}
 	if one.Outcomes, err = runAll(ctx, p, chosen, w); err != nil {
 		return nil, err
 	}
-	one.Advice = advise(p, one.Outcomes, w)
-	return one, nil
+	one.Advice, err = advise(ctx, p, one.Outcomes, w)
+	return one, err
 }
 
 // runAll runs scenarios side by side; each is its own world.
@@ -224,7 +251,7 @@ func writeSimulated(w io.Writer, all []*simulated, world sim.World) {
 		for _, one := range all {
 			o := one.Outcomes[i]
 			fmt.Fprintf(w, "%-8s%s %7.2f%% %7.1f%% %7.2f %6.2f %8s %8s %7s %7s %6d\n", o.Scenario, pad(one.File), 100*o.Success, 100*o.During, o.Load, o.Peak,
-				brief(o.P50), brief(o.P99), seconds(o.Opens, "never"), seconds(o.Back, "never"), o.False)
+				brief(o.P50), brief(o.P99), seconds(o.Opens), seconds(o.Back), o.False)
 		}
 	}
 	for _, one := range all {
@@ -248,17 +275,10 @@ func brief(s float64) string {
 	return d.String()
 }
 
-func seconds(s float64, below string) string {
+// seconds is a time; below 0 it never was.
+func seconds(s float64) string {
 	if s < 0 {
-		return below
+		return "never"
 	}
 	return fmt.Sprintf("%.2fs", s)
-}
-
-func outcome(all []*sim.Outcome, name string) *sim.Outcome {
-	i := slices.IndexFunc(all, func(o *sim.Outcome) bool { return o.Scenario == name })
-	if i < 0 {
-		return nil
-	}
-	return all[i]
 }

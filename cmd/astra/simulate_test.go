@@ -12,20 +12,20 @@ func TestSimulationGoldens(t *testing.T) {
 		name string
 		args []string
 	}{
-	{name: "explain", args: []string{"explain", "shop.yaml", "shop.v1.Cart/Put"}},
-	{name: "explain-hedge", args: []string{"explain", "shop.yaml", "/shop.v1.Catalog/Search", "-idempotent"}},
-	{name: "explain-default", args: []string{"explain", "-all", "shop.yaml", "other.Service/Method"}},
-	{name: "explain-json", args: []string{"explain", "-o", "json", "shop.yaml", "shop.v1.Payment/Void"}},
-	{name: "explain-bad", args: []string{"explain", "shop.yaml", "nonsense"}},
-	{name: "simulate", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Cart/Put"}},
-	{name: "simulate-hedge", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Catalog/Search", "-scenario", "slow,one-bad"}},
-	{name: "simulate-limit", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Orders/Get", "-scenario", "stall"}},
-	{name: "simulate-compare", args: []string{"simulate", "shop.yaml", "-compare", "careful.yaml", "-scenario", "outage,one-bad"}},
-	{name: "simulate-json", args: []string{"simulate", "-o", "json", "-scenario", "partial", "shop.yaml"}},
-	{name: "simulate-bad", args: []string{"simulate", "-rate", "0", "-share", "2", "shop.yaml"}},
-	{name: "tune", args: []string{"tune", "careful.yaml", "-tries", "30", "-goal", "success=0.8,back=0.5s", "-scenario", "one-bad,partial", "-for", "3s"}},
-	{name: "tune-unreached", args: []string{"tune", "careful.yaml", "-tries", "2", "-goal", "success=1", "-scenario", "outage", "-allow", "budget.burst=5..9"}},
-	{name: "tune-bad", args: []string{"tune", "careful.yaml", "-goal", "speed=1"}},
+		{name: "explain", args: []string{"explain", "shop.yaml", "shop.v1.Cart/Put"}},
+		{name: "explain-hedge", args: []string{"explain", "shop.yaml", "/shop.v1.Catalog/Search", "-idempotent"}},
+		{name: "explain-default", args: []string{"explain", "-all", "shop.yaml", "other.Service/Method"}},
+		{name: "explain-json", args: []string{"explain", "-o", "json", "shop.yaml", "shop.v1.Payment/Void"}},
+		{name: "explain-bad", args: []string{"explain", "shop.yaml", "nonsense"}},
+		{name: "simulate", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Cart/Put"}},
+		{name: "simulate-hedge", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Catalog/Search", "-scenario", "slow,one-bad"}},
+		{name: "simulate-limit", args: []string{"simulate", "shop.yaml", "-method", "shop.v1.Orders/Get", "-scenario", "stall"}},
+		{name: "simulate-compare", args: []string{"simulate", "shop.yaml", "-compare", "careful.yaml", "-scenario", "outage,one-bad"}},
+		{name: "simulate-json", args: []string{"simulate", "-o", "json", "-scenario", "partial", "shop.yaml"}},
+		{name: "simulate-bad", args: []string{"simulate", "-rate", "0", "-share", "2", "shop.yaml"}},
+		{name: "tune", args: []string{"tune", "careful.yaml", "-tries", "30", "-goal", "success=0.8,back=0.5s", "-scenario", "one-bad,partial", "-for", "3s"}},
+		{name: "tune-unreached", args: []string{"tune", "careful.yaml", "-tries", "2", "-goal", "success=1", "-scenario", "outage", "-allow", "budget.burst=5..9"}},
+		{name: "tune-bad", args: []string{"tune", "careful.yaml", "-goal", "speed=1"}},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			out, code := shell(t, "", g.args...)

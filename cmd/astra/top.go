@@ -61,10 +61,12 @@ func get(ctx context.Context, c *http.Client, page, accept string) ([]byte, erro
 		return nil, err
 	}
 	r.Header.Set("Accept", accept)
-	return answer(c.Do(r))
+	return answer(c, r)
 }
 
-func answer(res *http.Response, err error) ([]byte, error) {
+// answer returns the body of what a request is answered by.
+func answer(c *http.Client, r *http.Request) ([]byte, error) {
+	res, err := c.Do(r)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +127,7 @@ func watch(ctx context.Context, s *streams, page string, every time.Duration, on
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was interrupted, which is how it ends
 		case err != nil && once:
 			return err
 		}
@@ -268,7 +270,7 @@ func steer(s *streams, page string, form url.Values) error {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if _, err := answer(c.Do(r)); err != nil {
+	if _, err := answer(c, r); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "%s: %s of %s\n", form.Get("action"), form.Get("method"), form.Get("target"))

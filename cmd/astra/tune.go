@@ -9,45 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/internal/inside"
 	"github.com/astra-grpc/astra/internal/sim"
 )
-
-// knob is a value that tune may change.
-type knob struct {
-	key       string
-	low, high float64 // of a duration, in seconds
-	kind      byte    // 'n' whole number, 'r' real, 'd' duration
-}
-
-// knobs are all there are, with the ranges that are searched by default.
-var knobs = []knob{
-	{"attemptTimeout", 0.05, 2, 'd'},
-	{"retry.maxAttempts", 2, 5, 'n'},
-	{"retry.backoff.base", 0.01, 1, 'd'},
-	{"breaker.consecutive", 3, 20, 'n'},
-	{"breaker.openFor", 0.2, 5, 'd'},
-	{"breaker.probeShare", 0.001, 0.1, 'r'},
-	{"budget.ratio", 0.05, 1, 'r'},
-	{"budget.burst", 5, 100, 'n'},
-}
-
-func (k knob) text(v float64) string {
-	switch k.kind {
-	case 'n':
-		return strconv.Itoa(int(math.Round(v)))
-	case 'd':
-		return time.Duration(math.Round(v*1e3) * 1e6).String()
-	}
-	return strconv.FormatFloat(math.Round(v*1e4)/1e4, 'f', -1, 64)
-}
 
 // goal is what is to be reached.
 type goal struct{ success, back float64 }
@@ -99,14 +67,15 @@ func readGoal(text string) (g goal, err error) {
 	g = goal{success: 0, back: math.Inf(1)}
 	for part := range strings.SplitSeq(text, ",") {
 		key, value, _ := strings.Cut(part, "=")
-		switch v, d := parseFloat(value), time.Duration(0); key {
+		switch v := parseFloat(value); key {
 		case "success":
 			if !(v > 0 && v <= 1) {
 				return g, usagef("-goal success=%s: want above 0, up to 1", value)
 			}
 			g.success = v
 		case "back":
-			if d, err = time.ParseDuration(value); err != nil || d < 0 {
+			d, err := time.ParseDuration(value)
+			if err != nil || d < 0 {
 				return g, usagef("-goal back=%s: want a duration, such as 2s", value)
 			}
 			g.back = d.Seconds()
@@ -115,48 +84,6 @@ func readGoal(text string) (g goal, err error) {
 		}
 	}
 	return g, nil
-}
-
-func parseFloat(s string) float64 {
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return math.NaN()
-	}
-	return v
-}
-
-func readRanges(text string) (all []knob, err error) {
-	if text == "" {
-		return knobs, nil
-	}
-	for part := range strings.SplitSeq(text, ",") {
-		key, limits, _ := strings.Cut(strings.TrimSpace(part), "=")
-		i := slices.IndexFunc(knobs, func(k knob) bool { return k.key == key })
-		if i < 0 {
-			return nil, usagef("-allow %q: no such knob; see -h", key)
-		}
-		k := knobs[i]
-		low, high, ok := strings.Cut(limits, "..")
-		if ok {
-			k.low, k.high = k.read(low), k.read(high)
-		}
-		if limits != "" && (!ok || !(k.low > 0) || !(k.high >= k.low)) {
-			return nil, usagef("-allow %s=%s: want LOW..HIGH, above 0", key, limits)
-		}
-		all = append(all, k)
-	}
-	return all, nil
-}
-
-func (k knob) read(s string) float64 {
-	if k.kind != 'd' {
-		return parseFloat(s)
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return math.NaN()
-	}
-	return d.Seconds()
 }
 
 // tuner searches.
@@ -179,6 +106,8 @@ type candidate struct {
 	success float64   // of the worst scenario
 	back    float64   // of the worst; +Inf: never
 	load    float64   // attempts per call during the fault, on average
+
+	openings float64 // of breakers, while nothing was wrong
 }
 
 // better prefers what reaches the goal, then the nearest to it, then the least load.
@@ -191,7 +120,7 @@ func (t *tuner) better(a, b *candidate) bool {
 
 // lacks is how far a candidate is from the goal; 0: it reaches it.
 func (t *tuner) lacks(c *candidate) float64 {
-	lack := max(0, t.goal.success-c.success)
+	lack := max(0, t.goal.success-c.success) + c.openings/10
 	if c.back > t.goal.back {
 		lack += 1 + min(c.back, 100) - t.goal.back
 	}
@@ -225,6 +154,7 @@ func (t *tuner) run(s *streams, path string) error {
 	t.data = data
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	t.world.Balancing = balancingOf(doc, "")
 	first, best, err := t.search(ctx)
 	if err != nil {
 		return err
@@ -254,38 +184,71 @@ func (t *tuner) verdict(first, best *candidate, reached bool) string {
 	case !reached:
 		return "nothing within these ranges reaches the goal; this comes nearest"
 	case best == first:
-		return "the file reaches the goal, and nothing found does with less load"
+		return "the file reaches the goal, and cannot be beaten: nothing found does with less load"
 	case t.lacks(first) > 0:
 		return "this reaches the goal, which the file did not"
 	}
 	return fmt.Sprintf("this reaches the goal with %.0f %% less load", 100*(1-best.load/first.load))
 }
 
-// search draws candidates over the ranges at first, then around the best.
+// search draws candidates over the ranges at first, then around the best. It
+// returns what the file has and the best, as other chance judges them: a candidate
+// that was only lucky is not kept, nor is a value that does not pay.
 func (t *tuner) search(ctx context.Context) (first, best *candidate, err error) {
 	rng := rand.New(rand.NewPCG(t.world.Seed, 5))
 	asIs := make([]float64, len(t.knobs))
 	for i := range asIs {
 		asIs[i] = math.NaN()
 	}
-	if first, err = t.try(ctx, asIs); err != nil {
+	if first, err = t.try(ctx, asIs, t.world); err != nil {
 		return nil, nil, err
 	}
 	best = first
+	var found [][]float64 // each better than those before
 	for n := range t.tries {
-		values := slices.Clone(best.values)
-		for i, k := range t.knobs {
-			switch {
-			case n < t.tries/3: // everywhere
-				values[i] = k.low * math.Pow(k.high/k.low, rng.Float64())
-			case rng.IntN(len(t.knobs)) < 2: // one or two, near
-				if math.IsNaN(values[i]) {
-					values[i] = math.Sqrt(k.low * k.high)
-				}
-				values[i] = min(max(values[i]*math.Exp(0.4*rng.NormFloat64()), k.low), k.high)
-			}
+		c, err := t.try(ctx, t.draw(rng, best.values, n < t.tries/3), t.world)
+		if err != nil {
+			return nil, nil, err
 		}
-		c, err := t.try(ctx, values)
+		if c != nil && t.better(c, best) {
+			best = c
+			found = append(found, c.values)
+		}
+	}
+	return t.judge(ctx, asIs, found[max(0, len(found)-judged):])
+}
+
+// judged is how many of those found are seen in other runs.
+const judged = 6
+
+// draw returns values to be tried.
+func (t *tuner) draw(rng *rand.Rand, from []float64, everywhere bool) []float64 {
+	values := slices.Clone(from)
+	for i, k := range t.knobs {
+		switch {
+		case everywhere && rng.IntN(5) < 2:
+			values[i] = k.low * math.Pow(k.high/k.low, rng.Float64())
+		case everywhere: // as it is
+		case rng.IntN(len(t.knobs)) < 2: // one or two, near
+			if math.IsNaN(values[i]) {
+				values[i] = math.Sqrt(k.low * k.high)
+			}
+			values[i] = min(max(values[i]*math.Exp(0.4*rng.NormFloat64()), k.low), k.high)
+		}
+	}
+	return values
+}
+
+// pays is how much less load a value must bring to be kept.
+const pays = 0.01
+
+func (t *tuner) judge(ctx context.Context, asIs []float64, found [][]float64) (first, best *candidate, err error) {
+	if first, err = t.average(ctx, asIs); err != nil {
+		return nil, nil, err
+	}
+	best = first
+	for _, values := range found {
+		c, err := t.average(ctx, values)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -293,11 +256,47 @@ func (t *tuner) search(ctx context.Context) (first, best *candidate, err error) 
 			best = c
 		}
 	}
+	for i := range best.values {
+		if math.IsNaN(best.values[i]) {
+			continue
+		}
+		without := slices.Clone(best.values)
+		without[i] = math.NaN()
+		c, err := t.average(ctx, without)
+		if err != nil {
+			return nil, nil, err
+		}
+		if c != nil && t.lacks(c) <= t.lacks(best) && c.load <= best.load*(1+pays) {
+			best = c
+		}
+	}
+	if t.lacks(best) == t.lacks(first) && best.load >= first.load*(1-pays) {
+		best = first
+	}
 	return first, best, nil
 }
 
+// average is a candidate as it is in other runs than those it was found in.
+func (t *tuner) average(ctx context.Context, values []float64) (*candidate, error) {
+	const runs = 4
+	mean := &candidate{values: values}
+	for i := range uint64(runs) {
+		w := t.world
+		w.Seed += 1000 + i
+		c, err := t.try(ctx, values, w)
+		if err != nil || c == nil {
+			return c, err
+		}
+		mean.success += c.success / runs
+		mean.back += c.back / runs
+		mean.load += c.load / runs
+		mean.openings += c.openings / runs
+	}
+	return mean, nil
+}
+
 // try simulates a candidate; nil is one that has faults.
-func (t *tuner) try(ctx context.Context, values []float64) (*candidate, error) {
+func (t *tuner) try(ctx context.Context, values []float64, w sim.World) (*candidate, error) {
 	text, err := t.file(values)
 	if err != nil {
 		return nil, err
@@ -307,80 +306,24 @@ func (t *tuner) try(ctx context.Context, values []float64) (*candidate, error) {
 		return nil, nil //nolint:nilerr,nilnil // values that do not go together
 	}
 	e, _ := lookup(doc, t.named)
-	all, err := runAll(ctx, inside.PolicyOf(e.Policy, false, e.Pattern == t.named), t.scenarios, t.world)
+	w.Calm = min(w.Calm, 20*time.Second)
+	calm, _ := sim.Find("calm")
+	all, err := runAll(ctx, inside.PolicyOf(e.Policy, false, e.Pattern == t.named), append([]sim.Scenario{calm}, t.scenarios...), w)
 	if err != nil {
 		return nil, err
 	}
 	c := &candidate{values: values, success: 1}
-	for _, o := range all {
+	for i, o := range all {
+		c.openings += float64(o.False)
+		if i == 0 {
+			continue
+		}
 		c.success = min(c.success, o.Success)
-		c.load += o.Load / float64(len(all))
+		c.load += o.Load / float64(len(t.scenarios))
 		if o.Back < 0 {
 			c.back = math.Inf(1)
 		}
 		c.back = max(c.back, o.Back)
 	}
 	return c, nil
-}
-
-// file is the document with other values.
-func (t *tuner) file(values []float64) ([]byte, error) {
-	var root yaml.Node
-	if err := yaml.Unmarshal(t.data, &root); err != nil {
-		return nil, err
-	}
-	entry := member(root.Content[0], "methodConfig").Content[t.index]
-	for i, k := range t.knobs {
-		if !math.IsNaN(values[i]) {
-			set(entry, k, values[i])
-		}
-	}
-	var b strings.Builder
-	e := yaml.NewEncoder(&b)
-	e.SetIndent(2)
-	if err := e.Encode(&root); err != nil {
-		return nil, err
-	}
-	return []byte(b.String()), e.Close()
-}
-
-// set writes a knob where the entry has it, or could.
-func set(entry *yaml.Node, k knob, v float64) {
-	text := k.text(v)
-	if p := member(entry, "retryPolicy"); p != nil && strings.HasPrefix(k.key, "retry.") {
-		key := "maxAttempts"
-		if k.kind == 'd' {
-			key, text = "initialBackoff", strconv.FormatFloat(math.Round(v*1e3)/1e3, 'f', -1, 64)+"s"
-		}
-		if at := member(p, key); at != nil {
-			at.Value = text
-			return
-		}
-	}
-	at := child(entry, "astra")
-	parts := strings.Split(k.key, ".")
-	for _, part := range parts[:len(parts)-1] {
-		at = child(at, part)
-	}
-	last := child(at, parts[len(parts)-1])
-	last.Kind, last.Tag, last.Value, last.Content = yaml.ScalarNode, "", text, nil
-}
-
-func member(n *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return nil
-}
-
-// child is a member, made if it is missing.
-func child(n *yaml.Node, key string) *yaml.Node {
-	if m := member(n, key); m != nil {
-		return m
-	}
-	m := &yaml.Node{Kind: yaml.MappingNode}
-	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, m)
-	return m
 }

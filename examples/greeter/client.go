@@ -107,6 +107,13 @@ func demoPolicy(pace float64) interceptors.Policy {
 	}
 }
 
+// demoBalancing is the default, but as for the breaker for its longest wait, and
+// told faster.
+func demoBalancing(pace float64) interceptors.Balancing {
+	b := demoPolicy(pace).Breaker
+	return interceptors.Balancing{Eject: interceptors.Eject{OpenFor: b.OpenFor, MaxOpenFor: b.MaxOpenFor}}
+}
+
 // knobs tells what of demoPolicy(1) is not the default.
 const knobs = `the defaults, but to make the story a short one
           Retry.Backoff.Base 50 ms (500 ms), Budget.Burst 30 (50),

@@ -108,7 +108,11 @@ func (j *journal) event(at time.Duration, e observe.Event, took time.Duration) {
 	switch e.Kind {
 	case observe.BackoffStart:
 		said := clip(status.Convert(e.Err).Message(), 18)
-		j.example(at, code+said, fmt.Sprintf("attempt %d %s (%s): backing off %s", e.Attempt, code, said, short(e.Delay)))
+		what := "backing off " + short(e.Delay)
+		if e.Delay == 0 {
+			what = "on to another backend"
+		}
+		j.example(at, code+said, fmt.Sprintf("attempt %d %s (%s): %s", e.Attempt, code, said, what))
 	case observe.Suppressed:
 		j.example(at, e.Reason.String(), fmt.Sprintf("attempt %d %s: no retry, %s", e.Attempt, code, why(whyNoRetry, e.Reason)))
 	case observe.BreakerChange:

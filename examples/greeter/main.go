@@ -1,12 +1,13 @@
 // Command greeter tells, live and in half a minute, how a client with an
 // Astra suite lives through a bad day of its server: transient faults, which
 // retries mend; an outage, in which the retry budget runs dry, the breaker
-// opens and a fallback answers from a cache; the probes; the recovery; and
+// opens and a fallback answers from a cache; the probes; the recovery; one of
+// three backends that goes bad, which is left alone until it serves again; and
 // streams that are cut, of which their callers notice nothing.
 //
 //	go run ./examples/greeter
 //
-// The two halves can be run as processes of their own:
+// The two halves can be run as processes of their own, with a single server:
 //
 //	go run ./examples/greeter -serve 127.0.0.1:50051
 //	go run ./examples/greeter -target 127.0.0.1:50051
@@ -72,6 +73,20 @@ const maxPace = 10
 // parse reads the flags. What is wrong with them it has told on stderr.
 func parse(args []string, stderr io.Writer) (settings, error) {
 	var cfg settings
+	flags := cfg.flags(stderr)
+	if err := flags.Parse(args); err != nil {
+		return cfg, err
+	}
+	err := cfg.fault(flags)
+	if err != nil {
+		fmt.Fprintln(stderr, "greeter:", err)
+		flags.Usage()
+	}
+	return cfg, err
+}
+
+// flags are those that fill in the settings.
+func (cfg *settings) flags(stderr io.Writer) *flag.FlagSet {
 	flags := flag.NewFlagSet("greeter", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.serve, "serve", "", "run only the flaky server, on this `address`, until Ctrl-C")
@@ -84,41 +99,37 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		fmt.Fprintln(stderr, "Usage: go run ./examples/greeter [-serve address | -target address]\n\t[-metrics address] [-config file] [-state file] [-pace times]")
 		flags.PrintDefaults()
 	}
-	if err := flags.Parse(args); err != nil {
-		return cfg, err
-	}
+	return flags
+}
+
+// fault returns what is wrong with settings that were parsed.
+func (cfg *settings) fault(flags *flag.FlagSet) error {
 	given := map[string]bool{}
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = f.Value.String() != "" })
-	fault := ""
 	switch {
 	case flags.NArg() > 0:
-		fault = fmt.Sprintf("unexpected argument %q", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case given["serve"] && given["target"]:
-		fault = "-serve and -target are two processes: give one of them"
-	case given["serve"] && given["metrics"]:
-		fault = "-metrics are the client's: -serve has none"
-	case given["serve"] && given["config"]:
-		fault = "-config has the client's policies: -serve has none"
-	case given["serve"] && given["state"]:
-		fault = "-state is of the client's breakers: -serve has none"
+		return errors.New("-serve and -target are two processes: give one of them")
 	case !(cfg.pace >= 1 && cfg.pace <= maxPace): // NaN too
-		fault = fmt.Sprintf("-pace %v is out of range: want 1 to %d", cfg.pace, maxPace)
-	default:
-		for name, filled := range given {
-			if what := "an address"; !filled {
-				if name == "config" || name == "state" {
-					what = "the name of a file"
-				}
-				fault = fmt.Sprintf("-%s needs %s", name, what)
-			}
+		return fmt.Errorf("-pace %v is out of range: want 1 to %d", cfg.pace, maxPace)
+	}
+	for _, f := range []struct{ name, what, needs string }{
+		{"metrics", "are the client's", "an address"},
+		{"config", "has the client's policies", "the name of a file"},
+		{"state", "is of the client's breakers", "the name of a file"},
+		{"serve", "", "an address"},
+		{"target", "", "an address"},
+	} {
+		filled, ok := given[f.name]
+		if ok && !filled {
+			return fmt.Errorf("-%s needs %s", f.name, f.needs)
+		}
+		if ok && given["serve"] && f.what != "" {
+			return fmt.Errorf("-%s %s: -serve has none", f.name, f.what)
 		}
 	}
-	if fault == "" {
-		return cfg, nil
-	}
-	fmt.Fprintln(stderr, "greeter:", fault)
-	flags.Usage()
-	return cfg, errors.New(fault)
+	return nil
 }
 
 // cannotListen says, in one line, what cannot be served where, and what to do.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,10 +14,11 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/state"
 )
 
-// show runs the client, and, without a target, the flaky server too; then the
+// show runs the client, and, without a target, the flaky servers too; then the
 // summary.
 func show(ctx context.Context, cfg settings, out io.Writer) error {
 	policies, err := readPolicies(cfg.config, cfg.pace)
@@ -31,85 +32,121 @@ func show(ctx context.Context, cfg settings, out io.Writer) error {
 	}
 	defer page.close()
 
-	books := newLedger(cfg.pace)
-	target, addr, server := cfg.target, cfg.target, (*flakyserver.Server)(nil)
-	var more []grpc.DialOption
-	if target == "" {
-		server, err = flakyserver.Start(flakyserver.WithLog(serverLog))
-		if err != nil {
-			return err
-		}
-		defer server.Close()
-		addr = server.Addr()
-		target = addr
-		if cfg.state != "" { // whose records go by the target: it must be the next run's, too
-			target = "passthrough:///greeter"
-			more = append(more, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "tcp", addr)
-			}))
-		}
-	} else {
-		more = append(more, grpc.WithChainUnaryInterceptor(books.follow))
-	}
-	own := slices.Concat(policies.options, []interceptors.Option{interceptors.WithObserver(m, books), interceptors.WithLogger(books.logger())})
-	if cfg.state != "" {
-		store, err := state.File(cfg.state)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = store.Close() }() // which the suite does, if there comes to be one
-		own = append(own, interceptors.WithStore(keptState{store, target, books}))
-	}
-	greeter, err := dial(target, own, more...)
+	st := &stage{settings: cfg, books: newLedger(cfg.pace), policies: policies, page: page}
+	defer st.close()
+	greeter, err := st.dial(m)
 	if err != nil {
 		return err
 	}
-	defer greeter.close()
 	page.show(greeter.suite)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	if err := policies.follow(ctx, greeter.suite); err != nil && ctx.Err() == nil {
 		return err
 	}
-
-	fmt.Fprintf(out, "Greeter   %s\n", addr)
-	fmt.Fprintf(out, "metrics   %s\n", page.url)
-	fmt.Fprintf(out, "status    %s\n", page.status)
-	fmt.Fprintf(out, "client    %d calls/s, each within %v; in the last act %d streams/s too\n", callsPerSecond, callDeadline, streamsPerSecond)
-	fmt.Fprintf(out, "policy    %s\n", policies.said)
-	if cfg.state != "" {
-		fmt.Fprintf(out, "state     in %s: kill this in the outage, start it again, and the breaker is still open\n", cfg.state)
-	}
-	if cfg.pace != 1 {
-		fmt.Fprintf(out, "pace      %v times: calls come that much faster, waits are that much shorter\n", cfg.pace)
-	}
-	fmt.Fprintln(out)
-
-	terminal := isTerminal(out)
-	v := &view{
-		ledger: books, out: out, terminal: terminal, palette: paletteFor(terminal),
-		length: length(cfg.pace), burst: policies.burst, pace: cfg.pace,
-	}
-	if cfg.config != "" {
-		v.again = policies.again
-	}
-	perform(ctx, cfg, books, greeter, server, v)
+	st.introduce(out)
+	v := st.view(out)
+	st.perform(ctx, greeter, v)
 
 	s := summary{arrived: -1, url: page.url, early: ctx.Err() != nil, palette: v.palette}
-	s.acts, s.streams = books.results()
-	if server != nil {
-		s.arrived = countAttempts(server, s.acts)
+	s.acts, s.streams = st.books.results()
+	if st.servers != nil {
+		s.arrived = st.servers.countAttempts(s.acts)
 	}
 	s.print(out)
 	if all := s.total(); all.calls > 0 && all.goodput() == 0 && !s.early {
-		return fmt.Errorf("no call was answered: does a server run on %s? go run ./examples/greeter -serve %[1]s", target)
+		return fmt.Errorf("no call was answered: does a server run on %s? go run ./examples/greeter -serve %[1]s", st.target)
 	}
 	return nil
 }
 
+// stage is what a show needs, and closes.
+type stage struct {
+	settings
+	books    *ledger
+	policies *policies
+	page     *page
+	servers  servers // nil: the target is another process
+	closers  []func()
+}
+
+func (st *stage) onClose(f func()) { st.closers = append(st.closers, f) }
+
+func (st *stage) close() {
+	for _, f := range slices.Backward(st.closers) {
+		f()
+	}
+}
+
+// acts are those that the client is going to see.
+func (st *stage) acts() []act { return acts(max(1, len(st.servers))) }
+
+// dial makes the client, and first the servers, unless there is a target.
+func (st *stage) dial(m observe.Observer) (*client, error) {
+	own := []interceptors.Option{interceptors.WithObserver(m, st.books), interceptors.WithLogger(st.books.logger())}
+	target, more := st.target, grpc.WithChainUnaryInterceptor(st.books.follow)
+	if target == "" {
+		var err error
+		if st.servers, err = startServers(backendCount); err != nil {
+			return nil, err
+		}
+		st.onClose(st.servers.close)
+		st.books.know(st.servers.addrs())
+		target, more = st.servers.target()
+		own = append(own, interceptors.WithBalancing(demoBalancing(st.pace)))
+	}
+	own = append(own, st.policies.options...)
+	if st.state != "" {
+		store, err := state.File(st.state)
+		if err != nil {
+			return nil, err
+		}
+		st.onClose(func() { _ = store.Close() }) // which the suite does, if there comes to be one
+		own = append(own, interceptors.WithStore(keptState{store, target, st.books}))
+	}
+	greeter, err := dial(target, own, more)
+	if err != nil {
+		return nil, err
+	}
+	st.onClose(greeter.close)
+	return greeter, nil
+}
+
+// introduce says who plays.
+func (st *stage) introduce(out io.Writer) {
+	where := st.target
+	for i, addr := range st.servers.addrs() {
+		where += fmt.Sprintf("%s %s  ", backendName(i), addr)
+	}
+	fmt.Fprintf(out, "Greeter   %s\n", strings.TrimSpace(where))
+	fmt.Fprintf(out, "metrics   %s\n", st.page.url)
+	fmt.Fprintf(out, "status    %s\n", st.page.status)
+	fmt.Fprintf(out, "client    %d calls/s, each within %v; in the last act %d streams/s too\n", callsPerSecond, callDeadline, streamsPerSecond)
+	fmt.Fprintf(out, "policy    %s\n", st.policies.said)
+	if st.state != "" {
+		fmt.Fprintf(out, "state     in %s: kill this in the outage, start it again, and the breaker is still open\n", st.state)
+	}
+	if st.pace != 1 {
+		fmt.Fprintf(out, "pace      %v times: calls come that much faster, waits are that much shorter\n", st.pace)
+	}
+	fmt.Fprintln(out)
+}
+
+func (st *stage) view(out io.Writer) *view {
+	terminal := isTerminal(out)
+	v := &view{
+		ledger: st.books, out: out, terminal: terminal, palette: paletteFor(terminal),
+		story: st.acts(), length: length(st.acts(), st.pace), burst: st.policies.burst, pace: st.pace,
+	}
+	if st.config != "" {
+		v.again = st.policies.again
+	}
+	return v
+}
+
 // perform tells the story to its end, or until ctx ends; when it returns, every
 // call has ended.
-func perform(ctx context.Context, cfg settings, books *ledger, greeter *client, server *flakyserver.Server, v *view) {
+func (st *stage) perform(ctx context.Context, greeter *client, v *view) {
 	var viewer, callers sync.WaitGroup
 	over := make(chan struct{})
 	viewer.Go(func() { v.watch(over) })
@@ -120,34 +157,34 @@ func perform(ctx context.Context, cfg settings, books *ledger, greeter *client, 
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	begin := func() {
-		callers.Go(func() { load(ctx, greeter, cfg.pace) })
-		callers.Go(func() { streams(ctx, greeter, books, cfg.pace) })
+		callers.Go(func() { load(ctx, greeter, st.pace) })
+		callers.Go(func() { streams(ctx, greeter, st.books, st.pace) })
 	}
-	if server == nil {
+	if st.servers == nil {
 		begin()
-		wait(ctx, length(cfg.pace))
+		wait(ctx, v.length)
 		return
 	}
-	story[0].play(server) // before the first call
-	books.enter(story[0].name)
+	story[0].play(st.servers) // before the first call
+	st.books.enter(story[0].name)
 	begin()
-	tell(ctx, server, cfg.pace, books.enter)
+	tell(ctx, st.servers, st.pace, st.books.enter, st.books.mended)
 }
 
-// serverLog is more attempts than a story has.
-const serverLog = 1 << 14
-
-// countAttempts fills in what the server saw: of each act, as the attempts'
+// countAttempts fills in what the servers saw: of each act, as the attempts'
 // headers name it, and in all.
-func countAttempts(s *flakyserver.Server, acts []*tally) (all int) {
-	for _, a := range s.Attempts(flakyserver.Any) {
-		for _, t := range acts {
-			if slices.Contains(a.Metadata.Get(actKey), t.name) {
-				t.seen++
+func (s servers) countAttempts(acts []*tally) (all int) {
+	for _, server := range s {
+		for _, a := range server.Attempts(flakyserver.Any) {
+			for _, t := range acts {
+				if slices.Contains(a.Metadata.Get(actKey), t.name) {
+					t.seen++
+				}
 			}
 		}
+		all += int(server.Stats(flakyserver.Any).Attempts)
 	}
-	return int(s.Stats(flakyserver.Any).Attempts)
+	return all
 }
 
 // serve runs the flaky server alone, telling its story again and again.
@@ -161,9 +198,9 @@ func serve(ctx context.Context, cfg settings, out io.Writer) error {
 	fmt.Fprintf(out, "connect   go run ./examples/greeter -target %s\n\n", s.Addr())
 	began := time.Now()
 	for ctx.Err() == nil {
-		tell(ctx, s, cfg.pace, func(name string) {
+		tell(ctx, servers{s}, cfg.pace, func(name string) {
 			fmt.Fprintf(out, "%6.1f s  %s: %s\n", time.Since(began).Seconds(), name, aboutAct(name))
-		})
+		}, nil) // one server has no act in which one of several goes bad
 	}
 	n := s.Stats(flakyserver.Any)
 	fmt.Fprintf(out, "\nstopped: %d attempts came, %d were answered\n", n.Attempts, n.Served)

@@ -18,7 +18,8 @@ import (
 type counts struct {
 	calls, attempts int
 	outcomes        [observe.Rescued + 1]int
-	refused         int // by the breaker; if the cache had an answer, these are rescued too
+	refused         int               // by the breaker; if the cache had an answer, these are rescued too
+	at              [backendCount]int // attempts, by backend
 }
 
 func (c *counts) add(o counts) {
@@ -27,6 +28,9 @@ func (c *counts) add(o counts) {
 	c.refused += o.refused
 	for i, n := range o.outcomes {
 		c.outcomes[i] += n
+	}
+	for i, n := range o.at {
+		c.at[i] += n
 	}
 }
 
@@ -48,7 +52,12 @@ type tally struct {
 	name string
 	took []time.Duration // each unary call
 	seen int             // attempts, as the server counted them
+	bad  badTally
 }
+
+// badTally is of the attempts while a backend was bad: all, and those that went
+// to it.
+type badTally struct{ all, met int }
 
 // slotsPerSecond is how finely the view looks at time; at a pace above 1, at
 // the story's.
@@ -62,6 +71,7 @@ type ledger struct {
 
 	mu       sync.Mutex // guards what follows
 	endpoint *observe.Endpoint
+	backends []string // addresses, if they are known
 	acts     []*tally
 	act      *tally // nil: not known
 	entered  time.Time
@@ -133,6 +143,10 @@ func (l *ledger) event(ctx context.Context, e observe.Event) {
 		}
 		return
 	}
+	if e.Kind == observe.BackendChange {
+		l.journal.write(entry{now.Sub(l.began), entryBreaker, l.backendChanged(e)})
+		return
+	}
 	took := now.Sub(c.began)
 	l.journal.event(now.Sub(l.began), e, took)
 	l.count(c, now, e)
@@ -147,6 +161,9 @@ func (l *ledger) count(c *call, now time.Time, e observe.Event) {
 	switch e.Kind {
 	case observe.AttemptEnd:
 		n.attempts = 1
+		if i := slices.Index(l.backends, e.Backend); i >= 0 {
+			n.at[i] = 1
+		}
 	case observe.CallEnd:
 		n.calls = 1
 		n.outcomes[e.Outcome] = 1
@@ -205,6 +222,15 @@ func (l *ledger) enter(name string) {
 	l.journal.act(l.entered.Sub(l.began), name)
 }
 
+// mended writes that the bad backend serves again, which nobody has told the
+// client.
+func (l *ledger) mended() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.act.bad = badTally{l.act.attempts, l.act.at[badBackend]}
+	l.journal.write(entry{time.Since(l.began), entryAct, "backend " + backendName(badBackend) + " serves again: a probe finds out"})
+}
+
 // follow is an interceptor inside the suite that learns of the acts from a
 // server in another process.
 func (l *ledger) follow(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -235,6 +261,8 @@ type glimpse struct {
 	breaker string
 	tokens  float64
 
+	backends []string // states of those that are known, in order
+
 	generation uint64 // of policies
 }
 
@@ -242,7 +270,7 @@ func (l *ledger) glimpse() glimpse {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	g := glimpse{at: now.Sub(l.began), streams: l.streams, breaker: "unknown", generation: l.generation}
+	g := glimpse{at: now.Sub(l.began), streams: l.streams, breaker: "unknown", generation: l.generation, backends: l.backendStates()}
 	l.slotAt(now)
 	g.slots = slices.Clone(l.slots[:len(l.slots)-1]) // the whole ones
 	for _, s := range g.slots[max(0, len(g.slots)-slotsPerSecond):] {

@@ -18,11 +18,26 @@ type act struct {
 	lasts time.Duration
 	meet  []flakyserver.Mix // rates sum to 1
 
+	bad    []flakyserver.Mix // what attempts meet at badBackend instead …
+	badFor time.Duration     // … for so long; 0: it is like the others
+
 	serverStreams, clientStreams []flakyserver.Step // over and over; none: OK
+}
+
+// acts are the story of n servers: what one of several does, a single one
+// cannot.
+func acts(n int) []act {
+	if n > 1 {
+		return story
+	}
+	return slices.DeleteFunc(slices.Clone(story), func(a act) bool { return a.badFor > 0 })
 }
 
 // streamsAct is the act in which there are streams too.
 const streamsAct = "streams"
+
+// backendAct is the act in which one of the backends goes bad.
+const backendAct = "backend"
 
 var (
 	fine = []flakyserver.Step{
@@ -60,15 +75,18 @@ var (
 
 var story = []act{
 	{name: "healthy", about: "all is well: the first attempt is answered",
-		lasts: 4 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: fine}}},
+		lasts: 3 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: fine}}},
 	{name: "faults", about: "one attempt in five fails: retries save nearly every call",
-		lasts: 6 * time.Second, meet: []flakyserver.Mix{{Rate: 0.8, Steps: fine}, {Rate: 0.2, Steps: shaky}}},
+		lasts: 5 * time.Second, meet: []flakyserver.Mix{{Rate: 0.8, Steps: fine}, {Rate: 0.2, Steps: shaky}}},
 	{name: "outage", about: "down: the budget drains, the breaker opens, the cache answers",
 		lasts: 4 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: gone}}},
 	{name: "probes", about: "still down: a probe fails now and then, the cache answers all",
 		lasts: 6 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: gone}}},
 	{name: "recovery", about: "up again: a probe finds out, and the breaker closes",
 		lasts: 5 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: fine}}},
+	{name: backendAct, about: "one of three refuses: calls go elsewhere, it is left alone, and back",
+		lasts: 6 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: fine}},
+		bad: []flakyserver.Mix{{Rate: 1, Steps: gone}}, badFor: 3 * time.Second},
 	{name: streamsAct, about: "most of them are cut: retried, resumed or sent again, unseen",
 		lasts: 5 * time.Second, meet: []flakyserver.Mix{{Rate: 1, Steps: fine}},
 		serverStreams: cutServerStreams, clientStreams: cutClientStreams},
@@ -82,10 +100,6 @@ const actKey = "greeter-act"
 // seed makes the server draw the same faults each time the story is told.
 const seed = 7
 
-// scriptRounds is more often than an act needs a script, even with a few
-// clients at once.
-const scriptRounds = 256
-
 func aboutAct(name string) string {
 	for _, a := range story {
 		if a.name == name {
@@ -95,18 +109,38 @@ func aboutAct(name string) string {
 	return ""
 }
 
-// length is that of the whole story at the pace.
-func length(pace float64) time.Duration {
+// length is that of a whole story at the pace.
+func length(story []act, pace float64) time.Duration {
 	var sum time.Duration
 	for _, a := range story {
 		sum += a.lasts
 	}
-	return time.Duration(float64(sum) / pace)
+	return paced(sum, pace)
 }
 
-// play makes the server behave as the act says from now on.
-func (a act) play(s *flakyserver.Server) {
-	tagged := slices.Clone(a.meet)
+func paced(d time.Duration, pace float64) time.Duration { return time.Duration(float64(d) / pace) }
+
+// play makes the servers behave as the act says from now on.
+func (a act) play(all servers) {
+	for i, s := range all {
+		meet := a.meet
+		if i == badBackend && a.badFor > 0 {
+			meet = a.bad
+		}
+		s.Random(sayHello, seed+uint64(i), a.tagged(meet)...)
+	}
+	all.inTurn(sayHelloServerStream, a.serverStreams)
+	all.inTurn(sayHelloClientStream, a.clientStreams)
+}
+
+// mend makes the bad backend like the others.
+func (a act) mend(all servers) {
+	all[badBackend].Random(sayHello, seed+badBackend, a.tagged(a.meet)...)
+}
+
+// tagged are steps that name their act.
+func (a act) tagged(meet []flakyserver.Mix) []flakyserver.Mix {
+	tagged := slices.Clone(meet)
 	for i, m := range tagged {
 		steps := slices.Clone(m.Steps)
 		for j := range steps {
@@ -114,18 +148,23 @@ func (a act) play(s *flakyserver.Server) {
 		}
 		tagged[i].Steps = steps
 	}
-	s.Random(sayHello, seed, tagged...)
-	s.Script(sayHelloServerStream, slices.Repeat(a.serverStreams, scriptRounds)...)
-	s.Script(sayHelloClientStream, slices.Repeat(a.clientStreams, scriptRounds)...)
+	return tagged
 }
 
 // tell plays the story once, or until ctx ends; enter hears of each act as it
-// begins.
-func tell(ctx context.Context, s *flakyserver.Server, pace float64, enter func(act string)) {
-	for _, a := range story {
-		a.play(s)
+// begins, mended of the bad backend's recovery.
+func tell(ctx context.Context, all servers, pace float64, enter func(act string), mended func()) {
+	for _, a := range acts(len(all)) {
+		a.play(all)
 		enter(a.name)
-		if !wait(ctx, time.Duration(float64(a.lasts)/pace)) {
+		if a.badFor > 0 {
+			if !wait(ctx, paced(a.badFor, pace)) {
+				return
+			}
+			a.mend(all)
+			mended()
+		}
+		if !wait(ctx, paced(a.lasts-a.badFor, pace)) {
 			return
 		}
 	}

@@ -60,6 +60,8 @@ func (b streamBook) event(ctx context.Context, e observe.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
+	case e.Kind == observe.BackendChange:
+		b.journal.write(entry{at, entryBreaker, b.backendChanged(e)})
 	case e.Kind == observe.Replayed && b.method == sayHelloClientStream:
 		b.streams.replayed += e.Messages
 		again := plural(e.Messages, "message")

@@ -173,7 +173,7 @@ func TestStreamsInTheStory(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if n := length(1); n > 32*time.Second {
+	if n := length(story, 1); n > 35*time.Second {
 		t.Errorf("the story takes %v", n)
 	}
 }

@@ -61,6 +61,9 @@ func (suiteLog) Enabled(_ context.Context, level slog.Level) bool { return level
 // Handle implements [slog.Handler].
 func (s suiteLog) Handle(_ context.Context, r slog.Record) error {
 	text, why := strings.TrimPrefix(r.Message, "astra: "), ""
+	if strings.HasPrefix(text, "breaker ") || strings.HasPrefix(text, "backend ") {
+		return nil // came as an event, with its reason
+	}
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "err" || a.Key == "warning" {
 			why = a.Value.String()

@@ -43,8 +43,11 @@ func (s *summary) print(out io.Writer) {
 		}
 		fmt.Fprintln(out, row)
 	}
-	fmt.Fprintf(out, "\nOf %d calls the server answered %d at the first attempt and %d after a retry,\nthe cache %d; %d failed.\n",
+	fmt.Fprintf(out, "\nOf %d calls servers answered %d at the first attempt and %d after a retry,\nthe cache %d; %d failed.\n",
 		all.calls, all.outcomes[observe.SuccessFirst], all.outcomes[observe.SuccessAfterRetry], all.cached(), all.failed())
+	if text := s.balanced(); text != "" {
+		fmt.Fprintln(out, text)
+	}
 	if s.streams != (streamCounts{}) {
 		fmt.Fprintln(out, s.streamed())
 	}
@@ -61,8 +64,8 @@ Amplification and outcomes in PromQL (scrape %s):
 }
 
 const (
-	labelWidth  = 22
-	columnWidth = 7 // or the name's, and one between
+	labelWidth  = 18
+	columnWidth = 6 // or the name's, and one between
 )
 
 func (s *summary) rows(all *tally) []string {
@@ -91,12 +94,23 @@ func (s *summary) rows(all *tally) []string {
 	row("attempts ÷ calls", func(t *tally) string { return amplification(&t.counts) })
 	outcome("answered first try", observe.SuccessFirst)
 	outcome("saved by a retry", observe.SuccessAfterRetry)
-	outcome("answered by fallback", observe.Rescued)
+	outcome("saved by fallback", observe.Rescued)
 	count("failed", func(t *tally) int { return t.failed() })
 	count("refused by breaker", func(t *tally) int { return t.refused })
 	row("unary latency p50", func(t *tally) string { return quantile(t.took, 0.50) })
 	row("unary latency p99", func(t *tally) string { return quantile(t.took, 0.99) })
 	return rows
+}
+
+// balanced tells what became of the backend that went bad.
+func (s *summary) balanced() string {
+	for _, a := range s.acts {
+		if a.bad.all > 0 {
+			return fmt.Sprintf("While backend %s was bad it got %d of %s; %s of the act failed.",
+				backendName(badBackend), a.bad.met, plural(a.bad.all, "attempt"), plural(a.failed(), "call"))
+		}
+	}
+	return ""
 }
 
 // streamed tells of the streams among the calls.

@@ -28,6 +28,7 @@ type view struct {
 	out      io.Writer
 	terminal bool
 	palette  palette
+	story    []act
 	length   time.Duration // of the story
 	burst    float64       // what a full budget holds; 0: there is none
 	pace     float64
@@ -103,9 +104,13 @@ func mark(k entryKind) string {
 
 func (v *view) line(g glimpse) string {
 	n := &g.last
-	return fmt.Sprintf("breaker %-9s %3d calls/s: %d first try, %d after retry, %d cached, %d failed; amplification %s, budget %s",
+	line := fmt.Sprintf("breaker %-9s %3d calls/s: %d first try, %d after retry, %d cached, %d failed; amplification %s, budget %s",
 		g.breaker+",", v.perSecond(n.calls), v.perSecond(n.outcomes[observe.SuccessFirst]), v.perSecond(n.outcomes[observe.SuccessAfterRetry]),
 		v.perSecond(n.cached()), v.perSecond(n.failed()), amplification(n), v.budget(g.tokens, "/"))
+	if len(g.backends) > 0 {
+		line += "; " + shares(g)
+	}
+	return line
 }
 
 func (v *view) budget(tokens float64, of string) string {
@@ -154,6 +159,7 @@ func (v *view) frame(g glimpse) []string {
 		" answers  " + number(n.outcomes[observe.SuccessFirst], p.green) + " first try  " +
 			number(n.outcomes[observe.SuccessAfterRetry], p.green) + " after retry   " +
 			number(n.cached(), p.yellow) + " cached   " + number(n.failed(), p.red) + " failed",
+		v.backendsLine(g),
 		" streams  " + total(g.streams.done, p.bold) + " done       " + total(g.streams.retried, p.green) + " retried early " +
 			total(g.streams.resumed, p.green) + " resumed  " + total(g.streams.replayed, p.green) + " msgs replayed",
 		"",
@@ -166,7 +172,7 @@ func (v *view) frame(g glimpse) []string {
 // acts names the acts, the present one marked, and the time at the right.
 func (v *view) acts(g glimpse) string {
 	var plain, painted []string
-	for _, a := range story {
+	for _, a := range v.story {
 		if a.name == g.act {
 			plain = append(plain, "▸"+a.name)
 			painted = append(painted, v.palette.bold("▸"+a.name))

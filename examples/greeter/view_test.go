@@ -39,6 +39,7 @@ func glimpseOf(act string) glimpse {
 	}
 	failed.Outcome = observe.Rescued
 	g.journal.event(g.at, failed, 117*time.Millisecond)
+	g.backends, g.last.at = []string{"in", "on trial", "out"}, [...]int{50, 40, 10}
 	g.streams = streamCounts{done: 100, retried: 20, resumed: 30, replayed: 999}
 	g.journal.event(g.at, observe.Event{Kind: observe.BreakerChange, To: observe.BreakerOpen, Reason: observe.ReasonConsecutive}, 0)
 	g.journal.write(entry{g.at, entrySuite, "bad file, " + strings.Repeat("long ", 30)})
@@ -48,7 +49,7 @@ func glimpseOf(act string) glimpse {
 // TestFramesFit: every frame has the same height, so that it is redrawn in
 // place, and fits a terminal of 80 columns.
 func TestFramesFit(t *testing.T) {
-	v := &view{length: length(1), burst: 30, pace: 1, terminal: true, palette: palette{true}}
+	v := &view{story: story, length: length(story, 1), burst: 30, pace: 1, terminal: true, palette: palette{true}}
 	height := len(v.frame(glimpse{}))
 	if height >= 24 {
 		t.Errorf("%d lines do not fit a terminal of 24", height)
@@ -65,7 +66,7 @@ func TestFramesFit(t *testing.T) {
 		}
 	}
 	text := escapes.ReplaceAllString(strings.Join(v.frame(glimpseOf("outage")), "\n"), "")
-	for _, want := range []string{"▸outage", "half-open", "30.00", "4.2 of 30", "breaker closed → open", "████", " 30 resumed"} {
+	for _, want := range []string{"▸outage", "half-open", "30.00", "4.2 of 30", "breaker closed → open", "████", " 30 resumed", "B ● on trial  40 %", "C ● out       10 %"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -74,7 +75,7 @@ func TestFramesFit(t *testing.T) {
 
 func TestNoColor(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
-	v := &view{length: length(1), burst: 30, pace: 1, terminal: true, palette: paletteFor(true)}
+	v := &view{story: story, length: length(story, 1), burst: 30, pace: 1, terminal: true, palette: paletteFor(true)}
 	if text := strings.Join(v.frame(glimpseOf("outage")), "\n"); strings.Contains(text, "\x1b") {
 		t.Errorf("colours: %q", text)
 	}
@@ -84,7 +85,7 @@ func TestNoColor(t *testing.T) {
 // the one before, and shown again after the last.
 func TestScreenIsGivenBack(t *testing.T) {
 	var out bytes.Buffer
-	v := &view{ledger: newLedger(1), out: &out, length: length(1), burst: 30, pace: 1, terminal: true}
+	v := &view{ledger: newLedger(1), out: &out, story: story, length: length(story, 1), burst: 30, pace: 1, terminal: true}
 	done := make(chan struct{})
 	close(done)
 	v.watch(done)

@@ -62,11 +62,11 @@ func breakerOpen(h *Host, p *Plan, g *breaker.Guard, wait time.Duration) error {
 func limited(p *Plan, a limit.Answer) error {
 	r := refused{
 		cause: ErrLimited, code: codes.ResourceExhausted, reason: strings.ToUpper(a.Verdict.String()), what: "too many calls in flight", after: a.After,
-		more: fmt.Sprintf(": another may go in %v", short(a.After)),
+		more: fmt.Sprintf(": another call may start in %v", short(a.After)),
 	}
 	switch a.Verdict {
 	case limit.QueueTimeout:
-		r.what = "waited in vain to be let go"
+		r.what = "timed out waiting for a slot"
 	case limit.RateLimited:
 		r.what = "rate limit exceeded"
 	}

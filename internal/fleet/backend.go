@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -148,7 +147,7 @@ func (b *Backend) settle(now time.Duration, t breaker.Token, o breaker.Outcome, 
 	if o == breaker.Success {
 		change = b.guard.Succeed(now, t, shard)
 	} else {
-		change = b.guard.Settle(now, t, o, rand.Float64())
+		change = b.guard.Settle(now, t, o, b.fleet.registry.chance())
 	}
 	if !change.Happened() {
 		return change

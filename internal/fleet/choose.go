@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +22,7 @@ type Chooser struct {
 // fleet's; resolved counts those that are not ready, too.
 func NewChooser(f *Fleet, ready []*Backend, resolved int) *Chooser {
 	c := &Chooser{fleet: f, backends: ready, resolved: max(resolved, len(ready))}
-	c.next.Store(rand.Uint32())
+	c.next.Store(uint32(f.registry.draw(1 << 31)))
 	return c
 }
 
@@ -113,7 +112,7 @@ func (s *selection) among() int {
 	if s.tried {
 		// Were it to take a turn, first attempts and retries would take turns, too:
 		// of two backends one would get all the first attempts.
-		turn = rand.IntN(len(c.backends))
+		turn = c.fleet.registry.draw(len(c.backends))
 	} else {
 		turn = c.turn()
 	}
@@ -122,7 +121,7 @@ func (s *selection) among() int {
 		return s.cheaper(turn)
 	case s.special(turn):
 		s.listen()
-		return backend.Choose(len(c.backends), turn, rand.IntN(len(c.backends)), s.class)
+		return backend.Choose(len(c.backends), turn, c.fleet.registry.draw(len(c.backends)), s.class)
 	}
 	return turn
 }
@@ -140,7 +139,7 @@ func (s *selection) probe() (i int, t breaker.Token, ok bool) {
 		c.fleet.steady.Store(int64(s.now))
 	}
 	n := len(c.backends)
-	start := rand.IntN(n)
+	start := c.fleet.registry.draw(n)
 	for k := range n {
 		i := (start + k) % n
 		if b := c.backends[i]; !b.closed() {
@@ -166,14 +165,15 @@ func (s *selection) cheaper(turn int) int {
 		b.pickedTurn.Store(turns)
 		return turn
 	}
-	i := rand.IntN(n)
-	j := rand.IntN(n - 1)
+	r := c.fleet.registry
+	i := r.draw(n)
+	j := r.draw(n - 1)
 	if j >= i {
 		j++
 	}
 	if s.special(i) || s.special(j) {
 		s.listen()
-		if i, j = backend.ChooseTwo(n, rand.IntN, s.class); i == j {
+		if i, j = backend.ChooseTwo(n, r.draw, s.class); i == j {
 			return i
 		}
 	}
@@ -181,10 +181,10 @@ func (s *selection) cheaper(turn int) int {
 	p, q := a.Past(), b.Past()
 	switch p0, q0 := p.Share(s.now), q.Share(s.now); {
 	case p0 < q0:
-		if rand.Float64()*q0 >= p0 || backend.Cheaper(s.now, q, b.InFlight(), p, a.InFlight()) {
+		if r.chance()*q0 >= p0 || backend.Cheaper(s.now, q, b.InFlight(), p, a.InFlight()) {
 			i = j
 		}
-	case q0 == p0 || rand.Float64()*p0 < q0:
+	case q0 == p0 || r.chance()*p0 < q0:
 		if backend.Cheaper(s.now, q, b.InFlight(), p, a.InFlight()) {
 			i = j
 		}

@@ -106,7 +106,7 @@ func (m *Member) Resolved(endpoints []Endpoint) {
 	}
 	f.pruneLocked()
 	if len(m.has) == 1 {
-		f.warnLocked("the target has a single address, so all calls go there, behind which a proxy may choose; backends are neither avoided nor ejected")
+		f.warnLocked("target has a single address, so all calls go there, and a proxy behind it may choose; backends are neither avoided nor ejected")
 	}
 }
 
@@ -197,7 +197,7 @@ func (f *Fleet) unused() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.warnLocked("the connection balances its load otherwise: by a service config of its resolver's or xDS, or one given after Suite.DialOptions, which Suite.ServiceConfig would have merged; backends are neither avoided nor ejected")
+	f.warnLocked("connection does not use the suite's load-balancing policy: its resolver, xDS or a dial option after Suite.DialOptions sets another service config (merge yours with Suite.ServiceConfig); backends are neither avoided nor ejected")
 }
 
 // Backends returns all, by name.

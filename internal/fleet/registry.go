@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"log/slog"
+	"math/rand/v2"
 	"runtime"
 	"strconv"
 	"sync"
@@ -25,7 +26,12 @@ type Config struct {
 
 // Registry is what a suite knows of backends.
 type Registry struct {
-	ID    string
+	ID string
+
+	// Of a simulation, set before anything else is done with the registry:
+	Clock  func() time.Duration // instead of the time since the epoch; nil: that
+	Chance *rand.Rand           // nil: the program's own
+
 	epoch time.Time
 	log   func() *slog.Logger
 
@@ -98,7 +104,28 @@ func (r *Registry) Close() {
 func (r *Registry) Closed() bool { return r.closed.Load() }
 
 // Now returns the time, as all here count it.
-func (r *Registry) Now() time.Duration { return time.Since(r.epoch) }
+func (r *Registry) Now() time.Duration {
+	if r.Clock != nil {
+		return r.Clock()
+	}
+	return time.Since(r.epoch)
+}
+
+// chance returns a number in [0, 1).
+func (r *Registry) chance() float64 {
+	if r.Chance != nil {
+		return r.Chance.Float64()
+	}
+	return rand.Float64()
+}
+
+// draw returns one of 0 to n−1.
+func (r *Registry) draw(n int) int {
+	if r.Chance != nil {
+		return r.Chance.IntN(n)
+	}
+	return rand.IntN(n)
+}
 
 const (
 	// maxFleets is how many targets may be kept before those without

@@ -51,7 +51,7 @@ func (o *Observer) SuiteEvent(e observe.SuiteEvent) {
 // recovered is deferred around every call of an observer.
 func (o *Observer) recovered() {
 	if p := recover(); p != nil && o.panicked.CompareAndSwap(false, true) {
-		o.log().Error("astra: an observer panicked", "observer", o.String(), "panic", p)
+		o.log().Error("astra: observer panicked", "observer", o.String(), "panic", p)
 	}
 }
 
@@ -59,7 +59,7 @@ func (o *Observer) warnNotInline() {
 	first := false
 	o.notInline.Do(func() { first = true })
 	if first { // logged outside: a logger may come back here
-		o.log().Warn("astra: an observer has the hooks Start or FirstSuccess without Inline: they are not called", "observer", o.String())
+		o.log().Warn("astra: observer has the hooks Start or FirstSuccess without Inline: they are not called", "observer", o.String())
 	}
 }
 
@@ -96,7 +96,7 @@ func (o *Observer) abandon() {
 	case <-o.queue.done:
 	default:
 		if o.queue.abandoned.CompareAndSwap(false, true) {
-			o.log().Warn("astra: an observer did not return: Close does not wait for it", "observer", o.String())
+			o.log().Warn("astra: observer did not return: Close stops waiting for it", "observer", o.String())
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (q *queue) add(e queued) {
 	case q.events <- e:
 	default:
 		if q.behind.CompareAndSwap(false, true) {
-			q.of.log().Warn("astra: an observer is too slow: events are dropped", "observer", q.of.String())
+			q.of.log().Warn("astra: observer is too slow: its events are dropped", "observer", q.of.String())
 		}
 	}
 }

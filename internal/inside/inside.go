@@ -3,7 +3,10 @@
 // is to be made for that.
 package inside
 
-import "github.com/astra-grpc/astra/internal/engine"
+import (
+	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
+)
 
 // Package interceptors sets these when it is linked in.
 var (
@@ -12,4 +15,6 @@ var (
 	PolicyOf func(policy any, idempotent, named bool) *engine.Policy
 	// Complete returns an interceptors.Policy with its defaults filled in.
 	Complete func(policy any) any
+	// BalancingOf makes what backends are chosen by of an interceptors.Balancing.
+	BalancingOf func(balancing any) fleet.Config
 )

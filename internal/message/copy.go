@@ -34,12 +34,12 @@ func Copy(m any, opts []grpc.CallOption) (any, error) {
 	case proto.Message:
 		like := proto.Clone(m)
 		if reflect.TypeOf(like) != reflect.TypeOf(m) {
-			return nil, notCopied(m, "it embeds one that can")
+			return nil, notCopied(m, "it embeds a message that can")
 		}
 		return like, nil
 	}
 	if reflect.TypeOf(m).Kind() != reflect.Pointer {
-		return nil, notCopied(m, "it is no pointer")
+		return nil, notCopied(m, "not a pointer")
 	}
 	base, _ := CodecOf(opts)
 	if base == nil {
@@ -78,12 +78,12 @@ func TypeOf(reply any) (t Type, err error) {
 	case proto.Message:
 		t.message = m.ProtoReflect().Type()
 		if reflect.TypeOf(t.message.Zero().Interface()) != reflect.TypeOf(reply) {
-			return t, notCopied(reply, "it embeds one that can")
+			return t, notCopied(reply, "it embeds a message that can")
 		}
 		return t, nil
 	}
 	if t.other = reflect.TypeOf(reply); t.other.Kind() != reflect.Pointer {
-		return t, notCopied(reply, "it is no pointer")
+		return t, notCopied(reply, "not a pointer")
 	}
 	return t, nil
 }
@@ -133,5 +133,5 @@ func HandOver(to, from any) {
 
 func notCopied(m, why any) error {
 	return status.Error(codes.FailedPrecondition, fmt.Sprintf(
-		"astra: hedging needs a message of its own for each attempt, and %T cannot be copied: %v", m, why))
+		"astra: hedging failed: message %T cannot be copied for each attempt: %v", m, why))
 }

@@ -92,7 +92,7 @@ func (k *Kept) Send(c *Tee, send func(any) error) error {
 	case k.form == copied:
 		return send(m)
 	case err != nil && k.form == encodedProto: // never, as grpc-go's codec goes
-		return status.Errorf(codes.Internal, "astra: a message cannot be sent again: %v", err)
+		return status.Errorf(codes.Internal, "astra: replaying a message failed: %v", err)
 	case err != nil:
 		m = k.what
 	}
@@ -134,7 +134,7 @@ func checked(m any, data mem.BufferSlice, base encoding.CodecV2) (any, error) {
 	}
 	defer again.Free()
 	if !bytes.Equal(again.Materialize(), data.Materialize()) {
-		return nil, errors.New("it is not what it was once it has been encoded and decoded")
+		return nil, errors.New("its decoded copy encodes differently")
 	}
 	return like, nil
 }
@@ -147,7 +147,7 @@ func decoded(m any, data mem.BufferSlice, base encoding.CodecV2) (like any, err 
 	case base == nil:
 		return nil, errors.New("the call has no codec")
 	case t.Kind() != reflect.Pointer:
-		return nil, errors.New("it is no pointer")
+		return nil, errors.New("not a pointer")
 	}
 	if _, ok := m.(*grpc.PreparedMsg); ok {
 		return m, nil

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -16,51 +17,38 @@ type Fault struct {
 	Slow  float64 // service takes so many times as long; 0: as ever
 }
 
+func (f *Fault) concerns(backend int) bool { return f.Backend < 0 || f.Backend == backend }
+
 func (f *Fault) holds(now time.Duration, backend int) bool {
-	return f.From <= now && now < f.To && (f.Backend < 0 || f.Backend == backend)
+	return f.From <= now && now < f.To && f.concerns(backend)
 }
 
-// quick is the time of a refusal.
-const quick = time.Millisecond
-
-// attempt is a request on its way.
-type attempt struct {
-	answered func(codes.Code) // called once, unless gone
-	gone     bool             // nobody waits any more
-}
-
-func (a *attempt) answer(c codes.Code) {
-	if !a.gone {
-		a.gone = true
-		a.answered(c)
-	}
-}
+// refusal is how long an answer takes that nothing is done for.
+const refusal = time.Millisecond
 
 // backend is workers behind one queue, first come first served. It serves also
 // what nobody waits for any more, as most servers do.
 type backend struct {
-	loop    *Loop
-	number  int
-	workers int // 0: as many as there are attempts
-	service func() time.Duration
-	faults  []Fault
+	setup  *Setup
+	loop   *Loop
+	number int
 
 	busy   int
-	queue  []*attempt
-	deck   []bool // of attempts that fail: of every 100 exactly the share
+	queue  []*Attempt
+	deck   []bool // of the next attempts, whether they fail
 	share  float64
-	came   func()
-	wasted int
+	came   load
 	served int
+	wasted int // of these, for nobody
 }
 
-func (b *backend) send(a *attempt) {
-	b.came()
-	if f := b.fails(); f {
-		b.loop.After(quick, func() { a.answer(codes.Unavailable) })
+func (b *backend) send(a *Attempt) {
+	b.came.add(b.loop.now)
+	if b.fails() {
+		b.loop.After(refusal, func() { a.Answer(codes.Unavailable) })
 		return
 	}
-	if b.workers > 0 && b.busy >= b.workers {
+	if b.setup.Workers > 0 && b.busy >= b.setup.Workers {
 		b.queue = append(b.queue, a)
 		return
 	}
@@ -70,21 +58,21 @@ func (b *backend) send(a *attempt) {
 
 // fails draws whether an attempt that arrives fails.
 func (b *backend) fails() bool {
-	share := 0.0
-	for i := range b.faults {
-		if f := &b.faults[i]; f.holds(b.loop.now, b.number) {
+	share := b.setup.Errors
+	for i := range b.setup.Faults {
+		if f := &b.setup.Faults[i]; f.holds(b.loop.now, b.number) {
 			share = max(share, f.Fail)
 		}
 	}
 	switch {
-	case share == 0:
-		return false
-	case share >= 1:
-		return true
+	case share == 0 || share >= 1:
+		return share > 0
+	case !b.setup.Dealt:
+		return b.loop.Rand.Float64() < share
 	}
 	if len(b.deck) == 0 || b.share != share {
 		b.share, b.deck = share, make([]bool, 100)
-		for i := range int(share*100 + 0.5) {
+		for i := range int(math.Round(share * 100)) {
 			b.deck[i] = true
 		}
 		b.loop.Rand.Shuffle(len(b.deck), func(i, j int) { b.deck[i], b.deck[j] = b.deck[j], b.deck[i] })
@@ -94,26 +82,34 @@ func (b *backend) fails() bool {
 	return fails
 }
 
-func (b *backend) serve(a *attempt) {
-	begin := b.loop.now
-	took := b.service()
-	for i := range b.faults {
-		if f := &b.faults[i]; f.Slow > 0 && f.holds(begin, b.number) {
-			took = time.Duration(float64(took) * f.Slow)
+// takes is how long the next attempt takes that is served: Latency on average.
+func (b *backend) takes() time.Duration {
+	took := float64(b.setup.Latency)
+	if tail := b.setup.Tail; tail > 0 {
+		took *= math.Exp(tail*b.loop.Rand.NormFloat64() - tail*tail/2)
+	}
+	for i := range b.setup.Faults {
+		if f := &b.setup.Faults[i]; f.Slow > 0 && f.holds(b.loop.now, b.number) {
+			took *= f.Slow
 		}
 	}
-	for i := range b.faults { // a stall puts off what is begun, and what is being done
-		f := &b.faults[i]
-		if f.Stall && (f.Backend < 0 || f.Backend == b.number) && f.From < begin+took && begin < f.To {
+	return time.Duration(took)
+}
+
+func (b *backend) serve(a *Attempt) {
+	begin, took := b.loop.now, b.takes()
+	for i := range b.setup.Faults { // a stall puts off what is begun, and what is being done
+		f := &b.setup.Faults[i]
+		if f.Stall && f.concerns(b.number) && f.From < begin+took && begin < f.To {
 			took += f.To - max(begin, f.From)
 		}
 	}
 	b.loop.After(took, func() {
 		b.served++
-		if a.gone {
+		if a.Gone {
 			b.wasted++
 		}
-		a.answer(codes.OK)
+		a.Answer(codes.OK)
 		b.next()
 	})
 }
@@ -127,4 +123,26 @@ func (b *backend) next() {
 	b.queue[0] = nil
 	b.queue = b.queue[1:]
 	b.serve(a)
+}
+
+// load counts what comes to a backend, and keeps the worst second.
+type load struct {
+	bin    time.Duration // of the counts
+	counts []int
+	since  time.Duration // of the worst second: what was before is not looked at
+	second int           // since 0
+	inIt   int
+	worst  int
+}
+
+func (l *load) add(now time.Duration) {
+	if i := int(now / l.bin); i < len(l.counts) {
+		l.counts[i]++
+	}
+	if second := int(now / time.Second); second != l.second {
+		l.second, l.inIt = second, 0
+	}
+	if l.inIt++; now >= l.since {
+		l.worst = max(l.worst, l.inIt)
+	}
 }

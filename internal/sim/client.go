@@ -13,35 +13,76 @@ import (
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hedge"
 	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/limit"
 )
 
-// client is what a suite keeps for one method of one target, and the driver of
-// its calls.
-type client struct {
+// Attempt is a request on its way.
+type Attempt struct {
+	Gone     bool            // nobody waits any more
+	Context  context.Context // of the engine; nil: it is not of a [Client]
+	answered func(codes.Code)
+	over     func() // nil: nobody else is to know
+}
+
+// NewAttempt returns an attempt. answered is called once, unless it is gone.
+func NewAttempt(answered func(codes.Code)) *Attempt { return &Attempt{answered: answered} }
+
+// Answer ends the attempt, unless it is gone.
+func (a *Attempt) Answer(c codes.Code) {
+	if !a.Gone {
+		a.Abandon()
+		a.answered(c)
+	}
+}
+
+// Abandon is for an attempt that nobody waits for any more.
+func (a *Attempt) Abandon() {
+	a.Gone = true
+	if a.over != nil {
+		a.over()
+		a.over = nil
+	}
+}
+
+// Ended is how a call ended.
+type Ended struct {
+	Began    time.Duration
+	Err      error // what the caller gets
+	Refused  bool  // by breaker or limit
+	Attempts int
+}
+
+// Client is what a suite keeps for one method of one target, and the driver of
+// its calls. It is for the loop's goroutine.
+type Client struct {
+	Opened func()       // the breaker opened, having been closed
+	Fleet  *fleet.Fleet // where its attempts go; nil: that is not for the suite to say
+
 	loop     *Loop
 	host     engine.Host
 	plan     engine.Plan
 	policy   *engine.Policy
 	deadline time.Duration // the caller's; 0: none
-	backends []*backend
-	turn     int // of the backends
+	to       func(*Attempt)
 	losses   atomic.Uint64
+	witness  fleet.Witness
 	latency  *hedge.Quantile
 	waiting  []*call // in the limit's queue
-	opened   func()
 }
 
-func newClient(l *Loop, p *engine.Policy, deadline time.Duration, backends []*backend, turn int) *client {
-	c := &client{loop: l, policy: p, deadline: deadline, backends: backends, turn: turn, latency: hedge.NewQuantile(), opened: func() {}}
+// NewClient returns a client whose callers have so much time, 0: any. Attempts are
+// given to a function that has them answered, later.
+func NewClient(l *Loop, p *engine.Policy, deadline time.Duration, to func(*Attempt)) *Client {
+	c := &Client{loop: l, policy: p, deadline: deadline, to: to, latency: hedge.NewQuantile(), Opened: func() {}}
 	c.host = engine.Host{Epoch: epoch, Clock: l.Now, Chance: l.Rand.Float64}
 	c.plan = engine.Plan{
-		Target: "simulated", Method: "/sim.Service/Method", Recorders: &hooks.Recorders{}, Losses: &c.losses, Adaptive: p.Limit.Adaptive,
+		Target: "simulated", Method: "/sim.Service/Method", Recorders: &hooks.Recorders{}, Losses: &c.losses, Witness: &c.witness, Adaptive: p.Limit.Adaptive,
 		Changed: func(_ *breaker.Guard, t breaker.Transition) {
 			if t.From == breaker.Closed && t.To == breaker.Open {
-				c.opened()
+				c.Opened()
 			}
 		},
 	}
@@ -67,11 +108,11 @@ func (f limitFunc) Limit(ctx context.Context, timeout time.Duration) (context.Co
 // call is one, driven through the engine as unary calls are.
 type call struct {
 	engine.Call
-	*client
+	*Client
 	ctx     *virtual
 	wait    engine.Wait
 	began   time.Duration
-	done    func(*call, error)
+	done    func(Ended)
 	over    bool
 	refused bool
 }
@@ -83,15 +124,15 @@ var (
 	answeredTrailer = metadata.MD{"content-type": {"application/grpc"}}
 )
 
-// do makes a call; done learns how it ended.
-func (c *client) do(done func(*call, error)) {
-	d := &call{client: c, began: c.loop.now, ctx: &virtual{c.loop, forever}, done: done}
+// Do makes a call; done learns how it ended.
+func (c *Client) Do(done func(Ended)) {
+	d := &call{Client: c, began: c.loop.now, ctx: &virtual{context.Background(), c.loop, forever}, done: done}
 	for _, timeout := range []time.Duration{c.deadline, c.policy.Timeout} {
 		if timeout > 0 {
 			d.ctx.ends = min(d.ctx.ends, c.loop.now+timeout)
 		}
 	}
-	d.Init(d.ctx, &c.host, &c.plan, c.policy, nil)
+	d.Init(d.ctx, &c.host, &c.plan, c.policy, c.Fleet)
 	d.Start(d.ctx)
 	d.admit()
 }
@@ -104,7 +145,7 @@ func (d *call) admit() {
 		d.end(err)
 	case w.Needed():
 		d.wait = w
-		d.client.waiting = append(d.client.waiting, d)
+		d.waiting = append(d.waiting, d)
 		if until := min(w.Until, d.ctx.ends); until != forever {
 			d.loop.After(until-d.loop.now, func() { d.stopWaiting(w) })
 		}
@@ -117,9 +158,9 @@ func (d *call) admit() {
 
 // stopWaiting asks again for a slot, if the call still waits as it did.
 func (d *call) stopWaiting(w engine.Wait) {
-	for i, other := range d.client.waiting {
+	for i, other := range d.waiting {
 		if other == d && d.wait == w {
-			d.client.waiting = append(d.client.waiting[:i], d.client.waiting[i+1:]...)
+			d.waiting = append(d.waiting[:i], d.waiting[i+1:]...)
 			d.admit()
 			return
 		}
@@ -127,7 +168,7 @@ func (d *call) stopWaiting(w engine.Wait) {
 }
 
 // wake has calls go on whom the limit has given a slot.
-func (c *client) wake() {
+func (c *Client) wake() {
 	for i := 0; i < len(c.waiting); {
 		d := c.waiting[i]
 		select {
@@ -142,22 +183,17 @@ func (c *client) wake() {
 }
 
 func (d *call) attempt() {
-	var ends time.Duration
-	ctx, _ := d.Begin(limitFunc(func(_ context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-		ends = min(d.ctx.ends, d.loop.now+timeout)
-		return &virtual{d.loop, ends}, func() {}
+	ends := d.ctx.ends
+	ctx, _ := d.Begin(limitFunc(func(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+		ends = min(ends, d.loop.now+timeout)
+		return &virtual{parent, d.loop, ends}, func() {}
 	}))
-	_ = ctx
-	if ends == 0 {
-		ends = d.ctx.ends
-	}
-	d.send(ends, d.ended)
+	d.send(ctx, ends, d.ended)
 }
 
 // send makes an attempt, which ends when it is answered, or at a time.
-func (c *client) send(ends time.Duration, ended func(error, engine.Evidence)) *attempt {
-	a := &attempt{}
-	a.answered = func(code codes.Code) {
+func (c *Client) send(ctx context.Context, ends time.Duration, ended func(error, engine.Evidence)) *Attempt {
+	a := NewAttempt(func(code codes.Code) {
 		switch code {
 		case codes.OK:
 			ended(nil, engine.Evidence{})
@@ -166,12 +202,12 @@ func (c *client) send(ends time.Duration, ended func(error, engine.Evidence)) *a
 		default:
 			ended(errUnavailable, engine.Evidence{Known: true, Sent: true, Trailer: answeredTrailer})
 		}
-	}
+	})
+	a.Context = ctx
 	if ends != forever {
-		c.loop.After(ends-c.loop.now, func() { a.answer(codes.DeadlineExceeded) })
+		c.loop.After(ends-c.loop.now, func() { a.Answer(codes.DeadlineExceeded) })
 	}
-	c.turn++
-	c.backends[c.turn%len(c.backends)].send(a)
+	c.to(a)
 	return a
 }
 
@@ -203,8 +239,8 @@ func (d *call) end(err error) {
 	d.over = true
 	d.Settle(err)
 	d.Finish(err, false)
-	d.done(d, err)
-	d.client.wake()
+	d.done(Ended{Began: d.began, Err: err, Refused: d.refused, Attempts: d.Attempts()})
+	d.wake()
 }
 
 // hedged is a call whose attempts run side by side.
@@ -219,7 +255,7 @@ type hedged struct {
 // side is one of its attempts.
 type side struct {
 	engine.Attempt
-	sent *attempt
+	sent *Attempt
 }
 
 func newHedged(d *call) *hedged {
@@ -269,13 +305,13 @@ func (h *hedged) start() {
 	ends := h.ctx.ends
 	if timeout := h.Policy.AttemptTimeout; timeout > 0 {
 		ends = min(ends, h.loop.now+timeout)
-		l = limitFunc(func(context.Context, time.Duration) (context.Context, context.CancelFunc) {
-			return &virtual{h.loop, ends}, func() {}
+		l = limitFunc(func(parent context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+			return &virtual{parent, h.loop, ends}, func() {}
 		})
 	}
 	h.Launch(&s.Attempt, l)
 	h.schedule.Start(h.loop.now)
-	s.sent = h.send(ends, func(err error, ev engine.Evidence) { h.ended(s, err, ev) })
+	s.sent = h.send(s.Ctx, ends, func(err error, ev engine.Evidence) { h.ended(s, err, ev) })
 }
 
 func (h *hedged) ended(s *side, err error, ev engine.Evidence) {
@@ -316,7 +352,7 @@ func (h *hedged) expire() {
 func (h *hedged) leave(err error) {
 	for _, s := range h.running {
 		if s.sent != nil {
-			s.sent.gone = true
+			s.sent.Abandon()
 		}
 		h.Abandon(&s.Attempt, context.Canceled)
 	}

@@ -93,8 +93,9 @@ var epoch = time.Unix(0, 0)
 
 // virtual is a context of a call or an attempt: it ends at a virtual time.
 type virtual struct {
-	loop *Loop
-	ends time.Duration // forever: it does not
+	parent context.Context // only its values
+	loop   *Loop
+	ends   time.Duration // forever: it does not
 }
 
 const forever = time.Duration(math.MaxInt64)
@@ -107,7 +108,7 @@ func (v *virtual) Deadline() (time.Time, bool) {
 }
 
 func (v *virtual) Done() <-chan struct{} { return nil } // nobody waits in real time
-func (v *virtual) Value(any) any         { return nil }
+func (v *virtual) Value(key any) any     { return v.parent.Value(key) }
 
 func (v *virtual) Err() error {
 	if v.loop.now >= v.ends {

@@ -2,13 +2,12 @@ package sim
 
 import (
 	"context"
-	"math"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 )
 
 // Setup is clients, backends, and what befalls them.
@@ -19,10 +18,13 @@ type Setup struct {
 	Even     bool          // calls come in even intervals; otherwise by chance
 	Deadline time.Duration // of callers; 0: none
 
-	Backends int           // 0: 1
-	Workers  int           // of each backend; 0: any number
-	Latency  time.Duration // of an attempt that is served
-	Tail     float64       // how much it varies: sigma of a log-normal; 0: not at all
+	Backends  int           // 0: 1. Attempts of a client go to one after the other,
+	Balancing *fleet.Config // unless they are chosen by this
+	Workers   int           // of each backend; 0: any number
+	Latency   time.Duration // of an attempt that is served
+	Tail      float64       // how much it varies: sigma of a log-normal; 0: not at all
+	Errors    float64       // share of the attempts that fail when all is well
+	Dealt     bool          // of every 100 attempts exactly the share fail, as in the bench
 
 	Faults []Fault
 	Length time.Duration
@@ -42,36 +44,50 @@ type Sample struct {
 type Result struct {
 	Setup   Setup
 	Samples []Sample // in the order in which they came
-	// Loads are attempts that reached each backend, a second each.
+	// Loads are the attempts that reached each backend, by time: one count for
+	// each Bin, which is a second, and more of runs that are longer than an hour.
 	Loads  [][]int
+	Bin    time.Duration
+	Worst  int             // most attempts at one backend in a second, since the first fault began
 	Opened []time.Duration // when breakers opened, of all clients
 	Served int             // attempts, by all backends
 	Wasted int             // of these, for nobody
 }
 
+// bins is how many counts there are of a load, at most.
+const bins = 3600
+
 // Run simulates. It ends early, with the context's error, if ctx does.
 func Run(ctx context.Context, s Setup) (*Result, error) {
 	s.Clients, s.Backends = max(s.Clients, 1), max(s.Backends, 1)
 	l := NewLoop(s.Seed)
-	r := &Result{Setup: s}
+	r := &Result{Setup: s, Bin: max(time.Second, (s.Length/bins + time.Second - 1).Truncate(time.Second))}
+	since := time.Duration(0)
+	if len(s.Faults) > 0 {
+		since = s.Faults[0].From
+	}
 	var backends []*backend
 	for i := range s.Backends {
-		load := make([]int, int(s.Length/time.Second)+1)
-		r.Loads = append(r.Loads, load)
-		backends = append(backends, &backend{
-			loop: l, number: i, workers: s.Workers, faults: s.Faults, service: s.service(l),
-			came: func() {
-				if i := int(l.now / time.Second); i < len(load) {
-					load[i]++
-				}
-			},
-		})
+		b := &backend{setup: &s, loop: l, number: i}
+		b.came = load{bin: r.Bin, counts: make([]int, int(s.Length/r.Bin)+1), since: since}
+		backends = append(backends, b)
 	}
-	var clients []*client
-	for i := range s.Clients {
-		c := newClient(l, s.Policy, s.Deadline, backends, i)
-		c.opened = func() { r.Opened = append(r.Opened, l.now) }
-		clients = append(clients, c)
+	clients := make([]*Client, s.Clients)
+	for i := range clients {
+		turn := i
+		to := func(a *Attempt) {
+			turn++
+			backends[turn%len(backends)].send(a)
+		}
+		var among *fleet.Fleet
+		if s.Balancing != nil {
+			var leave func()
+			among, to, leave = balanced(l, *s.Balancing, backends)
+			defer leave()
+		}
+		clients[i] = NewClient(l, s.Policy, s.Deadline, to)
+		clients[i].Fleet = among
+		clients[i].Opened = func() { r.Opened = append(r.Opened, l.now) }
 	}
 	r.arrivals(l, clients)
 	if err := l.Run(ctx, s.Length+time.Minute+s.Deadline+s.Policy.Timeout); err != nil {
@@ -79,30 +95,21 @@ func Run(ctx context.Context, s Setup) (*Result, error) {
 	}
 	for _, b := range backends {
 		r.Served, r.Wasted = r.Served+b.served, r.Wasted+b.wasted
+		r.Loads, r.Worst = append(r.Loads, b.came.counts), max(r.Worst, b.came.worst)
 	}
-	slices.SortStableFunc(r.Samples, func(a, b Sample) int { return int(a.At - b.At) })
 	return r, nil
 }
 
-func (s *Setup) service(l *Loop) func() time.Duration {
-	if s.Tail == 0 {
-		return func() time.Duration { return s.Latency }
-	}
-	return func() time.Duration { // of mean Latency
-		return time.Duration(float64(s.Latency) * math.Exp(s.Tail*l.Rand.NormFloat64()-s.Tail*s.Tail/2))
-	}
-}
-
 // arrivals plans the calls, one after another.
-func (r *Result) arrivals(l *Loop, clients []*client) {
+func (r *Result) arrivals(l *Loop, clients []*Client) {
 	n := 0
-	var next func()
 	gap := func() time.Duration {
 		if r.Setup.Even {
 			return time.Duration(float64(time.Second) / r.Setup.Rate)
 		}
 		return time.Duration(l.Rand.ExpFloat64() / r.Setup.Rate * float64(time.Second))
 	}
+	var next func()
 	next = func() {
 		if l.now >= r.Setup.Length {
 			return
@@ -112,89 +119,17 @@ func (r *Result) arrivals(l *Loop, clients []*client) {
 		if !r.Setup.Even {
 			c = clients[l.Rand.IntN(len(clients))]
 		}
+		i := n
 		n++
-		c.do(func(d *call, err error) {
-			one := Sample{At: d.began, Took: l.now - d.began, OK: err == nil, Refused: d.refused, Attempts: d.Attempts()}
-			if err != nil {
-				one.Code = engine.CodeOf(err)
+		// A call that has not ended by the end of the run has not succeeded.
+		r.Samples = append(r.Samples, Sample{At: l.now, Took: r.Setup.Length + time.Minute - l.now, Code: codes.DeadlineExceeded})
+		c.Do(func(d Ended) {
+			one := Sample{At: d.Began, Took: l.now - d.Began, OK: d.Err == nil, Refused: d.Refused, Attempts: d.Attempts}
+			if d.Err != nil {
+				one.Code = engine.CodeOf(d.Err)
 			}
-			r.Samples = append(r.Samples, one)
+			r.Samples[i] = one
 		})
 	}
 	l.After(gap(), next)
-}
-
-// Between returns the calls that came from a time to another.
-func Between(all []Sample, from, to time.Duration) []Sample {
-	at := func(t time.Duration) int {
-		i, _ := slices.BinarySearchFunc(all, t, func(s Sample, t time.Duration) int { return int(s.At - t) })
-		return i
-	}
-	return all[at(from):at(max(to, from))]
-}
-
-// Success is the share of calls that succeeded; 1 of none.
-func Success(all []Sample) float64 {
-	return share(all, func(s Sample) bool { return s.OK }, 1)
-}
-
-// RefusedShare is the share of calls that breaker or limit refused.
-func RefusedShare(all []Sample) float64 {
-	return share(all, func(s Sample) bool { return s.Refused }, 0)
-}
-
-func share(all []Sample, is func(Sample) bool, ofNone float64) float64 {
-	n := 0
-	for _, s := range all {
-		if is(s) {
-			n++
-		}
-	}
-	if len(all) == 0 {
-		return ofNone
-	}
-	return float64(n) / float64(len(all))
-}
-
-// AttemptsPerCall is how many each made, on average.
-func AttemptsPerCall(all []Sample) float64 {
-	n := 0
-	for _, s := range all {
-		n += s.Attempts
-	}
-	return float64(n) / float64(max(len(all), 1))
-}
-
-// Quantile is how long calls took, at most, of the fastest share q.
-func Quantile(all []Sample, q float64) time.Duration {
-	if len(all) == 0 {
-		return 0
-	}
-	took := make([]time.Duration, 0, len(all))
-	for _, s := range all {
-		took = append(took, s.Took)
-	}
-	slices.Sort(took)
-	return took[min(int(q*float64(len(took))), len(took)-1)]
-}
-
-// The windows that recovery is judged by, as in the bench.
-const (
-	quarter  = 250 * time.Millisecond
-	goodput  = 0.95
-	steadier = time.Second
-)
-
-// Back returns how long after a time 95 % of the calls succeed again, in the
-// quarter second and in the second from then on; ok is false if that never is.
-func (r *Result) Back(from time.Duration) (after time.Duration, ok bool) {
-	for _, s := range Between(r.Samples, from, math.MaxInt64) {
-		if s.At+steadier > r.Setup.Length {
-			break
-		}
-		if s.OK && Success(Between(r.Samples, s.At, s.At+quarter)) >= goodput && Success(Between(r.Samples, s.At, s.At+steadier)) >= goodput {
-			return s.At - from, true
-		}
-	}
-	return 0, false
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/fleet"
 )
 
 // World is what the scenarios share.
@@ -18,7 +19,11 @@ type World struct {
 	Deadline time.Duration
 	Fault    time.Duration // how long it lasts
 	Share    float64       // of the attempts that fail, in partial
+	Errors   float64       // of the attempts that fail when all is well
+	Calm     time.Duration // how long the scenario of that name lasts
 	Seed     uint64
+
+	Balancing *fleet.Config // nil: backends are taken in turn
 }
 
 // Scenario is a kind of trouble.
@@ -31,6 +36,7 @@ type Scenario struct {
 
 // Scenarios are all there are.
 var Scenarios = []Scenario{
+	{Name: "calm", About: "nothing but the errors that there always are", faults: func(_ World, from time.Duration) ([]Fault, time.Duration) { return nil, from }},
 	{Name: "outage", About: "every attempt is answered UNAVAILABLE", faults: func(w World, from time.Duration) ([]Fault, time.Duration) {
 		return []Fault{{From: from, To: from + w.Fault, Backend: -1, Fail: 1}}, from + w.Fault
 	}},
@@ -110,8 +116,11 @@ func (sc Scenario) Run(ctx context.Context, p *engine.Policy, w World) (*Outcome
 	w.Backends, w.Clients = max(w.Backends, 1), max(w.Clients, 1)
 	faults, over := sc.faults(w, before)
 	s := Setup{
-		Policy: p, Clients: w.Clients, Rate: w.Rate, Deadline: w.Deadline, Backends: w.Backends, Latency: w.Latency, Tail: w.Tail,
-		Faults: faults, Length: over + after, Seed: w.Seed,
+		Policy: p, Clients: w.Clients, Rate: w.Rate, Deadline: w.Deadline, Backends: w.Backends, Balancing: w.Balancing, Latency: w.Latency, Tail: w.Tail,
+		Errors: w.Errors, Faults: faults, Length: over + after, Seed: w.Seed,
+	}
+	if len(faults) == 0 && w.Calm > 0 {
+		s.Length = w.Calm
 	}
 	if w.Capacity > 0 { // workers are whole, so their latency is what gives
 		each := w.Capacity / float64(w.Backends)
@@ -122,18 +131,24 @@ func (sc Scenario) Run(ctx context.Context, p *engine.Policy, w World) (*Outcome
 	if err != nil {
 		return nil, err
 	}
+	return outcome(sc.Name, r, over), nil
+}
+
+func outcome(name string, r *Result, over time.Duration) *Outcome {
+	s := &r.Setup
 	during := Between(r.Samples, before, over)
+	if len(s.Faults) == 0 {
+		during = r.Samples
+	}
 	o := &Outcome{
-		Scenario: sc.Name, Success: Success(r.Samples), During: Success(during), Calm: Success(Between(r.Samples, 0, before)), Refused: RefusedShare(during),
-		Attempts: AttemptsPerCall(r.Samples), Load: AttemptsPerCall(during), P50: Quantile(r.Samples, 0.5).Seconds(), P99: Quantile(r.Samples, 0.99).Seconds(),
+		Scenario: name, Success: Success(r.Samples), During: Success(during), Calm: Success(Between(r.Samples, 0, before)), Refused: RefusedShare(during),
+		Attempts: AttemptsPerCall(r.Samples), Load: AttemptsPerCall(during), Peak: float64(r.Worst) / max(1, s.Rate/float64(s.Backends)),
+		P50: Quantile(r.Samples, 0.5).Seconds(), P99: Quantile(r.Samples, 0.99).Seconds(),
 		Opens: -1, Back: -1, Calls: len(r.Samples), Wasted: float64(r.Wasted) / float64(max(r.Served, 1)), result: r, from: before, to: over,
 	}
-	for _, loads := range r.Loads {
-		for i, load := range loads {
-			if at := time.Duration(i) * time.Second; at >= before && at < s.Length {
-				o.Peak = max(o.Peak, float64(load)/(s.Rate/float64(s.Backends)))
-			}
-		}
+	if len(s.Faults) == 0 {
+		o.Back, o.False = 0, len(r.Opened)
+		return o
 	}
 	if d, ok := r.Back(over); ok {
 		o.Back = d.Seconds()
@@ -146,5 +161,5 @@ func (sc Scenario) Run(ctx context.Context, p *engine.Policy, w World) (*Outcome
 			o.Opens = (at - before).Seconds()
 		}
 	}
-	return o, nil
+	return o
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/astra-grpc/astra/internal/sim"
 )
 
+func idempotent(p interceptors.Policy) *engine.Policy { return inside.PolicyOf(p, true, true) }
+
 func policy(p interceptors.Policy) *engine.Policy { return inside.PolicyOf(p, false, false) }
 
 // recorded is the default policy as it was when bench/RESULTS.md was written:
@@ -116,7 +118,7 @@ func TestOutageIsTheBenchs(t *testing.T) {
 func TestPartialIsTheBenchs(t *testing.T) {
 	partial := func(share float64) sim.Setup {
 		return sim.Setup{
-			Policy: policy(recorded), Rate: 600, Even: true, Deadline: 5 * time.Second, Latency: time.Millisecond,
+			Policy: policy(recorded), Rate: 600, Even: true, Dealt: true, Deadline: 5 * time.Second, Latency: time.Millisecond,
 			Faults: []sim.Fault{{To: 6 * time.Second, Backend: -1, Fail: share}}, Length: 6 * time.Second,
 		}
 	}
