@@ -4,13 +4,14 @@
 // dependencies but its own.
 //
 //	go -C bench run . -list
-//	go -C bench run .                     all of it: about 20 minutes, best on a machine at rest
+//	go -C bench run .                     all of it: about 25 minutes, best on a machine at rest
 //	go -C bench run . -quick              all of it, in 3 minutes
 //	go -C bench run . -run 'outage|tail'  some of it
 //	go -C bench run . -compare bench-report/results.json
 //
 // It exits with 1 if a promise is not kept, unless -gates=warn. A promise about a
-// time that was measured is a warning in any case: it depends on the machine.
+// time that was measured is a warning in any case: it depends on the machine. So is
+// any of a scenario whose calls the machine could not make on schedule.
 package main
 
 import (

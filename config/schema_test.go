@@ -34,6 +34,7 @@ func TestSchema(t *testing.T) {
 	root := s.object(document, "")
 	root["definitions"] = s.definitions
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
+	root["$id"] = "https://raw.githubusercontent.com/astra-grpc/astra/main/config/schema.json"
 	root["title"] = "Astra policy file"
 	root["description"] = "gRPC's service config, with an object astra in its entries."
 	var got bytes.Buffer

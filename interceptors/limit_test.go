@@ -356,7 +356,7 @@ func TestRetriesKeepTheSlot(t *testing.T) {
 func TestLimitAndBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := onlyLimit(interceptors.Limit{MaxConcurrent: 2, MaxQueue: 5, Rate: 1e-3, Burst: 4})
-		p.Breaker = interceptors.Breaker{Consecutive: 1, OpenFor: time.Minute}
+		p.Breaker = interceptors.Breaker{Consecutive: 1, OpenFor: time.Minute, ProbeShare: 1e-9}
 		l := newLimits(t, p)
 		failing := play(step{after: 500 * ms, err: fails(codes.Unavailable).err})
 		a, b := l.start(t.Context(), "a", failing), l.start(t.Context(), "b", second)

@@ -92,6 +92,7 @@ func compileOne(p Policy) *compiled {
 			OpenFor:     b.OpenFor,
 			MaxOpenFor:  b.MaxOpenFor,
 			ProbeShare:  b.ProbeShare,
+			LateProbe:   true,
 			Probes:      b.Probes,
 			ProbeTTL:    max(minProbeTTL, p.Timeout),
 		},

@@ -325,7 +325,7 @@ func TestActions(t *testing.T) {
 		{form("for", ""), []string{"X-User", "op"}, 400, "want a time"},
 		{form("for", "48h"), []string{"X-User", "op"}, 400, "out of range"},
 		{form("action", "explode"), []string{"X-User", "op"}, 400, "no such action"},
-		{form("method", "/no.Such/Method"), []string{"X-User", "op"}, 400, "no call has asked"},
+		{form("method", "/no.Such/Method"), []string{"X-User", "op"}, 400, "is not in use"},
 	} {
 		if code, text := post(t, base+"steer", tc.form, tc.header...); code != tc.code || !strings.Contains(text, tc.want) {
 			t.Errorf("%v %v: %d %s, want %d %s", tc.form, tc.header, code, text, tc.code, tc.want)

@@ -32,4 +32,7 @@ func TestGateTimed(t *testing.T) {
 			t.Errorf("unit %q is a time: %v", unit, got)
 		}
 	}
+	if !(lab.Gate{Unit: "×", Times: true}).Timed() {
+		t.Error("a quotient of times is none of times")
+	}
 }

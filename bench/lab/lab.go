@@ -44,6 +44,9 @@ type Result struct {
 	Charts     []Chart     `json:"charts,omitempty"`
 	Gates      []Gate      `json:"gates,omitempty"`
 	Notes      []string    `json:"notes,omitempty"` // what the reader should know
+	// Busy is that the machine could not keep the experiment's schedule, so that a
+	// promise that seems missed may be the machine's fault.
+	Busy bool `json:"busy,omitempty"`
 }
 
 // Contender is a policy that was tried: what it is, and why it is no straw man.
@@ -126,6 +129,7 @@ type Gate struct {
 	Value   float64 `json:"value"`
 	Limit   float64 `json:"limit"`
 	AtLeast bool    `json:"atLeast,omitempty"`
+	Times   bool    `json:"times,omitempty"` // Value is a quotient of times
 	Note    string  `json:"note,omitempty"`
 }
 
@@ -139,6 +143,9 @@ func (g Gate) Holds() bool {
 	return g.Value <= g.Limit+slack
 }
 
-// Timed reports whether the promise is about a time. Where that is measured, and
-// not simulated, it depends on the machine and on what else runs there.
-func (g Gate) Timed() bool { return slices.Contains([]string{"ns", "µs", "ms", "s"}, g.Unit) }
+// Timed reports whether the promise is about a time, or about a quotient of times.
+// Where that is measured, and not simulated, it depends on the machine and on what
+// else runs there.
+func (g Gate) Timed() bool {
+	return g.Times || slices.Contains([]string{"ns", "µs", "ms", "s"}, g.Unit)
+}

@@ -39,7 +39,7 @@ func (o *Overhead) Gates(times bool) (all []lab.Gate) {
 	}
 	if times {
 		for _, g := range o.timeGates() {
-			all = append(all, lab.Gate{What: g.what, Unit: "×", Value: g.value, Limit: g.limit, Note: g.note})
+			all = append(all, lab.Gate{What: g.what, Unit: "×", Times: true, Value: g.value, Limit: g.limit, Note: g.note})
 		}
 	}
 	return all

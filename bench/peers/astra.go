@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"log/slog"
 	"math"
 	"time"
 
@@ -20,9 +21,10 @@ func Astra(opts ...interceptors.Option) *interceptors.Suite {
 	return AstraBare(append(opts, interceptors.WithObserver(m))...)
 }
 
-// AstraBare returns a suite without metrics: what the policies alone cost.
+// AstraBare returns a suite without metrics: what the policies alone cost. It logs
+// to nowhere: hundreds of them would drown the report.
 func AstraBare(opts ...interceptors.Option) *interceptors.Suite {
-	s, err := interceptors.New(opts...)
+	s, err := interceptors.New(append(opts, interceptors.WithLogger(slog.New(slog.DiscardHandler)))...)
 	if err != nil {
 		panic(err)
 	}

@@ -37,7 +37,7 @@ func (t Tuning) policy() interceptors.Policy {
 func AstraClients(t Tuning) []Client {
 	return []Client{
 		astra(lab.Contender{
-			Name: AstraDefault, Config: "interceptors.New(): 3 attempts, backoff 500 ms doubling to 8 s, budget 0.2 + 1/s, burst 50, breaker",
+			Name: AstraDefault, Config: "interceptors.New(): 3 attempts, backoff 500 ms doubling to 8 s, budget 0.2 + 0.1/s, burst 50, breaker",
 			Why: "the zero Policy, with metrics",
 		}, interceptors.Policy{}),
 		astra(lab.Contender{Name: AstraTuned, Config: "Policy: " + t.String(), Why: "all else is the default"}, t.policy()),

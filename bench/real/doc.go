@@ -9,5 +9,5 @@ import "github.com/astra-grpc/astra/bench/lab"
 
 // Scenarios are all of them, in the order of the report.
 func Scenarios() []lab.Scenario {
-	return []lab.Scenario{overheads(), partial(), outage(), metastable(), tail()}
+	return []lab.Scenario{overheads(), partial(), outage(), metastable(), tail(), backends()}
 }

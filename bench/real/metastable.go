@@ -186,7 +186,7 @@ func metastableResult(clients []peers.Client, lengths []float64, results [][][]s
 			best, who = mean.Value, client.Name
 		}
 	}
-	return &lab.Result{
+	return lag(&lab.Result{
 		Contenders: contenders(clients),
 		Tables:     []lab.Table{summary, byLength},
 		Charts:     []lab.Chart{picture},
@@ -198,9 +198,8 @@ func metastableResult(clients []peers.Client, lengths []float64, results [][][]s
 			"A call that comes during the stall is lost to everyone but for the last 400 ms of it, so 1 lost per call offered is about the least there can be.",
 			"grpc-go's own retries know no timeout for attempts, so here they retry nothing. The same holds for the retries of go-grpc-middleware and failsafe-go by default, which are left out.",
 			remade(again),
-			lag(results, func(r stallRun) []time.Duration { return r.lags }),
 		},
-	}
+	}, results, func(r stallRun) []time.Duration { return r.lags })
 }
 
 func stallRecoveries(runs []stallRun) (all []recovered) {

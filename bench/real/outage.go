@@ -200,7 +200,7 @@ func outageResult(clients []peers.Client, lengths []float64, results [][][]outag
 			gates = append(gates, outageGates(client.Name, judged)...)
 		}
 	}
-	return &lab.Result{
+	return lag(&lab.Result{
 		Contenders: contenders(clients),
 		Tables:     []lab.Table{summary, recoveries, loads},
 		Charts:     []lab.Chart{byLength},
@@ -210,9 +210,8 @@ func outageResult(clients []peers.Client, lengths []float64, results [][][]outag
 			"Once open: from the first refused call until the server is well again. Before, the attempts of the calls that open a breaker are made by everyone; at 0.8 s they are most of all.",
 			"A call that a breaker lets through to probe makes up to three attempts with a retry inside the breaker.",
 			remade(again),
-			lag(results, func(r outageRun) []time.Duration { return r.lags }),
 		},
-	}
+	}, results, func(r outageRun) []time.Duration { return r.lags })
 }
 
 func recoveriesOf(runs []outageRun) (all []recovered) {
@@ -239,6 +238,9 @@ func outageCells(judged []outageRun) []lab.Cell {
 	}
 }
 
+// probesPerSecond is how many an open breaker lets pass at most.
+const probesPerSecond = 10.0
+
 func outageGates(name string, judged []outageRun) []lab.Gate {
 	opened, back := opening(judged), recoveriesOf(judged)
 	gate := func(what, unit string, value, limit float64) lab.Gate {
@@ -249,7 +251,7 @@ func outageGates(name string, judged []outageRun) []lab.Gate {
 	}
 	return []lab.Gate{
 		gate("calls are refused after, median", "s", each(opened, func(r outageRun) float64 { return r.open }).median(), 0.5),
-		gate("attempts once open, of calls, mean", "%", each(opened, func(r outageRun) float64 { return 100 * r.once }).mean(), 2),
+		gate("attempts once open, of calls, mean", "%", each(opened, func(r outageRun) float64 { return 100 * r.once }).mean(), 1.1*100*probesPerSecond/rate),
 		gate("95 % goodput back, mean", "s", average(back).Value, 0.75),
 		gate("95 % goodput back, worst", "s", worst(back).Value, 1.5),
 		gate("a refusal takes, median", "µs", each(opened, func(r outageRun) float64 { return r.took }).median(), 50),

@@ -158,7 +158,7 @@ func partialResult(clients []peers.Client, results [][][]partialRun) *lab.Result
 	}
 	ours, alone := value[peers.AstraTuned], value[peers.AstraUnbroken]
 	at := func(percent float64) int { return slices.Index(errorRates, percent) }
-	return &lab.Result{
+	return lag(&lab.Result{
 		Contenders: contenders(clients),
 		Tables:     []lab.Table{success, loads},
 		Charts:     []lab.Chart{saved, cost},
@@ -173,9 +173,8 @@ func partialResult(clients []peers.Client, results [][][]partialRun) *lab.Result
 		Notes: []string{
 			"grpc-go's throttling is a cliff: above half its tokens it allows all retries, below none.",
 			"go-grpc-middleware, failsafe-go's retry and grpc-go's without throttling make three or four attempts of each call to a server of which nothing is left.",
-			lag(results, func(r partialRun) []time.Duration { return r.lags }),
 		},
-	}
+	}, results, func(r partialRun) []time.Duration { return r.lags })
 }
 
 // drawn are the contenders that charts show: all would be a tangle.

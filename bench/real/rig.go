@@ -43,17 +43,25 @@ func newRig(ctx context.Context, c peers.Client, server []flakyserver.Option, op
 		s.Close()
 		free()
 	}}
-	// Connecting is nobody's business here, and no call's either.
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	cc.Connect()
-	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {
-		if !cc.WaitForStateChange(ctx, state) {
-			r.close()
-			return nil, fmt.Errorf("%s does not connect: %v", c.Name, state)
-		}
+	if err := r.connect(ctx, c.Name); err != nil {
+		r.close()
+		return nil, err
 	}
 	return r, nil
+}
+
+// connect waits for the connection: that is nobody's business here, and no
+// call's either.
+func (r *rig) connect(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r.cc.Connect()
+	for state := r.cc.GetState(); state != connectivity.Ready; state = r.cc.GetState() {
+		if !r.cc.WaitForStateChange(ctx, state) {
+			return fmt.Errorf("%s does not connect: %v", name, state)
+		}
+	}
+	return nil
 }
 
 // say is a call as package load makes it.

@@ -69,3 +69,40 @@ func TestStraggle(t *testing.T) {
 		t.Errorf("errors: %v, %+v", err, run)
 	}
 }
+
+// TestGoBad: a backend that refuses half of the calls of a bare connection is left
+// alone by one that balances load.
+func TestGoBad(t *testing.T) {
+	field, lasts := peers.BackendField(peers.BackendTuning), spell{time.Second, 0}
+	run, _, err := goBad(t.Context(), find(t, field, peers.BareRoundRobin), 2, backendFaults[1], lasts)
+	if err != nil || run.success < 0.3 || run.success > 0.7 || run.attempts < 0.8 || run.attempts > 1.2 || run.late < 0.3 {
+		t.Errorf("bare: %v, %+v", err, run)
+	}
+	run, _, err = goBad(t.Context(), find(t, field, peers.AstraBalanced), 2, backendFaults[1], lasts)
+	if err != nil || run.success < 0.9 || run.late > 0.2 {
+		t.Errorf("balanced: %v, %+v", err, run)
+	}
+}
+
+func TestSettled(t *testing.T) {
+	var looks []look
+	bad, all := int64(0), int64(0)
+	for at := time.Duration(0); at <= 10*time.Second; at += lookEvery { // none from 3 s until 6 s
+		looks = append(looks, look{at, bad, all})
+		all += 10
+		if at < 3*time.Second || at >= 6*time.Second {
+			bad += 5
+		}
+	}
+	few := func(share float64) bool { return share < 0.25 }
+	fair := func(share float64) bool { return share >= 0.25 }
+	if got := settled(looks, 2*time.Second, 6*time.Second, few); !got.ok || got.seconds < 0.5 || got.seconds > 0.6 {
+		t.Errorf("left alone: %+v", got) // when of the second to come more than half is without
+	}
+	if got := settled(looks, 5*time.Second, 10*time.Second, fair); !got.ok || got.seconds < 0.45 || got.seconds > 0.55 {
+		t.Errorf("back: %+v", got)
+	}
+	if got := settled(looks, 7*time.Second, 10*time.Second, few); got.ok {
+		t.Errorf("it is left alone: %+v", got)
+	}
+}

@@ -142,8 +142,8 @@ func lags(samples []load.Sample) []time.Duration {
 	return load.Times(samples, load.Sample.Lag, func(load.Sample) bool { return true })
 }
 
-// lag tells how well the generator kept its schedule in all runs.
-func lag[T any](results [][][]T, of func(T) []time.Duration) string {
+// lag notes in the result how well the generator kept its schedule in all runs.
+func lag[T any](r *lab.Result, results [][][]T, of func(T) []time.Duration) *lab.Result {
 	var all []time.Duration
 	for _, some := range results {
 		for _, runs := range some {
@@ -156,9 +156,11 @@ func lag[T any](results [][][]T, of func(T) []time.Duration) string {
 	ms := func(q float64) float64 { return float64(load.Quantile(all, q)) / 1e6 }
 	told := fmt.Sprintf("The generator was late by %.2f ms in the median, %.2f ms at p99, %.1f ms at most, over %d calls.", ms(0.5), ms(0.99), ms(1), len(all))
 	if load.Quantile(all, 0.99) > busy {
+		r.Busy = true
 		told += " That is much: the machine had other things to do, so take these values with care."
 	}
-	return told
+	r.Notes = append(r.Notes, told)
+	return r
 }
 
 // busy is the lateness at p99 of a machine that is not at rest.

@@ -125,14 +125,14 @@ func TestLag(t *testing.T) {
 	late := func(by time.Duration) load.Sample {
 		return load.Sample{At: time.Second, Began: time.Second + by, Ended: time.Hour}
 	}
-	of := func(most time.Duration) string {
+	of := func(most time.Duration) *lab.Result {
 		runs := [][][]load.Sample{{{late(time.Millisecond)}}, {{late(most), late(0)}}}
-		return lag(runs, func(s load.Sample) []time.Duration { return lags([]load.Sample{s}) })
+		return lag(&lab.Result{}, runs, func(s load.Sample) []time.Duration { return lags([]load.Sample{s}) })
 	}
-	if got, want := of(busy), "The generator was late by 1.00 ms in the median, 20.00 ms at p99, 20.0 ms at most, over 3 calls."; got != want {
+	if got, want := of(busy).Notes[0], "The generator was late by 1.00 ms in the median, 20.00 ms at p99, 20.0 ms at most, over 3 calls."; got != want || of(busy).Busy {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := of(busy + 1); !strings.Contains(got, "with care") {
-		t.Errorf("a machine that is busy: %q", got)
+	if got := of(busy + 1); !got.Busy || !strings.Contains(got.Notes[0], "with care") {
+		t.Errorf("a machine that is busy: %q", got.Notes)
 	}
 }

@@ -187,7 +187,7 @@ func tailResult(clients []peers.Client, results [][][]tailRun) *lab.Result {
 		errors.Rows = append(errors.Rows, rowOf(client, percent(runs[1], failed), p99(runs[1]), percent(runs[1], extra)))
 		slow.Rows = append(slow.Rows, rowOf(client, percent(runs[2], extra), p99(runs[2]), percent(runs[2], failed)))
 	}
-	return &lab.Result{
+	return lag(&lab.Result{
 		Contenders: contenders(clients),
 		Tables:     []lab.Table{tails, errors, slow},
 		Charts:     []lab.Chart{picture},
@@ -195,9 +195,8 @@ func tailResult(clients []peers.Client, results [][][]tailRun) *lab.Result {
 		Notes: []string{
 			"Latencies are those of calls that succeed, from when they were to begin.",
 			"failsafe-go gives all attempts of a call the caller's own reply: where two succeed, both write to it.",
-			lag(results, func(r tailRun) []time.Duration { return r.lags }),
 		},
-	}
+	}, results, func(r tailRun) []time.Duration { return r.lags })
 }
 
 func ms(name string) lab.Column {
@@ -210,9 +209,10 @@ func tailGates(byName map[string][3][]tailRun) (gates []lab.Gate) {
 	none, fixed := byName["no policy"], byName[peers.AstraHedge]
 	p99 := func(runs []tailRun) float64 { return each(runs, func(r tailRun) float64 { return r.ms[3] }).median() }
 	gates = append(gates,
-		lab.Gate{What: peers.AstraHedge + ": p99 ÷ p99 without a policy", Unit: "×", Value: p99(fixed[0]) / p99(none[0]), Limit: 0.3,
+		lab.Gate{What: peers.AstraHedge + ": p99 ÷ p99 without a policy", Unit: "×", Times: true, Value: p99(fixed[0]) / p99(none[0]), Limit: 0.3,
 			Note: fmt.Sprintf("%.1f ÷ %.1f ms", p99(fixed[0]), p99(none[0]))},
-		lab.Gate{What: peers.AstraHedge + ": extra attempts", Unit: "%", Value: 100 * each(fixed[0], func(r tailRun) float64 { return r.extra }).median(), Limit: 9},
+		lab.Gate{What: peers.AstraHedge + ": extra attempts", Unit: "%", Times: true, // answers that take longer than the delay
+			Value: 100 * each(fixed[0], func(r tailRun) float64 { return r.extra }).median(), Limit: 9},
 	)
 	for _, name := range []string{peers.AstraHedge, peers.AstraHedgeP95} {
 		runs := byName[name]

@@ -113,3 +113,22 @@ func TestChangedColoursNeedNoMoreThanThereAre(t *testing.T) {
 		t.Errorf("ours look like %q and %q", all[3].Class, all[5].Class)
 	}
 }
+
+// TestVerdictOnABusyMachine: what a machine at rest has to keep is a warning on one
+// that could not keep the schedule; what is simulated never is.
+func TestVerdictOnABusyMachine(t *testing.T) {
+	share, times := lab.Gate{Unit: "%", Value: 2, Limit: 1}, lab.Gate{Unit: "×", Value: 2, Limit: 1, Times: true}
+	for _, c := range []struct {
+		real, busy bool
+		gate       lab.Gate
+		want       string
+	}{
+		{true, false, share, "missed"}, {true, true, share, "slow"}, {true, false, times, "slow"},
+		{false, false, times, "missed"}, {false, true, share, "missed"}, {true, true, lab.Gate{}, "kept"},
+	} {
+		s := Scenario{Real: c.real, Result: lab.Result{Busy: c.busy}}
+		if got := s.Verdict(c.gate); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}

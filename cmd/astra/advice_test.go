@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -19,7 +21,7 @@ func TestAdvice(t *testing.T) {
 		{"limit", "limit: {maxConcurrent: 2}", "-scenario calm", "are refused though nothing is wrong"},
 		{"false openings", "breaker: {consecutive: 1}, retry: {maxAttempts: 1}", "-scenario calm", "calm: breakers opened|raise breaker.consecutive"},
 		{"no breaker", storming, "-scenario outage", "there is no breaker|no budget bounds retries"},
-		{"never opens", "breaker: {consecutive: 200, minCalls: 5000}", "-scenario outage -rate 20", "no breaker opened in 10s"},
+		{"never opens", "breaker: {consecutive: 400, minCalls: 5000}", "-scenario outage -rate 20", "no breaker opened in 10s"},
 		{"budget", "budget: {ratio: 0.1}, retry: {maxAttempts: 4, backoff: {base: 20ms}}", "-scenario one-bad", "cannot pay for one bad backend of 2|1.00 retries per success|which ejects it (interceptors.WithBalancing), makes that 0.0 %"},
 		{"opens for all", "breaker: {consecutive: 3}, retry: {maxAttempts: 1}", "-scenario one-bad", "for all backends though 1 of 2 are well|it refuses 0.0 %"},
 		{"slow", "retry: {}", "-scenario slow -capacity 4000", "callers wait for the slow backend|Balancing by p2c makes it"},
@@ -54,5 +56,18 @@ func TestBalancingIsTheFilesOrTheFlags(t *testing.T) {
 	t.Chdir("..")
 	if out, code := shell(t, in, "simulate", "-", "-balancing", "best"); code != exitUsage || !strings.Contains(out, "off, round_robin or p2c") {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// TestAYearOfFewCalls is simulated in a moment, and drawn.
+func TestAYearOfFewCalls(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	out, code := shell(t, "methodConfig: [{name: [{}], astra: {retry: {backoff: {base: 20ms}}}}]\n",
+		"simulate", "-", "-scenario", "calm", "-calm", "8760h", "-rate", "0.0083", "-html", page)
+	if code != exitFine || !strings.Contains(out, "calm      100.00%") || !strings.Contains(out, "Nothing to change") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	if drawn, err := os.ReadFile(page); err != nil || strings.Count(string(drawn), "<path") < 4 || len(drawn) > 100_000 {
+		t.Errorf("%v, %d bytes", err, len(drawn))
 	}
 }

@@ -65,8 +65,8 @@ func checkWorld(w *sim.World) error {
 	if wrong != nil {
 		return usagef("%s", strings.Join(wrong, "; "))
 	}
-	if w.Capacity == 0 {
-		w.Capacity = 2 * w.Rate
+	if w.Capacity == 0 { // a worker of each backend can do more than a few calls need
+		w.Capacity = max(2*w.Rate, float64(w.Backends)/w.Latency.Seconds())
 	}
 	return nil
 }

@@ -25,7 +25,9 @@ var tuneCommand = command{
 	long: `Tune changes the policy of a method within the ranges allowed, simulates each
 candidate, and prints the file with the best: the one that reaches the goal with
 the least load; what it bought stands in a comment. If none reaches the goal it
-says so, and exits with 1. Comments of the file stay.
+says so, and exits with 1. Comments of the file stay. Candidates are judged by
+other chance than they were found by; values that do not pay are put back, and
+breakers that open while nothing is wrong count against them.
 
 Goals are success=SHARE, of all calls of each scenario, and back=TIME, after its
 fault. -allow takes KEY=LOW..HIGH, several with commas, of attemptTimeout,

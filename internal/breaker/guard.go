@@ -132,8 +132,10 @@ func (g *Guard) Succeed(now time.Duration, t Token, shardHint uint32) Transition
 
 // Settle is [Machine.Settle].
 func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
-	if !t.Probe() && (o == Neutral || g.word.Load()>>stateBits != t.gen) {
-		return Transition{} // nothing to say, or late; and no place to give back
+	gen := g.word.Load() >> stateBits
+	late := gen != t.gen && (o != Success || gen != t.gen+1) // see Machine.answeredLate
+	if !t.Probe() && (o == Neutral || late) {
+		return Transition{} // nothing to say, or too late; and no place to give back
 	}
 	before := g.collect(now)
 	g.mu.Lock()

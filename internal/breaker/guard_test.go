@@ -254,3 +254,46 @@ func TestGuardBooksAllShards(t *testing.T) {
 		t.Errorf("%d successes booked, %d of them now, want %d", b.all, b.near[buckets-1], busy+10*shards)
 	}
 }
+
+// TestLateSuccessMakesTheNextCallAProbe: a call that was admitted before the
+// breaker opened, and succeeds since, says that a server that hung is back.
+func TestLateSuccessMakesTheNextCallAProbe(t *testing.T) {
+	cfg := Config{FailureRate: 1, SlowRate: 1, MinCalls: 100, Window: time.Second, Consecutive: 2,
+		OpenFor: time.Hour, MaxOpenFor: time.Hour, Probes: 1, ProbeShare: 0.1, ProbeTTL: time.Hour, LateProbe: true}
+	for _, tc := range []struct {
+		name  string
+		share float64
+		o     Outcome
+		probe bool
+	}{
+		{"a success", 0.1, Success, true},
+		{"a failure", 0.1, Failure, false},
+		{"nothing", 0.1, Neutral, false},
+		{"a success where probes hardly ever come early", 1e-9, Success, false},
+	} {
+		cfg.ProbeShare = tc.share
+		g := NewGuard(cfg)
+		hanging, _ := g.AdmitClosed()
+		older, _ := g.AdmitClosed()
+		for range 2 {
+			failing, _ := g.AdmitClosed()
+			g.Settle(1, failing, Failure, 0.5)
+		}
+		if _, _, _, ok := g.Admit(2); ok {
+			t.Fatalf("%s: open, and admits", tc.name)
+		}
+		g.Settle(3, hanging, tc.o, 0)
+		token, _, _, ok := g.Admit(4)
+		if ok != tc.probe || ok && !token.Probe() {
+			t.Fatalf("%s: the next call is a probe: %v, want %v", tc.name, ok, tc.probe)
+		}
+		if !ok {
+			continue
+		}
+		g.Settle(5, token, Failure, 0.5)
+		g.Settle(6, older, Success, 0)
+		if _, _, _, ok := g.Admit(7); ok {
+			t.Error("a call of an opening before makes another probe")
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package breaker
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Config sets the thresholds. All fields must be set; the policy's defaults
 // and ranges are applied before.
@@ -12,6 +15,7 @@ type Config struct {
 	Consecutive int           // open at this many failures in a row
 	OpenFor     time.Duration // mean of the first open time
 	MaxOpenFor  time.Duration // no open time is longer
+	LateProbe   bool          // a success of a call that was admitted before the opening makes the next call a probe
 	ProbeShare  float64       // probes, as a share of the calls refused, that need not wait for the open time to end; 0: none
 	Probes      int           // calls let through at once while half-open; as many successes close
 	ProbeTTL    time.Duration // a probe not settled by then gives its place to another
@@ -49,6 +53,7 @@ type Machine struct {
 	gen   uint64 // counts the transitions, so that late results are known as such
 	calls detector
 
+	answered bool          // a call of before the opening has succeeded since
 	openings int           // whose time ran out and whose probes failed, and one; 0 while closed
 	until    time.Duration // end of the open time
 	since    time.Duration // of the state; 0: from the beginning
@@ -118,6 +123,9 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
 	m.free(t.probe)
 	if t.gen != m.gen {
+		if o == Success && !t.Probe() {
+			m.answeredLate(now, t)
+		}
 		return Transition{}
 	}
 	switch m.state {
@@ -166,6 +174,7 @@ func (m *Machine) open(now time.Duration, why Reason, last Outcome, u float64) T
 	}
 	m.until = later(now, openTime(m.cfg.OpenFor, m.cfg.MaxOpenFor, m.openings-1, u))
 	m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, u)
+	m.answered = false
 	if why != ProbeFailed {
 		m.soonest = later(now, m.gap)
 	}
@@ -181,6 +190,19 @@ func (m *Machine) Connected(now time.Duration) {
 	if m.CutOff() {
 		m.until = min(m.until, now)
 	}
+}
+
+// answeredLate is for the success of a call that was admitted before the breaker
+// opened, and has ended since: a server that hung may be back, so that the next
+// call is a probe. It is once for an opening, and not where probes are hardly
+// ever to come before the open time is over.
+func (m *Machine) answeredLate(now time.Duration, t Token) {
+	if m.state != Open || m.gen != t.gen+1 || m.answered || !m.cfg.LateProbe || m.cfg.ProbeShare < minShare {
+		return
+	}
+	m.answered = true
+	m.refused = max(m.refused, int(math.Ceil(float64(m.cfg.Probes)/m.cfg.ProbeShare)))
+	m.soonest = now
 }
 
 func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {

@@ -382,6 +382,7 @@ func TestMachineAgainstModel(t *testing.T) {
 			Probes:      rapid.IntRange(1, 3).Draw(t, "probes"),
 			ProbeTTL:    5 * time.Second,
 			ProbeShare:  rapid.SampledFrom([]float64{0, 0.05, 0.3, 1}).Draw(t, "share"),
+			LateProbe:   rapid.Bool().Draw(t, "late"),
 		}
 		type flight struct {
 			token   Token
@@ -393,7 +394,7 @@ func TestMachineAgainstModel(t *testing.T) {
 		plain := model{cfg: cfg}
 		now := -20 * time.Second // the epoch is the caller's
 		period, passed := 0, 0
-		refused, early := 0, 0
+		refused, early, given := 0, 0, 0 // calls refused; early probes; of these, those that late successes give
 		var flying []flight
 
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
@@ -434,7 +435,7 @@ func TestMachineAgainstModel(t *testing.T) {
 				if m.state == HalfOpen && probes > cfg.Probes {
 					t.Fatalf("%d probes in flight, want at most %d", probes, cfg.Probes)
 				}
-				if float64(early) > cfg.ProbeShare*float64(refused)+1e-9 {
+				if float64(early) > cfg.ProbeShare*float64(refused)+float64(given)+1e-9 {
 					t.Fatalf("%d probes for %d refused calls", early, refused)
 				}
 				if token.Probe() && !token.Early() && now < m.until {
@@ -463,7 +464,14 @@ func TestMachineAgainstModel(t *testing.T) {
 					expect = Transition{HalfOpen, Open, ProbeFailed}
 				}
 			}
+			answered := m.answered
 			got := m.Settle(now, f.token, o, 0.5)
+			if m.answered && !answered {
+				given += cfg.Probes
+				if o != Success || m.state != Open || f.period != period-1 || f.token.Probe() {
+					t.Fatalf("%v of a call of %v, period %d of %d, gives a probe while %v", o, f.state, f.period, period, m.state)
+				}
+			}
 			if got != expect {
 				t.Fatalf("settling %v moved %v, want %v", o, got, expect)
 			}

@@ -130,6 +130,9 @@ const (
 	// hurry is the least time between probes that refused calls have earned,
 	// as a share of OpenFor, however busy the client.
 	hurry = 0.1
+	// minShare is the least ProbeShare by which a success that comes late makes the
+	// next call a probe.
+	minShare = 1e-3
 )
 
 // openTime doubles with every opening in a row, up to most.

@@ -151,6 +151,31 @@ func TestAYearIsSeconds(t *testing.T) {
 	}
 }
 
+// TestCallsThatNeverEndFail: callers without a deadline, and servers that stand
+// still to the end and beyond.
+func TestCallsThatNeverEndFail(t *testing.T) {
+	r, err := sim.Run(t.Context(), sim.Setup{
+		Policy: policy(interceptors.Policy{}), Rate: 100, Even: true, Workers: 1, Latency: time.Millisecond,
+		Faults: []sim.Fault{{From: time.Second, To: time.Hour, Backend: -1, Stall: true}}, Length: 2 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before, since := sim.Between(r.Samples, 0, time.Second), sim.Between(r.Samples, time.Second, time.Hour); sim.Success(before) != 1 || len(since) < 99 || sim.Success(since) != 0 {
+		t.Errorf("%.2f succeed before, %.2f of %d since", sim.Success(before), sim.Success(since), len(since))
+	}
+}
+
+func TestWorkForNobodyIsCounted(t *testing.T) {
+	none := interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}, Breaker: interceptors.Breaker{Disabled: true}}
+	if o := outcome(t, "stall", none, world); o.Wasted < 0.1 {
+		t.Errorf("of a queue of 5 s, whose callers have waited 1 s, %.3f is for nobody", o.Wasted)
+	}
+	if o := outcome(t, "calm", none, world); o.Wasted > 0.001 {
+		t.Errorf("in calm %.3f is for nobody", o.Wasted)
+	}
+}
+
 func TestCancelledRunsEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -31,7 +31,7 @@ type measured struct {
 func agree(t *testing.T, all []measured) {
 	t.Helper()
 	for _, m := range all {
-		off := math.Abs(m.simulated-m.value) / m.value
+		off := math.Abs(m.simulated-m.value) / max(m.value, 1e-3)
 		within := m.low <= m.simulated && m.simulated <= m.high
 		t.Logf("%-45s real %.3f (%.3f to %.3f), simulated %.3f", m.what, m.value, m.low, m.high, m.simulated)
 		if off > 0.1 && !within {

@@ -9,4 +9,4 @@ say() {
 say astra lint -descriptors shop.binpb shop.yaml
 say astra explain shop.yaml shop.v1.Cart/Put
 say astra simulate shop.yaml -method shop.v1.Cart/Put
-say astra import import/istio.yaml
+say astra import -q -from istio import/istio.yaml
