@@ -107,11 +107,11 @@ func TestResult(t *testing.T) {
 func TestScenarioFaults(t *testing.T) {
 	for want, s := range map[string]astratest.Scenario{
 		`Method "Find" is not a full name`: {Method: "Find"},
-		"is a stream":                {Method: healthpb.Health_Watch_FullMethodName},
-		"Calls -1 is out of range":      {Method: find, Calls: -1},
-		"Faults[0].To 1s is not after":  {Method: find, Faults: []astratest.Fault{{From: 2 * time.Second, To: time.Second}}},
-		"Faults[0].Share 2 is out of":   {Method: find, Faults: []astratest.Fault{{Share: 2}}},
-		"has 1: want indices of the 1":  {Method: find, Faults: []astratest.Fault{{Backends: []int{1}}}},
+		"is a stream":                      {Method: healthpb.Health_Watch_FullMethodName},
+		"Calls -1 is out of range":         {Method: find, Calls: -1},
+		"Faults[0].To 1s is not after":     {Method: find, Faults: []astratest.Fault{{From: 2 * time.Second, To: time.Second}}},
+		"Faults[0].Share 2 is out of":      {Method: find, Faults: []astratest.Fault{{Share: 2}}},
+		"has 1: want indices of the 1":     {Method: find, Faults: []astratest.Fault{{Backends: []int{1}}}},
 	} {
 		if err := s.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

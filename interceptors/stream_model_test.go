@@ -494,7 +494,7 @@ func (r *run) checkBooks(own bool, last *fake) {
 		if math.Abs(got-earned) > 1e-3 {
 			r.fault("%v budget tokens after an answer, want %v", got, earned)
 		}
-	case math.Abs(got-tokens) > 1e-3 && (!answered || math.Abs(got-earned) > 1e-3):
+	case math.Abs(got-tokens) > 1e-3 && (!good || math.Abs(got-earned) > 1e-3):
 		r.fault("%v budget tokens, want %v", got, tokens)
 	}
 	state := observe.BreakerClosed

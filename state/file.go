@@ -48,11 +48,20 @@ func resolve(path string) (string, error) {
 			return "", fmt.Errorf("is a symbolic link to no file: %w", missing)
 		}
 	}
-	return path, replaceable(path)
+	if err := mayBeFile(path); err != nil {
+		return "", err
+	}
+	switch info, err := os.Stat(filepath.Dir(path)); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("its directory %s does not exist", filepath.Dir(path))
+	case err == nil && !info.IsDir():
+		return "", fmt.Errorf("its parent %s is not a directory", filepath.Dir(path))
+	}
+	return path, nil
 }
 
-// replaceable returns why a path without symbolic links cannot be a state file's.
-func replaceable(path string) error {
+// mayBeFile returns what keeps a path from being that of a regular file.
+func mayBeFile(path string) error {
 	switch info, err := os.Lstat(path); {
 	case err == nil && info.IsDir():
 		return errors.New("is a directory: want a file")
@@ -60,12 +69,6 @@ func replaceable(path string) error {
 		return fmt.Errorf("has the type %v: want a regular file", info.Mode().Type())
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
 		return err
-	}
-	switch info, err := os.Stat(filepath.Dir(path)); {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("its directory %s does not exist", filepath.Dir(path))
-	case err == nil && !info.IsDir():
-		return fmt.Errorf("its parent %s is not a directory", filepath.Dir(path))
 	}
 	return nil
 }

@@ -71,6 +71,11 @@ func Example() {
 	// Sent.helloworld.Greeter.SayHello Ok
 	// grpc.client.call.retries
 	// grpc.client.call.retry_delay
+	// astra.retry.calls
+	// astra.retry.attempts
+	// astra.retry.attempt_kinds
+	// astra.suite.events
+	// astra.config.last_reload_successful
 }
 
 // Without otelgrpc's stats handler, a propagator has the server continue the trace.

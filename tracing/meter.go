@@ -3,13 +3,10 @@ package tracing
 import (
 	"context"
 	"errors"
-	"strings"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
-	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -23,10 +20,12 @@ var latencyBounds = []float64{
 	1, 2, 5, 10, 20, 50, 100,
 }
 
-// meter is an observer that records gRFC A96's histograms.
+// meter is an observer that records gRFC A96's histograms, and what package
+// metrics has.
 type meter struct {
 	retries, hedges metric.Int64Histogram
-	delay           metric.Float64Histogram
+	delay, queue    metric.Float64Histogram
+	*counts
 }
 
 // NewMeter returns an observer that records the histograms of gRFC A96, at the
@@ -45,8 +44,37 @@ type meter struct {
 // attempts are those of grpc-go's own OpenTelemetry plugin; given before the
 // suite's DialOptions it counts calls and attempts rightly.
 //
-// The suite keeps 16384 pairs of target and method apart, beside those whose
-// method the program knows; further ones are "other". Exemplars lead to the call's span if the suite has an observer made
+// For those who have no Prometheus there is also what package metrics exports:
+//
+//	astra.retry.calls            astra.outcome (see [observe.Outcome])
+//	astra.retry.attempts         rpc.grpc.status_code
+//	astra.retry.attempt_kinds    astra.attempt_kind (first, retry, resume, hedge)
+//	astra.retry.suppressed       astra.reason
+//	astra.retry.exhaustions
+//	astra.retry.hedges           astra.result (won, lost, suppressed)
+//	astra.retry.budget.tokens    gauge, by grpc.target alone, as the next
+//	astra.retry.budget.capacity  gauge
+//	astra.breaker.state          gauge: 0 closed, 1 half-open, 2 open
+//	astra.breaker.open           gauge: 1 from the opening to the recovery
+//	astra.breaker.open_since     gauge, s: Unix time of the opening; 0 while closed
+//	astra.breaker.refused
+//	astra.breaker.transitions    astra.breaker.from, astra.breaker.to, astra.reason
+//	astra.limit.in_flight, astra.limit.queued, astra.limit.max
+//	                             gauges, of methods with a limit
+//	astra.limit.refused          astra.reason
+//	astra.limit.queue_time       s, a histogram of the waits that ended
+//	astra.would_refuse           astra.reason; of policies that observe
+//	astra.backend.state          gauge: 0 in, 1 on trial, 2 ejected; grpc.target, astra.backend
+//	astra.suite.events           astra.event (reloaded, state_saved, …), astra.result
+//	astra.config.last_reload_successful
+//	                             gauge
+//
+// What is no gauge or histogram is a counter, and has grpc.method and grpc.target
+// unless it says otherwise. The provider asks for these; a call whose first attempt succeeds
+// costs one addition.
+//
+// 2000 pairs of target and method are apart; further ones are "other". The SDK has
+// a limit of its own, by default of 2000 sets of labels an instrument. Exemplars lead to the call's span if the suite has an observer made
 // by [New].
 //
 // It may observe several suites. A nil provider records nothing. The error
@@ -63,34 +91,49 @@ func NewMeter(mp metric.MeterProvider) (observe.Observer, error) {
 		metric.WithDescription("Number of hedges during the client call."), metric.WithExplicitBucketBoundaries(countBounds...))
 	delay, err3 := of.Float64Histogram("grpc.client.call.retry_delay", metric.WithUnit("s"),
 		metric.WithDescription("Total time of delay while there is no active attempt during the client call."), metric.WithExplicitBucketBoundaries(latencyBounds...))
-	if err := errors.Join(err1, err2, err3); err != nil {
+	queue, err4 := of.Float64Histogram("astra.limit.queue_time", metric.WithUnit("s"),
+		metric.WithDescription("How long calls that had to wait for their limit did, in vain or not."), metric.WithExplicitBucketBoundaries(latencyBounds...))
+	counts, err5 := newCounts(of)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err
 	}
-	return &meter{retries, hedges, delay}, nil
+	return &meter{retries, hedges, delay, queue, counts}, nil
 }
+
+// SuiteEvent implements [observe.SuiteObserver].
+func (m *meter) SuiteEvent(e observe.SuiteEvent) { m.suiteEvent(e) }
 
 // Observe implements [observe.Observer].
 func (m *meter) Observe(e observe.Endpoint) observe.Hooks {
-	set := attribute.NewSet(
-		keyGRPCMethod.String(strings.TrimPrefix(text.Name(e.Method()), "/")),
-		keyTarget.String(text.Name(e.CanonicalTarget())),
-	)
-	of := &methodMeter{m, []metric.RecordOption{metric.WithAttributeSet(set)}}
-	return observe.Hooks{
-		Inline:       true,
-		Event:        of.event,
-		FirstSuccess: func(uint32) {}, // there is nothing to record
-	}
+	p := m.pairOf(e)
+	of := &methodMeter{m, e, p, []metric.RecordOption{p.set}}
+	m.mu.Lock()
+	m.endpoints[of] = struct{}{}
+	m.mu.Unlock()
+	return observe.Hooks{Inline: true, Event: of.event, FirstSuccess: p.firstSuccess, Evicted: of.evicted}
 }
 
 // methodMeter records for one method of one target.
 type methodMeter struct {
 	*meter
-	labels []metric.RecordOption
+	endpoint observe.Endpoint
+	pair     *pair
+	labels   []metric.RecordOption
+}
+
+// evicted takes the endpoint out of the gauges.
+func (m *methodMeter) evicted() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.endpoints, m)
 }
 
 // event is [observe.Hooks.Event].
 func (m *methodMeter) event(ctx context.Context, e observe.Event) {
+	m.counts.event(m.pair, e)
+	if e.Kind == observe.Dequeued {
+		m.queue.Record(ctx, e.Delay.Seconds(), m.labels...)
+	}
 	if e.Kind != observe.CallEnd {
 		return
 	}

@@ -43,6 +43,10 @@ const (
 	keyFrom     = attribute.Key("astra.breaker.from")
 	keyTo       = attribute.Key("astra.breaker.to")
 	keyReason   = attribute.Key("astra.breaker.reason")
+	keyWhy      = attribute.Key("astra.reason") // of metrics, as the next three
+	keyResult   = attribute.Key("astra.result")
+	keyEvent    = attribute.Key("astra.event")
+	keyBackend  = attribute.Key("astra.backend")
 	keyQueued   = attribute.Key("astra.queued_ms")
 	keyLimit    = attribute.Key("astra.limit_reason")
 )

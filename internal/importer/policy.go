@@ -12,7 +12,6 @@ type retry struct {
 	base, max      string // durations
 	attemptTimeout string
 	timeout        string
-	hedge          bool // another attempt starts beside one that times out
 }
 
 // pairs returns the entry's. A source whose retries have no schedule of their own

@@ -164,12 +164,11 @@ func (a *Attempt) failure(v *Verdict) {
 	case a.lost():
 		v.Origin, v.Lost = Connection, true
 	}
-	switch {
-	case a.Stream && (a.Header || a.Message):
-		if a.Caller == Waiting && ill.Contains(a.Code) && a.Failures.Contains(a.Code) {
-			v.Breaker = Bad
-		}
+	if a.Stream && (a.Header || a.Message) {
+		a.brokenOff(v)
 		return
+	}
+	switch {
 	case a.Old:
 		return
 	case a.Caller == Expired && a.Hurried:
@@ -179,6 +178,13 @@ func (a *Attempt) failure(v *Verdict) {
 	}
 	if strain.Contains(a.Code) { // the limit knows by the latency who was hurried
 		v.Limit = Bad
+	}
+}
+
+// brokenOff is for the end of a stream that had been answered.
+func (a *Attempt) brokenOff(v *Verdict) {
+	if a.Caller == Waiting && ill.Contains(a.Code) && a.Failures.Contains(a.Code) {
+		v.Breaker = Bad
 	}
 }
 

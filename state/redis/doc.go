@@ -58,6 +58,6 @@
 //
 // An [observe.SuiteObserver], such as package metrics, receives events of the kind
 // StateShared: sent and received (reports), rejected (not understood), failed
-// (Redis was not to be had). What Close breaks off is reported again, and is no
+// (Redis was unreachable). What Close breaks off is reported again, and is no
 // failure.
 package astraredis

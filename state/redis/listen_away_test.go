@@ -36,8 +36,8 @@ func TestKilledRedis(t *testing.T) {
 	c := s.join(t, WithQuorum(1)) // does not need it to begin
 	c.passes(t)
 	c.await(t, "failed", 1)
-	if n := b.log.count("Redis unreachable"); n != 1 {
-		t.Errorf("%d warnings about Redis, want one:\n%s", n, &b.log)
+	if n := b.log.count("Redis is unreachable"); n != 1 {
+		t.Errorf("%d warnings, want one:\n%s", n, &b.log)
 	}
 
 	s.start(t)
@@ -48,8 +48,8 @@ func TestKilledRedis(t *testing.T) {
 	}
 	c.refuses(t)
 	for _, p := range []*peer{b, c} {
-		if p.log.count("Redis unreachable") != 1 || p.log.count("Redis reachable again") != 1 {
-			t.Errorf("want one warning about Redis, and one line about its return:\n%s", &p.log)
+		if p.log.count("Redis is unreachable") != 1 || p.log.count("Redis is reachable again") != 1 {
+			t.Errorf("want one warning, and word of the return:\n%s", &p.log)
 		}
 	}
 }

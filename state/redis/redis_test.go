@@ -238,7 +238,7 @@ func TestRubbish(t *testing.T) {
 	}
 	b.refuses(t)
 
-	// A key of another type is a Redis that is not to be had.
+	// A key of another type is a Redis that cannot be used.
 	if err := c.Del(ctx, a.store.set).Err(); err != nil {
 		t.Fatal(err)
 	}

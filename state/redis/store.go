@@ -175,8 +175,8 @@ func (s *store) reached(err error) {
 	s.mu.Unlock()
 	switch log := s.live.Logger(); {
 	case err != nil && !was:
-		log.Warn("astra: Redis unreachable: breakers use local state only", "err", err)
+		log.Warn("astra: Redis is unreachable: breakers use local state only", "err", err)
 	case err == nil && was:
-		log.Info("astra: Redis reachable again: breakers are shared")
+		log.Info("astra: Redis is reachable again: breakers are shared")
 	}
 }
