@@ -23,7 +23,7 @@ type steeringLog struct {
 	events  []observe.SuiteEvent
 	changes []observe.Event
 	stored  []interceptors.Change
-	live    interceptors.Live
+	live    interceptors.StoreHandle
 }
 
 func (l *steeringLog) SuiteEvent(e observe.SuiteEvent) {
@@ -32,8 +32,8 @@ func (l *steeringLog) SuiteEvent(e observe.SuiteEvent) {
 	l.events = append(l.events, e)
 }
 
-func (l *steeringLog) Attach(live interceptors.Live) error { l.live = live; return nil }
-func (l *steeringLog) Close() error                        { return nil }
+func (l *steeringLog) Attach(live interceptors.StoreHandle) error { l.live = live; return nil }
+func (l *steeringLog) Close() error                               { return nil }
 func (l *steeringLog) Changed(c interceptors.Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,10 +161,10 @@ func TestForceErrors(t *testing.T) {
 	_ = call(s, play(step{}))
 	_ = s.UnaryClientInterceptor()(t.Context(), "/s.S/Off", nil, nil, nil, play(step{}).invoke)
 	for want, err := range map[string]error{
-		"duration 0s is out of range: want from 1ms to 24h0m0s":  s.ForceOpen("", method, 0),
-		"duration 25h0m0s is out of range":                       s.ForceClose("", method, 25*time.Hour),
-		"is not in use: want a target and method listed by Suite.Snapshot":                   s.ForceOpen("", "/s.S/Typo", time.Minute),
-		"release of /s.S/Off on : its policy (/s.S/Off) ha": s.Release("", "/s.S/Off"),
+		"duration 0s is out of range: want from 1ms to 24h0m0s":            s.ForceOpen("", method, 0),
+		"duration 25h0m0s is out of range":                                 s.ForceClose("", method, 25*time.Hour),
+		"is not in use: want a target and method listed by Suite.Snapshot": s.ForceOpen("", "/s.S/Typo", time.Minute),
+		"release of /s.S/Off on : its policy (/s.S/Off) ha":                s.Release("", "/s.S/Off"),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

@@ -133,7 +133,7 @@ func (g *Guard) Succeed(now time.Duration, t Token, shardHint uint32) Transition
 // Settle is [Machine.Settle].
 func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
 	if !t.Probe() && (o == Neutral || g.word.Load()>>stateBits != t.gen) {
-		return Transition{} // nothing to say, or late; and no place to give back
+		return Transition{} // nothing to say, or late; and no slot to give back
 	}
 	before := g.collect(now)
 	g.mu.Lock()

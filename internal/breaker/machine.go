@@ -14,7 +14,7 @@ type Config struct {
 	MaxOpenFor  time.Duration // no open time is longer
 	ProbeShare  float64       // probes, as a share of the calls refused, that need not wait for the open time to end; 0: none
 	Probes      int           // calls let through at once while half-open; as many successes close
-	ProbeTTL    time.Duration // a probe not settled by then gives its place to another
+	ProbeTTL    time.Duration // a probe not settled by then gives its slot to another
 }
 
 // Token is a call's admission. It is settled exactly once; what it says is
@@ -59,15 +59,15 @@ type Machine struct {
 	forced   Force
 	release  time.Duration // when forced ends
 
-	refused int           // calls, since the last probe or the opening
-	soonest time.Duration // before that, they earn no probe
-	gap     time.Duration // between two such probes, at least
-	early   bool          // half-open before the open time was over
-	paid    int           // then: probes that the period may still have for it
+	refused         int           // calls, since the last probe or the opening
+	nextEarlyProbe  time.Duration // before that, they earn no probe
+	earlyGap        time.Duration // between two such probes, at least
+	halfOpenedEarly bool          // half-open before the open time was over
+	earlyProbesLeft int           // then: probes that the period may still have for it
 
-	places []place // who probes, or still did when a half-open period ended
-	serial uint32
-	passed int // probes that succeeded in this half-open period
+	probeSlots     []probeSlot // who probes, or still did when a half-open period ended
+	serial         uint32
+	probeSuccesses int // probes that succeeded in this half-open period
 }
 
 // NewMachine returns a closed breaker.
@@ -97,20 +97,20 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 		return Token{}, change, false
 	case m.state == Open:
 		why := Probing
-		if m.early = now < m.until; m.early {
-			why, m.paid = EnoughRefused, m.cfg.Probes
+		if m.halfOpenedEarly = now < m.until; m.halfOpenedEarly {
+			why, m.earlyProbesLeft = EnoughRefused, m.cfg.Probes
 		}
 		change = m.enter(now, HalfOpen, why)
-		m.passed = 0
+		m.probeSuccesses = 0
 	case now >= m.until:
-		m.early = false
+		m.halfOpenedEarly = false
 	}
-	p, extra, ok := m.takePlace(now)
+	p, extra, ok := m.takeProbeSlot(now)
 	if !ok {
 		m.refused++
 		return Token{}, change, false
 	}
-	return Token{m.gen, p, extra || m.early}, change, true
+	return Token{m.gen, p, extra || m.halfOpenedEarly}, change, true
 }
 
 // Settle hears how an admitted call ended. Results of calls admitted before
@@ -134,7 +134,7 @@ func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
 		return Transition{}
 	}
 	if reason := m.calls.add(now, &m.cfg, o); reason != None {
-		m.refused, m.early = 0, false
+		m.refused, m.halfOpenedEarly = 0, false
 		return m.open(now, reason, o, u)
 	}
 	return Transition{}
@@ -147,8 +147,8 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	case o != Success:
 		return m.open(now, ProbeFailed, o, u)
 	}
-	m.passed++
-	if m.passed < m.cfg.Probes {
+	m.probeSuccesses++
+	if m.probeSuccesses < m.cfg.Probes {
 		return Transition{}
 	}
 	m.openings = 0
@@ -161,13 +161,13 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 // whose traffic ebbs.
 func (m *Machine) open(now time.Duration, why Reason, last Outcome, u float64) Transition {
 	m.cutOff = last == Unreached
-	if !m.early {
+	if !m.halfOpenedEarly {
 		m.openings++
 	}
 	m.until = later(now, openTime(m.cfg.OpenFor, m.cfg.MaxOpenFor, m.openings-1, u))
-	m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, u)
+	m.earlyGap = openTime(time.Duration(minEarlyGap*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, u)
 	if why != ProbeFailed {
-		m.soonest = later(now, m.gap)
+		m.nextEarlyProbe = later(now, m.earlyGap)
 	}
 	return m.enter(now, Open, why)
 }
