@@ -535,11 +535,11 @@ func TestStateOutlivesTheProcess(t *testing.T) {
 
 // keeper is a store in memory.
 type keeper struct {
-	live  interceptors.Live
+	live  interceptors.StoreHandle
 	state interceptors.State
 }
 
-func (k *keeper) Attach(l interceptors.Live) error {
+func (k *keeper) Attach(l interceptors.StoreHandle) error {
 	k.live = l
 	l.Restore(k.state)
 	return nil

@@ -187,7 +187,7 @@ func TestEarlyProbesAreNotRetried(t *testing.T) {
 }
 
 // TestProbesInFlight: while half-open never more than Probes calls run, and a
-// hung one's place is another's after its time.
+// hung one's slot is another's after its time.
 func TestProbesInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Probes: 2, ProbeShare: 1e-9})))
@@ -208,7 +208,7 @@ func TestProbesInFlight(t *testing.T) {
 		time.Sleep(1)
 		for range 2 {
 			if err := call(s, play(step{})); err != nil {
-				t.Errorf("hung probes hold their places: %v", err)
+				t.Errorf("hung probes hold their slots: %v", err)
 			}
 		}
 		cancel()
@@ -268,12 +268,12 @@ func TestNeutralOutcomes(t *testing.T) {
 				if tc.opens {
 					return
 				}
-				// A neutral probe gives its place back.
+				// A neutral probe frees its slot.
 				trip(t, s, 8)
 				time.Sleep(1200 * ms)
 				_ = tc.call(t.Context(), s)
 				if refused(s, play(step{})) {
-					t.Fatal("a neutral probe kept its place")
+					t.Fatal("a neutral probe kept its slot")
 				}
 			})
 		})
@@ -471,7 +471,7 @@ func TestBreakerOff(t *testing.T) {
 	}
 }
 
-// TestPanicLeavesNothingBehind: a probe that panics gives its place back.
+// TestPanicLeavesNothingBehind: a probe that panics frees its slot.
 func TestPanicLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{})))
@@ -486,7 +486,7 @@ func TestPanicLeavesNothingBehind(t *testing.T) {
 			_ = call(s, play(step{do: func(context.Context, any) { panic("beneath") }}))
 		}()
 		if err := call(s, play(step{})); err != nil {
-			t.Fatalf("the place of the probe that panicked is lost: %v", err)
+			t.Fatalf("the slot of the probe that panicked is lost: %v", err)
 		}
 	})
 }

@@ -27,7 +27,7 @@
 // Context or Trailer was called) it is retried like a call, and what was sent is
 // sent again. After that the inner stream is passed through. See [Resume] for
 // server streams that are cut later. Receive to the end, or end the context:
-// until then a stream holds its slot, its place as a probe, and is not counted. A Header,
+// until then a stream holds its slot, its probe slot, and is not counted. A Header,
 // Trailer or Peer option is not filled if the context ends the stream.
 //
 // # What the caller sees

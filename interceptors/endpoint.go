@@ -17,7 +17,7 @@ func (l live) CanonicalTarget() string { return l.canonical }
 func (l live) Method() string          { return l.method }
 
 func (l live) Breaker() (b observe.BreakerStatus, ok bool) {
-	g := l.liveBreaker.Load()
+	g := l.currentBreaker.Load()
 	if g == nil {
 		return b, false
 	}
@@ -30,7 +30,7 @@ func (l live) Breaker() (b observe.BreakerStatus, ok bool) {
 }
 
 func (l live) Budget() (b observe.BudgetStatus, ok bool) {
-	g := l.liveBudget.Load()
+	g := l.currentBudget.Load()
 	if g == nil {
 		return b, false
 	}
@@ -38,7 +38,7 @@ func (l live) Budget() (b observe.BudgetStatus, ok bool) {
 }
 
 func (l live) LimitState() (s observe.LimitState, ok bool) {
-	g := l.liveLimit.Load()
+	g := l.currentLimit.Load()
 	if g == nil {
 		return s, false
 	}

@@ -23,7 +23,7 @@ type steeringLog struct {
 	events  []observe.SuiteEvent
 	changes []observe.Event
 	stored  []interceptors.Change
-	live    interceptors.Live
+	live    interceptors.StoreHandle
 }
 
 func (l *steeringLog) SuiteEvent(e observe.SuiteEvent) {
@@ -32,8 +32,8 @@ func (l *steeringLog) SuiteEvent(e observe.SuiteEvent) {
 	l.events = append(l.events, e)
 }
 
-func (l *steeringLog) Attach(live interceptors.Live) error { l.live = live; return nil }
-func (l *steeringLog) Close() error                        { return nil }
+func (l *steeringLog) Attach(live interceptors.StoreHandle) error { l.live = live; return nil }
+func (l *steeringLog) Close() error                               { return nil }
 func (l *steeringLog) Changed(c interceptors.Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 )
 
 // unary returns the interceptor of unary calls.
-func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
+func (s *Suite) unary(l *nativeRetryCheck) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		with := readCallOptions(opts)
 		if with.err != nil {
@@ -19,14 +19,14 @@ func (s *Suite) unary(l *layers) grpc.UnaryClientInterceptor {
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
 		err := u.make(ctx, &s.Host, &s.lateFailure, p, &with.apply(p).Policy, opts)
 		if unchecked && err == nil {
-			l.look(s.Log, p, cc, method)
+			l.checkOnce(s.Log, p, cc, method)
 		}
 		return err
 	}
 }
 
 // stream returns the interceptor of streams.
-func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
+func (s *Suite) stream(l *nativeRetryCheck) grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		with := readCallOptions(opts)
 		if with.err != nil {
@@ -36,7 +36,7 @@ func (s *Suite) stream(l *layers) grpc.StreamClientInterceptor {
 		p, unchecked := s.planOf(cc, method, l, nil)
 		check := func() {}
 		if unchecked {
-			check = func() { l.look(s.Log, p, cc, method) }
+			check = func() { l.checkOnce(s.Log, p, cc, method) }
 		}
 		st, err := newStream(ctx, streamSpec{
 			desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts,

@@ -125,27 +125,27 @@ type endpoint struct {
 	asking         sync.Once          // of the observers, for recorders
 	asked          bool               // guarded by registry.mu: calls may use it
 	restored       breaker.Transition // guarded by registry.mu: of the breaker, not reported yet
-	kept           *breaker.Guard     // also while a policy turns it off; nil: never had one
-	keptBudget     *budget.Guard      // likewise
-	keptLimit      *limit.Guard       // likewise, as calls may hold its slots
+	breaker        *breaker.Guard     // also while a policy turns it off; nil: never had one
+	budget         *budget.Guard      // likewise
+	limit          *limit.Guard       // likewise, as calls may hold its slots
 	known          bool               // the program has the method's descriptor
 	idempotent     bool               // which says so
-	fleeting       bool               // made for one call
+	overflow       bool               // made for one call
 	record         journal.Record
 	losses         atomic.Uint64                  // connections lost with calls on them
-	witness        fleet.Witness                  // the backend on which it last succeeded
+	lastGood       fleet.LastGood                 // the backend on which it last succeeded
 	located        atomic.Pointer[located]        // where its backends are known; nil: not asked yet
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 
-	liveBreaker atomic.Pointer[breaker.Guard] // what the current plan has
-	liveBudget  atomic.Pointer[budget.Guard]
-	liveLimit   atomic.Pointer[limit.Guard]
+	currentBreaker atomic.Pointer[breaker.Guard] // what the current plan has
+	currentBudget  atomic.Pointer[budget.Guard]
+	currentLimit   atomic.Pointer[limit.Guard]
 }
 
 // latencies returns how long the method's attempts lately took; nil: nothing is
 // kept for it.
 func (e *endpoint) latencies() *hedge.Quantile {
-	if e.fleeting {
+	if e.overflow {
 		return nil
 	}
 	if q := e.latency.Load(); q != nil {
@@ -176,7 +176,7 @@ type plan struct {
 	classifier *classifier // nil: none
 	balancing  *balancing  // nil: where calls go is not for the suite to say
 	unhedged   bool        // its policy hedges, but not methods like this one
-	marks      atomic.Uint32
+	flags      atomic.Uint32
 }
 
 // fleetOf returns the fleet of a connection; nil: the suite does not balance load.
@@ -195,7 +195,7 @@ func (p *plan) fleetOf(cc *grpc.ClientConn) *fleet.Fleet {
 
 // The marks of a plan, looked at by every call and seldom written.
 const (
-	markUsed    = 1 << iota // since the last look for idle plans
-	markChecked             // for retries of grpc-go beneath
-	markAll     = markUsed | markChecked
+	flagUsed    = 1 << iota // since the last look for idle plans
+	flagChecked             // for retries of grpc-go beneath
+	flagsAll    = flagUsed | flagChecked
 )

@@ -182,7 +182,7 @@ type Breaker struct {
 	// Probes is how many calls are let through at once when the breaker probes;
 	// that many successes close it, one failure opens it again.
 	// A probe that has not ended after 10 s (or Timeout, if that is more)
-	// gives its place to another. 0: 1. Range 1 to 1000.
+	// gives its slot to another. 0: 1. Range 1 to 1000.
 	Probes int
 	// Failures are the codes that count against the server.
 	// 0: [astracodes.Failure].

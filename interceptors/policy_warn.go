@@ -18,7 +18,7 @@ import (
 //   - A Breaker.SlowCall that no attempt lives to see, and a Breaker.Window of
 //     less than twice either SlowCall or AttemptTimeout.
 //   - A Breaker.OpenFor that is over before the first backoff.
-//   - A probe that may take longer than its place is kept.
+//   - A probe that may take longer than its slot is kept.
 //   - A Budget.Burst that does not pay for one call's retries.
 //   - A Limit.MaxWait that uses up Timeout; none, where calls may queue.
 //   - A backoff for a code, or a schedule, where nothing is retried.

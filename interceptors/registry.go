@@ -37,28 +37,28 @@ type registry struct {
 	naming    *naming          // nil: targets are their own names
 	balancing *balancing       // nil: where calls go is not for it to say
 
-	unhedged atomic.Int64          // methods that were warned of
-	full     atomic.Bool           // there are too many plans, and that has been logged
-	table    atomic.Pointer[table] // what calls read
-	view     atomic.Pointer[view]  // of what mu guards
-	history  history
+	unhedged       atomic.Int64          // methods that were warned of
+	overflowLogged atomic.Bool           // there are too many plans, and that has been logged
+	table          atomic.Pointer[table] // what calls read
+	view           atomic.Pointer[view]  // of what mu guards
+	history        history
 
-	mu          sync.Mutex // guards what follows, and writing to table
-	closed      bool
-	revision    Revision
-	policies    patternTable[*compiled]
-	fallbacks   patternTable[Fallback]
-	resumes     patternTable[Resume]
-	classifiers patternTable[*classifier]
-	plans       map[key]*plan // by names
-	strange     int           // of them, those whose method the program does not know
-	budgets     map[budgetKey]*budget.Guard
-	swept       time.Duration // last look for idle plans
-	others      *endpoint     // of what there are too many of; nil: there are not
+	mu               sync.Mutex // guards what follows, and writing to table
+	closed           bool
+	revision         Revision
+	policies         patternTable[*compiled]
+	fallbacks        patternTable[Fallback]
+	resumes          patternTable[Resume]
+	classifiers      patternTable[*classifier]
+	plans            map[key]*plan // by names
+	strange          int           // of them, those whose method the program does not know
+	budgets          map[budgetKey]*budget.Guard
+	swept            time.Duration // last look for idle plans
+	overflowEndpoint *endpoint     // of what there are too many of; nil: there are not
 
-	awaited        map[key]awaited // what stores have reported, until a call asks for it
-	awaitedBudgets map[string]map[budget.Config]awaitedBudget
-	purged         time.Duration // last look for what is awaited in vain
+	pending        map[key]pendingBreaker // what stores have reported, until a call asks for it
+	pendingBudgets map[string]map[budget.Config]pendingBudget
+	purged         time.Duration // last removal of expired pending reports
 }
 
 // key is a pair, by names: a target's is its own unless [WithTargetName] says
@@ -74,7 +74,7 @@ type budgetKey struct {
 
 // planOf returns the plan of a call, and whether it is to be looked at when the
 // call is over.
-func (r *registry) planOf(cc *grpc.ClientConn, method string, l *layers, last *lastPlan) (p *plan, fresh bool) {
+func (r *registry) planOf(cc *grpc.ClientConn, method string, l *nativeRetryCheck, last *lastPlan) (p *plan, fresh bool) {
 	var target string
 	if cc != nil {
 		target = cc.Target()
@@ -82,12 +82,12 @@ func (r *registry) planOf(cc *grpc.ClientConn, method string, l *layers, last *l
 	if p = last.get(r.table.Load(), target, method); p == nil {
 		p = r.plan(cc, target, method)
 	}
-	want := uint32(markUsed)
+	want := uint32(flagUsed)
 	if l != nil {
-		want = markAll
+		want = flagsAll
 	}
-	if fresh = p.marks.Load()&want != want; fresh {
-		p.marks.Or(markUsed)
+	if fresh = p.flags.Load()&want != want; fresh {
+		p.flags.Or(flagUsed)
 	}
 	return p, fresh
 }
@@ -111,7 +111,7 @@ func (r *registry) firstPlan(cc *grpc.ClientConn, target, method string) *plan {
 		r.publish(target, method, p.endpoint)
 	}
 	switch {
-	case p.fleeting && r.full.CompareAndSwap(false, true):
+	case p.overflow && r.overflowLogged.CompareAndSwap(false, true):
 		r.Log().Warn("astra: too many methods and targets: further ones share a budget, have no breaker or limit, and are observed as one",
 			"kept", maxPlans, "method", text.Name(method), "target", text.Name(name))
 	case made && p.unhedged:
@@ -143,7 +143,7 @@ func (r *registry) makePlan(cc *grpc.ClientConn, target, name, method string) (p
 			full = r.fullLocked(strange)
 		}
 		if full {
-			return r.overflowPlanLocked(now, k.target, method, idempotent), r.others, false, idle
+			return r.overflowPlanLocked(now, k.target, method, idempotent), r.overflowEndpoint, false, idle
 		}
 		e := &endpoint{target: k.target, canonical: k.target, method: k.method, known: known, idempotent: idempotent}
 		if cc != nil && name == target {
@@ -155,7 +155,7 @@ func (r *registry) makePlan(cc *grpc.ClientConn, target, name, method string) (p
 			r.strange++
 		}
 	}
-	p.marks.Or(markUsed)
+	p.flags.Or(flagUsed)
 	return p, p.endpoint, made, idle
 }
 
@@ -215,15 +215,15 @@ func (r *registry) ask(e *endpoint) {
 // method's policy and fallback, and one budget and one endpoint for all of
 // these.
 func (r *registry) overflowPlanLocked(now time.Duration, target, method string, idempotent bool) *plan {
-	if r.others == nil {
-		r.others = &endpoint{target: overflow, canonical: overflow, method: overflow}
+	if r.overflowEndpoint == nil {
+		r.overflowEndpoint = &endpoint{target: overflow, canonical: overflow, method: overflow}
 	}
-	e := &endpoint{target: target, method: method, idempotent: idempotent, fleeting: true}
+	e := &endpoint{target: target, method: method, idempotent: idempotent, overflow: true}
 	c, _ := r.policyLocked(method, idempotent)
 	p := &plan{endpoint: e, policy: c, Plan: r.callPlan(e, c), balancing: r.balancing}
 	p.Budget = r.budgetLocked(now, &endpoint{target: overflow}, c, nil)
 	if !r.closed {
-		p.Recorders = &r.others.recorders
+		p.Recorders = &r.overflowEndpoint.recorders
 		p.fallback, _ = r.fallbacks.lookup(method)
 		p.resume, _ = r.resumes.lookup(method)
 		p.classifier, _ = r.classifiers.lookup(method)
@@ -242,7 +242,7 @@ func (r *registry) sweepLocked(now time.Duration) (idle []*endpoint) {
 		}
 	}
 	for k, p := range r.plans {
-		used := p.marks.And(^uint32(markUsed))&markUsed != 0
+		used := p.flags.And(^uint32(flagUsed))&flagUsed != 0
 		if used || p.busy(now) {
 			if p.Budget != nil {
 				inUse[budgetKey{k.target, p.policy.Budget}] = p.Budget
@@ -279,12 +279,12 @@ func (r *registry) strangeLocked(e *endpoint) bool { return !e.known && !r.named
 // busy reports whether an endpoint must not be forgotten, though no call came
 // lately: a stream may hold a slot for days, and an open time is a promise.
 func (e *endpoint) busy(now time.Duration) bool {
-	if e.keptLimit != nil && !e.keptLimit.Idle(now) {
+	if e.limit != nil && !e.limit.Idle(now) {
 		return true
 	}
-	if e.kept == nil {
+	if e.breaker == nil {
 		return false
 	}
-	m, ok := e.kept.Snapshot(now)
+	m, ok := e.breaker.Snapshot(now)
 	return ok && m.Left > 0
 }

@@ -40,7 +40,7 @@ func (r *registry) rebuildLocked() (all []remade) {
 			r.strange++
 		}
 		next := r.newPlanLocked(now, p.endpoint, old)
-		next.marks.Store(p.marks.Load())
+		next.flags.Store(p.flags.Load())
 		r.plans[k] = next
 		all = append(all, remade{next, p})
 	}
@@ -95,10 +95,10 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 	c, unhedged := r.policyLocked(e.method, e.idempotent)
 	p := &plan{endpoint: e, policy: c, unhedged: unhedged, Plan: r.callPlan(e, c), balancing: r.balancing}
 	p.Budget = r.budgetLocked(now, e, c, old)
-	e.liveBudget.Store(p.Budget)
+	e.currentBudget.Store(p.Budget)
 	p.Limit = r.limitLocked(now, e, c)
 	if r.closed {
-		e.liveBreaker.Store(nil)
+		e.currentBreaker.Store(nil)
 		return p
 	}
 	p.fallback, _ = r.fallbacks.lookup(e.method)
@@ -106,23 +106,23 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 	p.classifier, _ = r.classifiers.lookup(e.method)
 	p.Recorders = &e.recorders
 	if c.BreakerOff {
-		e.liveBreaker.Store(nil)
+		e.currentBreaker.Store(nil)
 		return p
 	}
-	if e.kept == nil {
-		e.kept = breaker.NewGuard(c.Breaker)
-		e.restored = r.recallLocked(now, e)
+	if e.breaker == nil {
+		e.breaker = breaker.NewGuard(c.Breaker)
+		e.restored = r.applyPendingLocked(now, e)
 	} else {
-		e.kept.Reconfigure(now, c.Breaker)
+		e.breaker.Reconfigure(now, c.Breaker)
 	}
-	p.Breaker = e.kept
-	e.liveBreaker.Store(p.Breaker)
+	p.Breaker = e.breaker
+	e.currentBreaker.Store(p.Breaker)
 	return p
 }
 
 // callPlan returns what the engine needs, without state.
 func (r *registry) callPlan(e *endpoint, c *compiled) engine.Plan {
-	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Record: &e.record, Losses: &e.losses, Witness: &e.witness,
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Record: &e.record, Losses: &e.losses, LastGood: &e.lastGood,
 		Changed: func(g *breaker.Guard, t breaker.Transition) { r.changed(e, g, t, false) }}
 }
 
@@ -134,7 +134,7 @@ func (r *registry) budgetLocked(now time.Duration, e *endpoint, c *compiled, old
 		return nil
 	}
 	k := budgetKey{e.target, c.Budget}
-	had := e.keptBudget
+	had := e.budget
 	g := r.budgets[k]
 	if g == nil {
 		g = old[k]
@@ -148,7 +148,7 @@ func (r *registry) budgetLocked(now time.Duration, e *endpoint, c *compiled, old
 		g.AtMost(now, had.Level(now))
 	}
 	r.budgets[k] = g
-	e.keptBudget = g
+	e.budget = g
 	return g
 }
 
@@ -157,19 +157,19 @@ func (r *registry) budgetLocked(now time.Duration, e *endpoint, c *compiled, old
 func (r *registry) limitLocked(now time.Duration, e *endpoint, c *compiled) *limit.Guard {
 	limits := c.Limit.MaxConcurrent > 0 || c.Limit.Rate > 0
 	switch on := limits && !r.closed; {
-	case on && e.keptLimit == nil:
-		e.keptLimit = limit.NewGuard(now, c.Limit)
+	case on && e.limit == nil:
+		e.limit = limit.NewGuard(now, c.Limit)
 	case on:
-		e.keptLimit.Reconfigure(now, c.Limit)
+		e.limit.Reconfigure(now, c.Limit)
 	default:
-		if e.keptLimit != nil {
-			e.keptLimit.Reconfigure(now, limit.Config{})
+		if e.limit != nil {
+			e.limit.Reconfigure(now, limit.Config{})
 		}
-		e.liveLimit.Store(nil)
+		e.currentLimit.Store(nil)
 		return nil
 	}
-	e.liveLimit.Store(e.keptLimit)
-	return e.keptLimit
+	e.currentLimit.Store(e.limit)
+	return e.limit
 }
 
 // maxUnhedged bounds the methods that are warned of: a proxy's clients may make

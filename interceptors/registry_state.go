@@ -14,40 +14,40 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// awaited is what a store has reported of a breaker that no call has asked for yet.
-type awaited struct {
+// pendingBreaker is what a store has reported of a breaker that no call has used yet.
+type pendingBreaker struct {
 	until    time.Duration // end of the open time
 	openings int
 	born     time.Duration // when it was so
-	from     origin
+	from     reportSource
 	forced   breaker.Force // until then
 }
 
-// origin is where it comes from.
-type origin uint8
+// reportSource is where a report comes from.
+type reportSource uint8
 
 const (
-	fromBefore origin = iota // an earlier suite: opens, or probes when its time is over
-	fromFleet                // other instances: opens, as long as its time lasts
-	advice                   // one other instance: as long, makes it wary
+	restored reportSource = iota // an earlier suite: opens, or probes when its time is over
+	quorum                       // other instances: opens, as long as its time lasts
+	hint                         // one other instance: as long, makes it wary
 )
 
-func (a awaited) dead(now time.Duration) bool {
-	if a.from == fromBefore && a.forced != breaker.ForcedClosed {
+func (a pendingBreaker) expired(now time.Duration) bool {
+	if a.from == restored && a.forced != breaker.ForcedClosed {
 		return now-a.born > MaxStateAge
 	}
 	return now >= a.until
 }
 
-// awaitedBudget is the same of a budget.
-type awaitedBudget struct {
+// pendingBudget is the same for a budget.
+type pendingBudget struct {
 	BudgetRecord
-	told time.Duration
+	since time.Duration
 }
 
-func (a awaitedBudget) level(now time.Duration) float64 { return a.Level(now - a.told) }
+func (a pendingBudget) level(now time.Duration) float64 { return a.Level(now - a.since) }
 
-func (a awaitedBudget) dead(now time.Duration) bool { return a.Age+now-a.told > MaxStateAge }
+func (a pendingBudget) expired(now time.Duration) bool { return a.Age+now-a.since > MaxStateAge }
 
 func (k budgetKey) record() BudgetRecord {
 	return BudgetRecord{Target: k.target, Ratio: k.config.Ratio, MinPerSecond: k.config.MinPerSecond, Burst: k.config.Burst}
@@ -57,21 +57,21 @@ func (b BudgetRecord) key() budgetKey {
 	return budgetKey{b.Target, budget.Config{Ratio: b.Ratio, MinPerSecond: b.MinPerSecond, Burst: b.Burst}}
 }
 
-// state is [Live.State].
+// state is [StoreHandle.State].
 func (r *registry) state() (st State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.Now()
 	for k, p := range r.plans {
-		if p.kept == nil {
+		if p.breaker == nil {
 			continue
 		}
-		if m, ok := p.kept.Snapshot(now); ok {
+		if m, ok := p.breaker.Snapshot(now); ok {
 			st.Breakers = append(st.Breakers, BreakerRecord{Target: k.target, Method: k.method, Left: m.Left, Openings: m.Openings, Forced: m.Forced.String()})
 		}
 	}
-	for k, a := range r.awaited {
-		if a.from == fromBefore && !a.dead(now) {
+	for k, a := range r.pending {
+		if a.from == restored && !a.expired(now) {
 			st.Breakers = append(st.Breakers, BreakerRecord{
 				Target: k.target, Method: k.method, Left: max(0, a.until-now), Openings: a.openings, Age: now - a.born, Forced: a.forced.String()})
 		}
@@ -97,13 +97,13 @@ func (r *registry) budgetRecordsLocked(now time.Duration) (all []BudgetRecord) {
 			short[k.target] = true
 		}
 	}
-	for target, of := range r.awaitedBudgets {
+	for target, of := range r.pendingBudgets {
 		for config, a := range of {
-			if r.budgets[budgetKey{target, config}] != nil || a.dead(now) {
+			if r.budgets[budgetKey{target, config}] != nil || a.expired(now) {
 				continue
 			}
 			b := a.BudgetRecord
-			b.Age += now - a.told
+			b.Age += now - a.since
 			all = append(all, b)
 			if a.level(now) < b.Burst {
 				short[target] = true
@@ -119,19 +119,19 @@ func (r *registry) budgetRecordsLocked(now time.Duration) (all []BudgetRecord) {
 	return kept
 }
 
-// restore is [Live.Restore].
+// restore is [StoreHandle.Restore].
 func (r *registry) restore(st State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.Now()
 	for _, b := range st.Breakers {
 		if b.Age >= 0 && b.Age <= MaxStateAge {
-			r.awaitLocked(now, key{b.Target, b.Method}, awaited{now + bounded(b.Left), b.Openings, now - b.Age, fromBefore, forceOf(b.Forced)})
+			r.addPendingLocked(now, key{b.Target, b.Method}, pendingBreaker{now + bounded(b.Left), b.Openings, now - b.Age, restored, forceOf(b.Forced)})
 		}
 	}
 	r.restoreBackendsLocked(st.Backends)
 	n := 0
-	for _, of := range r.awaitedBudgets {
+	for _, of := range r.pendingBudgets {
 		n += len(of)
 	}
 	for _, b := range st.Budgets {
@@ -139,17 +139,17 @@ func (r *registry) restore(st State) {
 			continue
 		}
 		k := b.key()
-		of := r.awaitedBudgets[k.target]
+		of := r.pendingBudgets[k.target]
 		if _, known := of[k.config]; !known {
 			if n++; n > maxPlans {
 				return
 			}
 		}
 		if of == nil {
-			of = make(map[budget.Config]awaitedBudget)
-			r.awaitedBudgets[k.target] = of
+			of = make(map[budget.Config]pendingBudget)
+			r.pendingBudgets[k.target] = of
 		}
-		of[k.config] = awaitedBudget{b, now}
+		of[k.config] = pendingBudget{b, now}
 	}
 }
 
@@ -164,7 +164,7 @@ func (r *registry) restoreBackendsLocked(all []BackendRecord) {
 			sound = append(sound, fleet.Record(b))
 		}
 	}
-	r.balancing.registry.Await(sound)
+	r.balancing.registry.AddPending(sound)
 }
 
 func bounded(left time.Duration) time.Duration { return min(max(0, left), MaxStateAge) }
@@ -178,9 +178,9 @@ func (b BudgetRecord) valid() bool {
 	return b.Age >= 0 && b.Age <= MaxStateAge
 }
 
-// awaitLocked keeps what is reported of a breaker until a call asks for it. One in use
-// knows better.
-func (r *registry) awaitLocked(now time.Duration, k key, a awaited) {
+// addPendingLocked keeps what is reported of a breaker until a call uses it. A breaker
+// in use is not overruled.
+func (r *registry) addPendingLocked(now time.Duration, k key, a pendingBreaker) {
 	if r.plans[k] != nil {
 		return
 	}
@@ -191,55 +191,55 @@ func (r *registry) awaitLocked(now time.Duration, k key, a awaited) {
 	if r.namedLocked(k.method) { // other instances hear strange names, too
 		most = 2 * maxPlans
 	}
-	old, known := r.awaited[k]
-	if known && !old.dead(now) {
-		a = a.and(old)
+	old, known := r.pending[k]
+	if known && !old.expired(now) {
+		a = a.merge(old)
 	}
-	if !known && len(r.awaited) >= most {
+	if !known && len(r.pending) >= most {
 		if now-r.purged < time.Second { // it looks at all of them
 			return
 		}
 		r.purged = now
-		maps.DeleteFunc(r.awaited, func(_ key, old awaited) bool { return old.dead(now) })
-		if len(r.awaited) >= most {
+		maps.DeleteFunc(r.pending, func(_ key, old pendingBreaker) bool { return old.expired(now) })
+		if len(r.pending) >= most {
 			return
 		}
 	}
-	r.awaited[k] = a
+	r.pending[k] = a
 }
 
-// and joins what is reported twice.
-func (a awaited) and(b awaited) awaited {
+// merge joins two reports of one breaker.
+func (a pendingBreaker) merge(b pendingBreaker) pendingBreaker {
 	switch {
 	case a.forced != breaker.NotForced: // nobody but its owner knows better
 		return a
 	case b.forced != breaker.NotForced:
 		return b
-	case a.from == advice:
+	case a.from == hint:
 		return b
-	case b.from == advice:
+	case b.from == hint:
 		return a
 	}
-	return awaited{max(a.until, b.until), max(a.openings, b.openings), max(a.born, b.born), min(a.from, b.from), breaker.NotForced}
+	return pendingBreaker{max(a.until, b.until), max(a.openings, b.openings), max(a.born, b.born), min(a.from, b.from), breaker.NotForced}
 }
 
-// recallLocked gives an endpoint's new breaker what stores have said of it.
-func (r *registry) recallLocked(now time.Duration, e *endpoint) (restored breaker.Transition) {
+// applyPendingLocked applies to an endpoint's new breaker what stores have reported of it.
+func (r *registry) applyPendingLocked(now time.Duration, e *endpoint) (restored breaker.Transition) {
 	k := key{e.target, e.method}
-	a, ok := r.awaited[k]
+	a, ok := r.pending[k]
 	if !ok {
 		return restored
 	}
-	delete(r.awaited, k)
+	delete(r.pending, k)
 	snapshot := breaker.Snapshot{Left: a.until - now, Openings: a.openings, Forced: a.forced}
 	switch {
-	case a.dead(now):
-	case a.from == advice:
-		e.kept.Advise(now)
-	case a.from == fromFleet:
-		restored = e.kept.Restore(now, snapshot, breaker.Fleet)
+	case a.expired(now):
+	case a.from == hint:
+		e.breaker.Hint(now)
+	case a.from == quorum:
+		restored = e.breaker.Restore(now, snapshot, breaker.Fleet)
 	default:
-		restored = e.kept.Restore(now, snapshot, breaker.Restored)
+		restored = e.breaker.Restore(now, snapshot, breaker.Restored)
 	}
 	return restored
 }
@@ -248,37 +248,37 @@ func (r *registry) recallLocked(now time.Duration, e *endpoint) (restored breake
 // suite's held.
 func (r *registry) newBudgetLocked(now time.Duration, k budgetKey) *budget.Guard {
 	g := budget.NewGuard(now, k.config)
-	of := r.awaitedBudgets[k.target]
+	of := r.pendingBudgets[k.target]
 	if a, ok := of[k.config]; ok {
 		if delete(of, k.config); len(of) == 0 {
-			delete(r.awaitedBudgets, k.target)
+			delete(r.pendingBudgets, k.target)
 		}
-		if !a.dead(now) {
+		if !a.expired(now) {
 			g.AtMost(now, a.level(now))
 		}
 		return g
 	}
 	for _, a := range of {
-		if level := a.level(now); level < a.Burst && !a.dead(now) {
+		if level := a.level(now); level < a.Burst && !a.expired(now) {
 			g.AtMost(now, level)
 		}
 	}
 	return g
 }
 
-// hear opens or warns a breaker on the word of other instances.
-func (r *registry) hear(b BreakerRecord, from origin) {
+// applyRemote opens a breaker, or makes it wary, because of other instances' reports.
+func (r *registry) applyRemote(b BreakerRecord, from reportSource) {
 	r.mu.Lock()
 	now, k := r.Now(), key{b.Target, b.Method}
 	p := r.plans[k]
 	if p == nil {
-		r.awaitLocked(now, k, awaited{now + bounded(b.Left), b.Openings, now, from, breaker.NotForced})
+		r.addPendingLocked(now, k, pendingBreaker{now + bounded(b.Left), b.Openings, now, from, breaker.NotForced})
 	}
 	r.mu.Unlock()
 	switch {
 	case p == nil || p.Breaker == nil: // turned off, or the suite is closed
-	case from == advice:
-		p.Breaker.Advise(now)
+	case from == hint:
+		p.Breaker.Hint(now)
 	default:
 		t := p.Breaker.Restore(now, breaker.Snapshot{Left: b.Left, Openings: b.Openings}, breaker.Fleet)
 		r.reportRestored(p.endpoint)
@@ -288,14 +288,14 @@ func (r *registry) hear(b BreakerRecord, from origin) {
 }
 
 // changed reports a transition to the log and the stores.
-func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, told bool) {
-	if !told {
+func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, remote bool) {
+	if !remote {
 		r.logChange(e, g, t)
 	}
 	if len(r.stores) == 0 || !t.Happened() {
 		return
 	}
-	c := Change{Target: e.target, Method: e.method, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Told: told}
+	c := Change{Target: e.target, Method: e.method, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Remote: remote}
 	if t.To == breaker.Open {
 		m, _ := g.Snapshot(r.Now())
 		c.Left, c.Openings = m.Left, m.Openings
@@ -319,8 +319,8 @@ func (r *registry) reportRestored(e *endpoint) {
 func (r *registry) report(e *endpoint, t breaker.Transition) {
 	if t.Happened() {
 		r.ask(e)
-		r.logChange(e, e.kept, t)
-		e.recorders.Emit(context.Background(), engine.BreakerChange(e.kept, r.Now(), t))
+		r.logChange(e, e.breaker, t)
+		e.recorders.Emit(context.Background(), engine.BreakerChange(e.breaker, r.Now(), t))
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 func (s *Suite) Snapshot() Snapshot {
 	t := taking{suite: s, now: s.Now(), policies: map[*compiled]string{}, budgets: map[*budget.Guard]*BudgetSnapshot{}, canonical: map[string]string{}}
 	t.Time = s.at(t.now)
-	t.Started, t.Overflow = s.Epoch, s.full.Load()
+	t.Started, t.Overflow = s.Epoch, s.overflowLogged.Load()
 	v := s.view.Load()
 	t.Closed = v.closed
 	t.generation = v.generation

@@ -15,8 +15,8 @@ type Store interface {
 	// Attach is called once, by New, before it returns. The store may restore
 	// state at once, and keeps l for later. An error fails New: it says that
 	// the store is used wrongly. That there is nothing to restore, or that it
-	// cannot be read, is for [Live.Notify] and the log.
-	Attach(l Live) error
+	// cannot be read, is for [StoreHandle.Notify] and the log.
+	Attach(l StoreHandle) error
 	// Changed is called after a breaker's state has changed, on the goroutine
 	// of the call that changed it: it returns at once and does not call the
 	// suite. Calls that still run may change something after Close.
@@ -85,21 +85,21 @@ type Change struct {
 	From, To       observe.BreakerState
 	Left           time.Duration // of the open time, if To is BreakerOpen
 	Openings       int           // in a row, this one included
-	Told           bool          // by a store: not what this suite found itself
+	Remote         bool          // by a store: not what this suite found itself
 	ByHand         bool          // [Suite.ForceOpen], ForceClose or Release: the state may be the one that was
 	Forced         string        // what it is held, "open" or "closed", then; else ""
 }
 
-// Live is a running suite as its store sees it. Its methods may be called at
+// StoreHandle is a running suite as its store sees it. Its methods may be called at
 // any time, from any goroutine, but not from within Changed. After
 // [Suite.Close] they change nothing.
-type Live struct {
+type StoreHandle struct {
 	registry *registry
 	store    int
 }
 
 // State returns what is worth keeping now.
-func (l Live) State() State { return l.registry.state() }
+func (l StoreHandle) State() State { return l.registry.state() }
 
 // Restore hands the suite state of an earlier one. Breakers and budgets begin
 // with it when a call first asks for them; those in use keep what they have.
@@ -109,23 +109,23 @@ func (l Live) State() State { return l.registry.state() }
 // make no sense, whose names are longer than 512 bytes, that are older than
 // MaxStateAge, or more than 16384, are dropped. Backends are out when a resolver
 // first names them.
-func (l Live) Restore(st State) { l.registry.restore(st) }
+func (l StoreHandle) Restore(st State) { l.registry.restore(st) }
 
 // Open opens a closed breaker for r.Left, bounded by the policy, because other
 // instances have opened theirs. It does nothing to one that is not closed.
-func (l Live) Open(r BreakerRecord) { l.registry.hear(r, fromFleet) }
+func (l StoreHandle) Open(r BreakerRecord) { l.registry.applyRemote(r, quorum) }
 
-// Advise makes a closed breaker open at its next failure, unless a success
+// Hint makes a closed breaker open at its next failure, unless a success
 // comes before, because another instance has opened its own. For a method not
 // called yet the advice holds for r.Left.
-func (l Live) Advise(r BreakerRecord) { l.registry.hear(r, advice) }
+func (l StoreHandle) Hint(r BreakerRecord) { l.registry.applyRemote(r, hint) }
 
 // Notify reports to the suite's observers what came of restoring, saving or
 // sharing state.
-func (l Live) Notify(e observe.SuiteEvent) {
+func (l StoreHandle) Notify(e observe.SuiteEvent) {
 	l.registry.history.stored(l.store, e)
 	l.registry.notify(e)
 }
 
 // Logger returns the suite's logger. See [WithLogger].
-func (l Live) Logger() *slog.Logger { return l.registry.Log() }
+func (l StoreHandle) Logger() *slog.Logger { return l.registry.Log() }

@@ -27,13 +27,13 @@ type memory struct {
 	fails    error // of Close
 
 	mu      sync.Mutex
-	live    interceptors.Live
+	live    interceptors.StoreHandle
 	changes []interceptors.Change
 	closed  int
 	last    interceptors.State // at Close
 }
 
-func (m *memory) Attach(l interceptors.Live) error {
+func (m *memory) Attach(l interceptors.StoreHandle) error {
 	if m.refuses != nil {
 		return m.refuses
 	}
@@ -424,7 +424,7 @@ func TestFleetOpens(t *testing.T) {
 		if got := m.live.State().Breakers; len(got) != 1 || got[0].Openings != 3 {
 			t.Errorf("keeps %+v", got)
 		}
-		if c := m.changes; len(c) != 1 || !c[0].Told || c[0].Left != 10*time.Second || c[0].Openings != 3 {
+		if c := m.changes; len(c) != 1 || !c[0].Remote || c[0].Left != 10*time.Second || c[0].Openings != 3 {
 			t.Errorf("changes %+v, want one that was told", c)
 		}
 		m.live.Open(interceptors.BreakerRecord{Method: method, Left: time.Hour})
@@ -440,7 +440,7 @@ func TestFleetOpens(t *testing.T) {
 		// Of a method not called yet.
 		s, m = withMemory(t, interceptors.State{}, policy)
 		m.live.Open(told)
-		m.live.Advise(told)
+		m.live.Hint(told)
 		if got := m.live.State(); len(got.Breakers) != 0 {
 			t.Errorf("keeps %+v, which others have found", got)
 		}
@@ -458,7 +458,7 @@ func TestFleetOpens(t *testing.T) {
 		off, m := withMemory(t, interceptors.State{}, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Disabled: true})))
 		_ = call(off, play(step{}))
 		m.live.Open(told)
-		m.live.Advise(told)
+		m.live.Hint(told)
 		if refused(off, play(step{})) || len(m.changes) != 0 {
 			t.Error("a breaker that is off was opened")
 		}
@@ -478,12 +478,12 @@ func TestFleetAdvises(t *testing.T) {
 			if called {
 				_ = call(s, play(step{}))
 			}
-			m.live.Advise(told)
+			m.live.Hint(told)
 			wantCode(t, call(s, down), codes.Unavailable)
 			rest(t, s)
 
 			s, m = withMemory(t, interceptors.State{}, policy)
-			m.live.Advise(told)
+			m.live.Hint(told)
 			_ = call(s, play(step{}))
 			for range 6 {
 				_ = call(s, down)
@@ -493,16 +493,16 @@ func TestFleetAdvises(t *testing.T) {
 			}
 		}
 		s, m := withMemory(t, interceptors.State{}, policy)
-		m.live.Advise(told)
+		m.live.Hint(told)
 		time.Sleep(10 * time.Second)
 		_ = call(s, down)
 		if refused(s, down) {
 			t.Error("advice holds for longer than it was given")
 		}
 		s, m = withMemory(t, interceptors.State{}, policy)
-		m.live.Advise(told)
+		m.live.Hint(told)
 		m.live.Restore(opened(time.Minute, 1))
-		m.live.Advise(told)
+		m.live.Hint(told)
 		if got := rest(t, s); got != time.Minute {
 			t.Errorf("open for %v: advice hides what was restored", got)
 		}
@@ -585,7 +585,7 @@ func TestStateUnderLoad(t *testing.T) {
 	wg.Go(func() {
 		for range 200 {
 			m.live.Open(interceptors.BreakerRecord{Method: method, Left: time.Millisecond})
-			m.live.Advise(interceptors.BreakerRecord{Method: method, Left: time.Millisecond})
+			m.live.Hint(interceptors.BreakerRecord{Method: method, Left: time.Millisecond})
 			for _, b := range m.live.State().Breakers {
 				if b.Method != method || b.Left > 2*time.Minute || b.Openings < 1 {
 					t.Errorf("%+v", b)

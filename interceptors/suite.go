@@ -24,8 +24,8 @@ import (
 // any time, from any goroutine.
 type Suite struct {
 	registry
-	layers    layers
-	evictions sync.Once // at Close
+	nativeRetry nativeRetryCheck
+	evictions   sync.Once // at Close
 
 	lateFailure logFailure     // says that an attempt panicked that nobody waited for
 	replay      message.Ledger // bytes that streams keep to send again
@@ -54,8 +54,8 @@ func New(opts ...Option) (*Suite, error) {
 		plans:       make(map[key]*plan),
 		budgets:     make(map[budgetKey]*budget.Guard),
 
-		awaited:        make(map[key]awaited),
-		awaitedBudgets: make(map[string]map[budget.Config]awaitedBudget),
+		pending:        make(map[key]pendingBreaker),
+		pendingBudgets: make(map[string]map[budget.Config]pendingBudget),
 	}}
 	s.balancing = newBalancing(&s.Host, set.balancing)
 	if set.targetName != nil {
@@ -107,13 +107,13 @@ func compileAll(set *settings) patternTable[*compiled] {
 // An interceptor after it must have ended its use of its CallOptions when it
 // returns, as grpc-go's own have.
 func (s *Suite) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
-	return s.unary(&s.layers)
+	return s.unary(&s.nativeRetry)
 }
 
 // StreamClientInterceptor returns the interceptor of streams of every kind. See
 // [Suite.UnaryClientInterceptor] for where it belongs.
 func (s *Suite) StreamClientInterceptor() grpc.StreamClientInterceptor {
-	return s.stream(&s.layers)
+	return s.stream(&s.nativeRetry)
 }
 
 // DialOptions returns what [grpc.NewClient] needs: both interceptors, chained
@@ -215,8 +215,8 @@ func (s *Suite) evictAll() {
 	for _, p := range s.plans {
 		all = append(all, p.endpoint)
 	}
-	if s.others != nil {
-		all = append(all, s.others)
+	if s.overflowEndpoint != nil {
+		all = append(all, s.overflowEndpoint)
 	}
 	s.mu.Unlock()
 	evict(all)
@@ -230,7 +230,7 @@ func (s *Suite) Logger() *slog.Logger { return s.Log() }
 // left alone.
 func (s *Suite) attach(stores []Store) error {
 	for i, st := range stores {
-		if err := st.Attach(Live{&s.registry, i}); err != nil {
+		if err := st.Attach(StoreHandle{&s.registry, i}); err != nil {
 			return err
 		}
 		s.stores = append(s.stores, st)

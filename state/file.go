@@ -80,7 +80,7 @@ type store struct {
 	disk disk
 	now  func() time.Time // by the wall
 
-	live interceptors.Live
+	live interceptors.StoreHandle
 	wake chan struct{} // a breaker has changed
 	stop chan struct{}
 	done chan struct{}
@@ -116,7 +116,7 @@ func open(path string, d disk, now func() time.Time) (*store, error) {
 func (s *store) lockName() string { return s.path + ".lock" }
 
 // Attach implements [interceptors.Store].
-func (s *store) Attach(l interceptors.Live) error {
+func (s *store) Attach(l interceptors.StoreHandle) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

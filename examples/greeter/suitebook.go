@@ -88,7 +88,7 @@ type keptState struct {
 }
 
 // Attach implements [interceptors.Store].
-func (k keptState) Attach(l interceptors.Live) error {
+func (k keptState) Attach(l interceptors.StoreHandle) error {
 	err := k.Store.Attach(l)
 	for _, b := range l.State().Breakers {
 		if b.Target == k.target && b.Method == sayHello {

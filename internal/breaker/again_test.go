@@ -13,7 +13,7 @@ func TestGuardKeepsNoLock(t *testing.T) {
 	for name, call := range map[string]func(){
 		"Admit":       func() { g.Admit(now) },
 		"At":          func() { g.At(now) },
-		"Advise":      func() { g.Advise(now) },
+		"Hint":        func() { g.Hint(now) },
 		"CutOff":      func() { g.CutOff() },
 		"Connected":   func() { g.Connected(now) },
 		"Reconfigure": func() { g.Reconfigure(now, testConfig()) },
@@ -53,10 +53,10 @@ func TestRestoreForgetsWhatWasRefused(t *testing.T) {
 	cfg := testConfig()
 	cfg.ProbeShare = 0.1
 	m := NewMachine(cfg)
-	m.refused, m.early, m.cutOff = 100, true, true // as left from an opening before
+	m.refused, m.halfOpenedEarly, m.cutOff = 100, true, true // as left from an opening before
 	m.Restore(0, Snapshot{Left: 30 * time.Second, Openings: 1}, Restored)
-	if _, _, ok := m.Admit(10 * time.Second); ok || m.cutOff || m.early {
-		t.Errorf("a call may pass: %v, cut off %v, early %v; want none of it", ok, m.cutOff, m.early)
+	if _, _, ok := m.Admit(10 * time.Second); ok || m.cutOff || m.halfOpenedEarly {
+		t.Errorf("a call may pass: %v, cut off %v, early %v; want none of it", ok, m.cutOff, m.halfOpenedEarly)
 	}
 }
 

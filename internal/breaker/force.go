@@ -28,12 +28,12 @@ func (f Force) String() string {
 // [ByHand], or [Restored] for what was so in an earlier process.
 func (m *Machine) Force(now, d time.Duration, f Force, why Reason) Transition {
 	end := later(now, d)
-	m.refused, m.early, m.cutOff = 0, false, false
+	m.refused, m.halfOpenedEarly, m.cutOff = 0, false, false
 	to := Closed
 	if f == ForcedOpen {
 		to, m.until = Open, end
-		m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, 0.5)
-		m.soonest = later(now, m.gap)
+		m.earlyGap = openTime(time.Duration(minEarlyGap*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, 0.5)
+		m.nextEarlyProbe = later(now, m.earlyGap)
 	} else {
 		m.openings = 0
 		m.calls = newDetector(&m.cfg)
@@ -49,7 +49,7 @@ func (m *Machine) Release(now time.Duration) Transition {
 	switch m.state {
 	case Open:
 		m.until = now
-		m.refused, m.passed, m.early = 0, 0, false
+		m.refused, m.probeSuccesses, m.halfOpenedEarly = 0, 0, false
 		return m.enter(now, HalfOpen, ByHand)
 	case Closed:
 		if m.held(now) {

@@ -37,7 +37,7 @@ func FuzzEvents(f *testing.F) {
 			now   time.Duration
 			calls []held
 		)
-		most := cfg.Probes // of all configurations: a reload takes no probe its place
+		most := cfg.Probes // of all configurations: a reload takes no probe its slot
 		for len(data) > 0 {
 			switch next() % 7 {
 			case 0, 1:

@@ -135,7 +135,7 @@ func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transit
 	gen := g.word.Load() >> stateBits
 	late := gen != t.gen && (o != Success || gen != t.gen+1) // see Machine.answeredLate
 	if !t.Probe() && (o == Neutral || late) {
-		return Transition{} // nothing to say, or too late; and no place to give back
+		return Transition{} // nothing to say, or too late; and no slot to give back
 	}
 	before := g.collect(now)
 	g.mu.Lock()

@@ -65,7 +65,7 @@ func TestGuardUnderLoad(t *testing.T) {
 					for m := most.Load(); p > m && !most.CompareAndSwap(m, p); m = most.Load() {
 					}
 					runtime.Gosched() // let others try to be too many
-					probes.Add(-1)    // before its place is given back
+					probes.Add(-1)    // before its slot is freed
 				}
 				var change Transition
 				if (n/50+int(i))%3 == 0 {
@@ -89,7 +89,7 @@ func TestGuardUnderLoad(t *testing.T) {
 	now := time.Duration(clock.Load()) + time.Hour
 	if _, ok := g.AdmitClosed(); !ok {
 		if _, _, _, ok := g.Admit(now); !ok {
-			t.Error("a probe's place was lost")
+			t.Error("a probe's slot was lost")
 		}
 	}
 }

@@ -18,7 +18,7 @@ type Config struct {
 	LateProbe   bool          // a success of a call that was admitted before the opening makes the next call a probe
 	ProbeShare  float64       // probes, as a share of the calls refused, that need not wait for the open time to end; 0: none
 	Probes      int           // calls let through at once while half-open; as many successes close
-	ProbeTTL    time.Duration // a probe not settled by then gives its place to another
+	ProbeTTL    time.Duration // a probe not settled by then gives its slot to another
 }
 
 // Token is a call's admission. It is settled exactly once; what it says is
@@ -64,15 +64,15 @@ type Machine struct {
 	forced   Force
 	release  time.Duration // when forced ends
 
-	refused int           // calls, since the last probe or the opening
-	soonest time.Duration // before that, they earn no probe
-	gap     time.Duration // between two such probes, at least
-	early   bool          // half-open before the open time was over
-	paid    int           // then: probes that the period may still have for it
+	refused         int           // calls, since the last probe or the opening
+	nextEarlyProbe  time.Duration // before that, they earn no probe
+	earlyGap        time.Duration // between two such probes, at least
+	halfOpenedEarly bool          // half-open before the open time was over
+	earlyProbesLeft int           // then: probes that the period may still have for it
 
-	places []place // who probes, or still did when a half-open period ended
-	serial uint32
-	passed int // probes that succeeded in this half-open period
+	probeSlots     []probeSlot // who probes, or still did when a half-open period ended
+	serial         uint32
+	probeSuccesses int // probes that succeeded in this half-open period
 }
 
 // NewMachine returns a closed breaker.
@@ -102,20 +102,20 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 		return Token{}, change, false
 	case m.state == Open:
 		why := Probing
-		if m.early = now < m.until; m.early {
-			why, m.paid = EnoughRefused, m.cfg.Probes
+		if m.halfOpenedEarly = now < m.until; m.halfOpenedEarly {
+			why, m.earlyProbesLeft = EnoughRefused, m.cfg.Probes
 		}
 		change = m.enter(now, HalfOpen, why)
-		m.passed = 0
+		m.probeSuccesses = 0
 	case now >= m.until:
-		m.early = false
+		m.halfOpenedEarly = false
 	}
-	p, extra, ok := m.takePlace(now)
+	p, extra, ok := m.takeProbeSlot(now)
 	if !ok {
 		m.refused++
 		return Token{}, change, false
 	}
-	return Token{m.gen, p, extra || m.early}, change, true
+	return Token{m.gen, p, extra || m.halfOpenedEarly}, change, true
 }
 
 // Settle hears how an admitted call ended. Results of calls admitted before
@@ -142,7 +142,7 @@ func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
 		return Transition{}
 	}
 	if reason := m.calls.add(now, &m.cfg, o); reason != None {
-		m.refused, m.early = 0, false
+		m.refused, m.halfOpenedEarly = 0, false
 		return m.open(now, reason, o, u)
 	}
 	return Transition{}
@@ -155,8 +155,8 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 	case o != Success:
 		return m.open(now, ProbeFailed, o, u)
 	}
-	m.passed++
-	if m.passed < m.cfg.Probes {
+	m.probeSuccesses++
+	if m.probeSuccesses < m.cfg.Probes {
 		return Transition{}
 	}
 	m.openings = 0
@@ -169,14 +169,14 @@ func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
 // whose traffic ebbs.
 func (m *Machine) open(now time.Duration, why Reason, last Outcome, u float64) Transition {
 	m.cutOff = last == Unreached
-	if !m.early {
+	if !m.halfOpenedEarly {
 		m.openings++
 	}
 	m.until = later(now, openTime(m.cfg.OpenFor, m.cfg.MaxOpenFor, m.openings-1, u))
-	m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, u)
+	m.earlyGap = openTime(time.Duration(minEarlyGap*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, u)
 	m.answered = false
 	if why != ProbeFailed {
-		m.soonest = later(now, m.gap)
+		m.nextEarlyProbe = later(now, m.earlyGap)
 	}
 	return m.enter(now, Open, why)
 }
@@ -202,7 +202,7 @@ func (m *Machine) answeredLate(now time.Duration, t Token) {
 	}
 	m.answered = true
 	m.refused = max(m.refused, int(math.Ceil(float64(m.cfg.Probes)/m.cfg.ProbeShare)))
-	m.soonest = now
+	m.nextEarlyProbe = now
 }
 
 func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {

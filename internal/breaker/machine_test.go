@@ -206,14 +206,14 @@ func TestProbeExpires(t *testing.T) {
 	}
 	second, _, ok := m.Admit(11 * time.Second)
 	if !ok {
-		t.Fatal("the expired probe holds its place")
+		t.Fatal("the expired probe holds its slot")
 	}
-	// The late probe is heard, but its place is another's now.
+	// The late probe is heard, but its slot is another's now.
 	if got := m.Settle(12*time.Second, hung, Neutral, 0.5); got.Happened() {
 		t.Fatal(got)
 	}
 	if _, _, ok := m.Admit(12 * time.Second); ok {
-		t.Fatal("a late probe gave away the place of the one after it")
+		t.Fatal("a late probe freed the slot of the one after it")
 	}
 	want(t, m.Settle(12*time.Second, second, Success, 0.5), HalfOpen, Closed, Recovered)
 }
@@ -237,7 +237,7 @@ func TestProbesOfTwoPeriods(t *testing.T) {
 		t.Fatal("a late probe was heard")
 	}
 	if _, _, ok := m.Admit(3 * time.Second); !ok {
-		t.Fatal("the late probe's place is lost")
+		t.Fatal("the late probe's slot is lost")
 	}
 }
 
@@ -401,7 +401,7 @@ func TestMachineAgainstModel(t *testing.T) {
 			now += time.Duration(rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "dt")) * time.Duration(rapid.IntRange(0, 1).Draw(t, "moves"))
 			if len(flying) == 0 || rapid.Bool().Draw(t, "admit") {
 				before, asked := m.state, m
-				asked.places = slices.Clone(m.places)
+				asked.probeSlots = slices.Clone(m.probeSlots)
 				refuses := asked.Refuses(now)
 				token, change, ok := m.Admit(now)
 				if refuses == ok && !change.Happened() || refuses && asked.refused != m.refused {

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// probe is a place among those for probes; serial 0 is none.
+// probe is a slot among those for probes; serial 0 is none.
 type probe struct {
-	place  uint32
+	slot   uint32
 	serial uint32
 }
 
-type place struct {
+type probeSlot struct {
 	serial  uint32 // 0: free
 	expires time.Duration
 }
@@ -19,7 +19,7 @@ type place struct {
 // due reports whether an open breaker may probe: because its time is over or,
 // sooner, because enough calls have been refused.
 func (m *Machine) due(now time.Duration) bool {
-	return now >= m.until || m.forced == NotForced && m.earned(m.cfg.Probes) && now >= m.soonest
+	return now >= m.until || m.forced == NotForced && m.earned(m.cfg.Probes) && now >= m.nextEarlyProbe
 }
 
 // earned reports whether the calls refused since the last probe, or the
@@ -30,35 +30,35 @@ func (m *Machine) earned(probes int) bool {
 	return float64(m.refused)*m.cfg.ProbeShare >= float64(probes)
 }
 
-// takePlace finds a place for a probe. Probes of an earlier half-open period
+// takeProbeSlot finds a slot for a probe. Probes of an earlier half-open period
 // that still run count too, or there would be more than Probes of them; but
 // calls refused meanwhile earn one more, lest probes that hang keep a server
-// that is back from being asked. Before the open time is over a place is not
+// that is back from being asked. Before the open time is over a slot is not
 // enough: what gave it back may have been a probe that said nothing.
-func (m *Machine) takePlace(now time.Duration) (p probe, extra, ok bool) {
+func (m *Machine) takeProbeSlot(now time.Duration) (p probe, extra, ok bool) {
 	busy, free := 0, -1
-	for i, p := range m.places {
+	for i, p := range m.probeSlots {
 		if p.serial != 0 && p.expires > now {
 			busy++
 		} else if free < 0 {
 			free = i
 		}
 	}
-	extra = busy >= m.cfg.Probes || m.early && m.paid == 0
+	extra = busy >= m.cfg.Probes || m.halfOpenedEarly && m.earlyProbesLeft == 0
 	switch {
-	case extra && !(m.earned(1) && now >= m.soonest):
+	case extra && !(m.earned(1) && now >= m.nextEarlyProbe):
 		return probe{}, false, false
-	case !extra && m.early:
-		m.paid--
+	case !extra && m.halfOpenedEarly:
+		m.earlyProbesLeft--
 	}
 	if free < 0 {
-		free = len(m.places)
-		m.places = append(m.places, place{})
+		free = len(m.probeSlots)
+		m.probeSlots = append(m.probeSlots, probeSlot{})
 	}
 	m.serial++
-	m.places[free] = place{m.serial, later(now, m.cfg.ProbeTTL)}
+	m.probeSlots[free] = probeSlot{m.serial, later(now, m.cfg.ProbeTTL)}
 	m.refused = 0
-	m.soonest = later(now, m.gap)
+	m.nextEarlyProbe = later(now, m.earlyGap)
 	return probe{uint32(free), m.serial}, extra, true
 }
 
@@ -74,13 +74,13 @@ func (m *Machine) Refuses(now time.Duration) bool {
 		}
 	case HalfOpen:
 		busy := 0
-		for _, p := range m.places {
+		for _, p := range m.probeSlots {
 			if p.serial != 0 && p.expires > now {
 				busy++
 			}
 		}
-		early := m.early && now < m.until
-		if busy < m.cfg.Probes && !(early && m.paid == 0) || m.earned(1) && now >= m.soonest {
+		early := m.halfOpenedEarly && now < m.until
+		if busy < m.cfg.Probes && !(early && m.earlyProbesLeft == 0) || m.earned(1) && now >= m.nextEarlyProbe {
 			return false
 		}
 	}
@@ -88,10 +88,10 @@ func (m *Machine) Refuses(now time.Duration) bool {
 	return true
 }
 
-// free gives a probe's place back, unless it has expired and is another's.
+// free gives a probe's slot back, unless it has expired and is another's.
 func (m *Machine) free(p probe) {
-	if p.serial != 0 && m.places[p.place].serial == p.serial {
-		m.places[p.place] = place{}
+	if p.serial != 0 && m.probeSlots[p.slot].serial == p.serial {
+		m.probeSlots[p.slot] = probeSlot{}
 	}
 }
 
@@ -106,30 +106,30 @@ func (m *Machine) Wait(now time.Duration) time.Duration {
 		wait, probes = m.until-now, m.cfg.Probes
 	case HalfOpen:
 		wait, probes = m.cfg.OpenFor, 1
-		for _, p := range m.places {
+		for _, p := range m.probeSlots {
 			if p.serial != 0 && p.expires > now {
 				wait = min(wait, p.expires-now)
 			}
 		}
-		if m.early {
+		if m.halfOpenedEarly {
 			wait = min(wait, m.until-now)
 		}
 	default:
 		return 0
 	}
 	if m.forced == NotForced && m.earned(probes) {
-		wait = min(wait, m.soonest-now)
+		wait = min(wait, m.nextEarlyProbe-now)
 	}
 	return max(0, wait)
 }
 
 const (
-	// spread is how far an open time strays from its mean, to either side, so
+	// openJitter is how far an open time strays from its mean, to either side, so
 	// that clients that saw the same outage do not all probe at once.
-	spread = 0.2
-	// hurry is the least time between probes that refused calls have earned,
+	openJitter = 0.2
+	// minEarlyGap is the least time between probes that refused calls have earned,
 	// as a share of OpenFor, however busy the client.
-	hurry = 0.1
+	minEarlyGap = 0.1
 	// minShare is the least ProbeShare by which a success that comes late makes the
 	// next call a probe.
 	minShare = 1e-3
@@ -145,8 +145,8 @@ func openTime(first, most time.Duration, openings int, u float64) time.Duration 
 		}
 		d *= 2
 	}
-	low := float64(d) * (1 - spread) // as floats, which do not overflow
-	high := min(float64(d)*(1+spread), float64(most))
+	low := float64(d) * (1 - openJitter) // as floats, which do not overflow
+	high := min(float64(d)*(1+openJitter), float64(most))
 	return min(most, time.Duration(low+(high-low)*u))
 }
 

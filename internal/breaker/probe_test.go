@@ -99,7 +99,7 @@ func TestProbesKeepTheirDistance(t *testing.T) {
 	settle(t, &m, 300*ms, Failure) // between their beginnings, that is
 }
 
-// TestHangingProbesAreJoined: a probe that does not end keeps one place, not
+// TestHangingProbesAreJoined: a probe that does not end keeps one slot, not
 // the breaker.
 func TestHangingProbesAreJoined(t *testing.T) {
 	m := NewMachine(busyConfig())
@@ -123,7 +123,7 @@ func TestHangingProbesAreJoined(t *testing.T) {
 	}
 }
 
-// TestNeutralProbesEarnNothing: before the open time is over, a place given
+// TestNeutralProbesEarnNothing: before the open time is over, a slot given
 // back by a probe that said nothing must be earned anew.
 func TestNeutralProbesEarnNothing(t *testing.T) {
 	cfg := busyConfig()

@@ -40,18 +40,18 @@ func (m *Machine) Restore(now time.Duration, s Snapshot, why Reason) Transition 
 	}
 	m.until = now + min(max(0, s.Left), m.cfg.MaxOpenFor)
 	m.openings = min(max(1, s.Openings), maxOpenings)
-	m.refused, m.early, m.cutOff = 0, false, false
-	m.gap = openTime(time.Duration(hurry*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, 0.5)
-	m.soonest = later(now, m.gap)
+	m.refused, m.halfOpenedEarly, m.cutOff = 0, false, false
+	m.earlyGap = openTime(time.Duration(minEarlyGap*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, 0.5)
+	m.nextEarlyProbe = later(now, m.earlyGap)
 	return m.enter(now, Open, why)
 }
 
 // maxOpenings doubles any open time past any limit.
 const maxOpenings = 64
 
-// Advise leaves a closed breaker one failure short of opening. A success takes
+// Hint leaves a closed breaker one failure short of opening. A success takes
 // the advice back.
-func (m *Machine) Advise() {
+func (m *Machine) Hint() {
 	if m.state == Closed {
 		m.calls.row = max(m.calls.row, m.cfg.Consecutive-1)
 	}
@@ -77,12 +77,12 @@ func (g *Guard) Restore(now time.Duration, s Snapshot, why Reason) Transition {
 	return change
 }
 
-// Advise is [Machine.Advise]. What succeeded before takes nothing back.
-func (g *Guard) Advise(now time.Duration) {
+// Hint is [Machine.Hint]. What succeeded before takes nothing back.
+func (g *Guard) Hint(now time.Duration) {
 	before := g.collect(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.book(&before)
-	g.m.Advise()
+	g.m.Hint()
 	g.publish()
 }

@@ -100,7 +100,7 @@ func TestRestoreLeavesTheOpenAlone(t *testing.T) {
 
 func TestAdvice(t *testing.T) {
 	m := NewMachine(testConfig())
-	m.Advise()
+	m.Hint()
 	if m.At(0) != Closed {
 		t.Fatal("advice opens nothing")
 	}
@@ -108,18 +108,18 @@ func TestAdvice(t *testing.T) {
 	want(t, settle(t, &m, 0, Failure), Closed, Open, Consecutive)
 
 	m = NewMachine(testConfig())
-	m.Advise()
+	m.Hint()
 	settle(t, &m, 0, Success)
 	if got := settleAll(t, &m, 0, Failure, 6); got.Happened() {
 		t.Fatalf("%v: a success did not take the advice back", got)
 	}
-	m.Advise() // knows no less than six failures
+	m.Hint() // knows no less than six failures
 	want(t, settle(t, &m, 0, Failure), Closed, Open, Consecutive)
 
 	cfg := testConfig()
 	cfg.Consecutive = 1
 	m = NewMachine(cfg)
-	m.Advise()
+	m.Hint()
 	if m.calls.row != 0 {
 		t.Fatal("there is nothing to advise one that opens at a single failure")
 	}
@@ -132,13 +132,13 @@ func TestGuardSnapshot(t *testing.T) {
 	if _, ok := g.Snapshot(0); ok {
 		t.Fatal("a closed breaker has nothing to tell")
 	}
-	g.Advise(0)
+	g.Hint(0)
 	g.Succeed(0, early, 0)
 	if got := g.Settle(0, early, Failure, 0); got.Happened() {
 		t.Fatal("a success took no notice of advice")
 	}
 	g.Succeed(0, early, 0)
-	g.Advise(0)
+	g.Hint(0)
 	want(t, g.Settle(0, early, Failure, 0), Closed, Open, Consecutive)
 	g = NewGuard(testConfig())
 	early, _ = g.AdmitClosed()

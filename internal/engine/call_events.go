@@ -49,7 +49,7 @@ func (c *Call) Emit(e observe.Event) {
 
 func (c *Call) emitAttemptEnd(to []*hooks.Recorder, a *Attempt, code codes.Code, err error) {
 	if c.anyListens(to) {
-		e := observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.place.Name(), Elsewhere: a.place.Moved(), Code: code, Err: err}
+		e := observe.Event{Kind: observe.AttemptEnd, Attempt: a.Number, AttemptKind: a.Kind, Backend: a.backend.Name(), Elsewhere: a.backend.Moved(), Code: code, Err: err}
 		if c.Plan.Recorders.Timed {
 			e.Elapsed = c.Host.Now() - a.Began
 		}

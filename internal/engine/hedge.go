@@ -25,13 +25,13 @@ func (c *Call) Launch(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 		c.hedges++
 		c.funded = false // spent
 	}
-	return c.launch(a, l)
+	return c.beginAttempt(a, l)
 }
 
 // EndOf closes the books of an attempt that has ended, and reports whether a
 // server that is well has answered it.
 func (c *Call) EndOf(a *Attempt, err error, ev Evidence) (answered bool) {
-	c.ended(a, err, ev)
+	c.endAttempt(a, err, ev)
 	if err == nil {
 		c.kind = a.Kind
 	}
@@ -44,8 +44,8 @@ func (c *Call) Adopt(a *Attempt) { c.running, c.kind = *a, a.Kind }
 // Abandon closes the books of an attempt that nobody waits for, or that
 // panicked. It says nothing about the server.
 func (c *Call) Abandon(a *Attempt, err error) {
-	if a.place != nil {
-		c.place(a, fleet.End{})
+	if a.backend != nil {
+		c.settleBackend(a, fleet.End{})
 	}
 	c.emitAttemptEnd(c.Plan.Recorders.All, a, CodeOf(err), err)
 }
@@ -58,7 +58,7 @@ func (c *Call) Expire(oldest *Attempt, last error) error {
 	c.code = CodeOf(err)
 	c.Stop(c.gone())
 	if oldest != nil {
-		c.timed(oldest)
+		c.noteSlow(oldest)
 		c.judge(oldest, err, Evidence{})
 		return err
 	}

@@ -20,22 +20,6 @@ import (
 // (gRFC A6).
 const pushbackKey = "grpc-retry-pushback-ms"
 
-// CodeOf returns the code of an error as gRPC would show it. An interceptor
-// beneath may return a bare context error, which is that, not UNKNOWN.
-func CodeOf(err error) codes.Code {
-	switch s, ok := status.FromError(err); {
-	case ok && s.Code() != codes.OK && s.Code() <= codes.Unauthenticated:
-		return s.Code()
-	case ok: // a number that gRPC does not know, or an error that says it is none
-		return codes.Unknown
-	case errors.Is(err, context.DeadlineExceeded):
-		return codes.DeadlineExceeded
-	case errors.Is(err, context.Canceled):
-		return codes.Canceled
-	}
-	return codes.Unknown
-}
-
 // Evidence is what an attempt left, beside its error, when it ended.
 type Evidence struct {
 	Known   bool // there is a connection, so what is missing means something
@@ -75,13 +59,13 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 		Old:      c.old,
 	})
 	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
-	if a.place != nil {
-		c.place(a, c.placeEnd(err, ev))
+	if a.backend != nil {
+		c.settleBackend(a, c.backendEnd(err, ev))
 	}
 }
 
 // placeEnd is what the verdict on an attempt says of its backend.
-func (c *Call) placeEnd(err error, ev Evidence) fleet.End {
+func (c *Call) backendEnd(err error, ev Evidence) fleet.End {
 	if err == ErrPanicked { //nolint:errorlint // as Unwind has it
 		return fleet.End{}
 	}
@@ -100,9 +84,9 @@ func (c *Call) placeEnd(err error, ev Evidence) fleet.End {
 }
 
 // place reports to an attempt's backend how it ended.
-func (c *Call) place(a *Attempt, e fleet.End) {
+func (c *Call) settleBackend(a *Attempt, e fleet.End) {
 	e.Slow, e.Shard = c.Policy.SlowCall, c.shard
-	c.backendChanged(c.route.End(a.place, c.Host.Now(), e))
+	c.backendChanged(c.route.End(a.backend, c.Host.Now(), e))
 }
 
 // local reports whether an error of a call that got a stream is grpc-go's own

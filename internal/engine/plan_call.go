@@ -48,7 +48,7 @@ type Plan struct {
 	Limit          *limit.Guard   // nil: none
 	Recorders      *hooks.Recorders
 	Record         *journal.Record                          // nil: nothing is kept
-	Witness        *fleet.Witness                           // of the method's calls; read only if they are balanced
+	LastGood       *fleet.LastGood                          // of the method's calls; read only if they are balanced
 	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be distinguished from another
 	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }

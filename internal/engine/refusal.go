@@ -158,3 +158,19 @@ func Bounded(err error) error {
 	}
 	return short
 }
+
+// CodeOf returns the code of an error as gRPC would show it. An interceptor
+// beneath may return a bare context error, which is that, not UNKNOWN.
+func CodeOf(err error) codes.Code {
+	switch s, ok := status.FromError(err); {
+	case ok && s.Code() != codes.OK && s.Code() <= codes.Unauthenticated:
+		return s.Code()
+	case ok: // a number that gRPC does not know, or an error that says it is none
+		return codes.Unknown
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return codes.Canceled
+	}
+	return codes.Unknown
+}

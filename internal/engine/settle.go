@@ -43,7 +43,7 @@ func (c *Call) Answered() {
 	c.answered = true
 	c.earn()
 	now := c.Host.Now()
-	if p := c.running.place; p != nil {
+	if p := c.running.backend; p != nil {
 		c.backendChanged(c.route.Answered(p, now, c.shard))
 	}
 	if c.admitted {

@@ -27,8 +27,17 @@ func TestReset(t *testing.T) {
 		if md, _ := stream.Header(); md != nil {
 			t.Errorf("headers came: %v", md)
 		}
-		if r.isTCP() && !strings.Contains(err.Error(), "reset by peer") {
-			t.Errorf("no RST: %v", err)
+		resets := 1
+		// Under load the client may read the end of the connection that it has
+		// closed itself meanwhile: one reset of some is seen as such.
+		for r.isTCP() && !strings.Contains(err.Error(), "reset by peer") {
+			if resets++; resets > 5 {
+				t.Fatalf("no RST: %v", err)
+			}
+			r.wantSay(codes.OK) // connected again
+			r.Script(helloServer, Reset())
+			stream = must(r.client.SayHelloServerStream(r.ctx, request("Ann")))(t)
+			_, err = stream.Recv()
 		}
 		if len(stream.Trailer()) > 0 {
 			t.Errorf("trailers came: %v", stream.Trailer())
@@ -36,7 +45,7 @@ func TestReset(t *testing.T) {
 		_, err = bidi.Recv()
 		wantCode(t, err, codes.Unavailable) // it was on the same connection
 		r.wantSay(codes.OK)                 // this is on a new one
-		want(t, "resets", r.Stats(helloServer).Resets, 1)
+		want(t, "resets", r.Stats(helloServer).Resets, int64(resets))
 		want(t, "logged", last(r, helloServer).Reset, true)
 	})
 }

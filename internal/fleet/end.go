@@ -135,12 +135,12 @@ func (a *Attempt) out() bool {
 	return b != nil && b.out()
 }
 
-// Witness is a backend on which a method last succeeded: as long as it is well,
+// LastGood is a backend on which a method last succeeded: as long as it is well,
 // failures on others say nothing about the target.
-type Witness struct{ backend atomic.Pointer[Backend] }
+type LastGood struct{ backend atomic.Pointer[Backend] }
 
 // saw notes that an attempt has succeeded, or failed, on a backend; nil: on none.
-func (w *Witness) saw(b *Backend, ok bool) {
+func (w *LastGood) saw(b *Backend, ok bool) {
 	if b == nil {
 		return
 	}
@@ -153,7 +153,7 @@ func (w *Witness) saw(b *Backend, ok bool) {
 }
 
 // well reports whether there is such a backend among several.
-func (w *Witness) well() bool {
+func (w *LastGood) well() bool {
 	b := w.backend.Load()
 	return b != nil && b.well() && len(*b.fleet.all.Load()) > 1
 }

@@ -100,7 +100,7 @@ func (m *Member) Resolved(endpoints []Endpoint) {
 		if b == nil {
 			b = newBackend(f, e, now)
 			f.backends[e.Key] = b
-			b.recall(now)
+			b.applyPending(now)
 		}
 		m.has[e.Key] = b
 	}

@@ -16,21 +16,21 @@ type Record struct {
 	Age      time.Duration // how long ago it was so; 0: it is
 }
 
-// awaited are records that no resolver has named the backend of yet.
-type awaited struct {
+// pending are records that no resolver has named the backend of yet.
+type pending struct {
 	mu      sync.Mutex // guards what follows
-	records map[[2]string]awaitedRecord
+	records map[[2]string]pendingRecord
 }
 
-type awaitedRecord struct {
+type pendingRecord struct {
 	Record
 	at time.Duration // when it was told
 }
 
-// maxAwaited bounds the records awaited.
-const maxAwaited = 16384
+// maxPending bounds the pending records.
+const maxPending = 16384
 
-// Records returns the backends that are out, and those awaited that are not older
+// Records returns the backends that are out, and those pending that are not older
 // than the age given.
 func (r *Registry) Records(oldest time.Duration) (all []Record) {
 	now := r.Now()
@@ -43,9 +43,9 @@ func (r *Registry) Records(oldest time.Duration) (all []Record) {
 			}
 		}
 	}
-	r.awaited.mu.Lock()
-	defer r.awaited.mu.Unlock()
-	for _, a := range r.awaited.records {
+	r.pending.mu.Lock()
+	defer r.pending.mu.Unlock()
+	for _, a := range r.pending.records {
 		since := now - a.at
 		a.Age += since
 		a.Left = max(0, a.Left-since)
@@ -58,23 +58,23 @@ func (r *Registry) Records(oldest time.Duration) (all []Record) {
 
 // Await keeps what is said of backends until a resolver names them. What is in use
 // knows better.
-func (r *Registry) Await(records []Record) {
-	r.awaited.mu.Lock()
-	defer r.awaited.mu.Unlock()
-	if r.awaited.records == nil {
-		r.awaited.records = make(map[[2]string]awaitedRecord)
+func (r *Registry) AddPending(records []Record) {
+	r.pending.mu.Lock()
+	defer r.pending.mu.Unlock()
+	if r.pending.records == nil {
+		r.pending.records = make(map[[2]string]pendingRecord)
 	}
 	for _, rec := range records {
-		if len(r.awaited.records) >= maxAwaited {
+		if len(r.pending.records) >= maxPending {
 			return
 		}
-		r.awaited.records[[2]string{rec.Target, rec.Backend}] = awaitedRecord{rec, r.Now()}
+		r.pending.records[[2]string{rec.Target, rec.Backend}] = pendingRecord{rec, r.Now()}
 	}
 }
 
-// recall gives a new backend what is awaited of it.
-func (b *Backend) recall(now time.Duration) {
-	w := &b.fleet.registry.awaited
+// applyPending applies to a new backend the record that is pending for it.
+func (b *Backend) applyPending(now time.Duration) {
+	w := &b.fleet.registry.pending
 	w.mu.Lock()
 	k := [2]string{b.fleet.Target, b.key}
 	a, ok := w.records[k]

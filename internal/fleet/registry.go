@@ -36,7 +36,7 @@ type Registry struct {
 	log   func() *slog.Logger
 
 	config  atomic.Pointer[Config]
-	awaited awaited
+	pending pending
 	closed  atomic.Bool
 
 	mu     sync.Mutex        // guards what follows

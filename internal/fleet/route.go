@@ -10,14 +10,14 @@ import (
 // time.
 type Route struct {
 	fleet     *Fleet
-	witness   *Witness
+	lastGood  *LastGood
 	been      *Call    // nil: nowhere yet
 	last      *Backend // on which an attempt ended; nil: on none
 	displaced bool
 }
 
 // NewRoute returns the route of a call. w is of the calls of its method.
-func NewRoute(f *Fleet, w *Witness) Route { return Route{fleet: f, witness: w} }
+func NewRoute(f *Fleet, w *LastGood) Route { return Route{fleet: f, lastGood: w} }
 
 // On reports whether the suite has a say in where the call goes.
 func (r *Route) On() bool { return r.fleet != nil }
@@ -40,7 +40,7 @@ func (r *Route) End(a *Attempt, now time.Duration, e End) Change {
 		r.last = ch.Backend
 	}
 	if e.Good || e.Bad {
-		r.witness.saw(ch.Backend, e.Good)
+		r.lastGood.saw(ch.Backend, e.Good)
 	}
 	if e.Done && ch.Backend == nil {
 		r.fleet.unused()
@@ -52,7 +52,7 @@ func (r *Route) End(a *Attempt, now time.Duration, e End) Change {
 // Answered is [Attempt.Answered].
 func (r *Route) Answered(a *Attempt, now time.Duration, shard uint32) Change {
 	ch := a.Answered(now, shard)
-	r.witness.saw(ch.Backend, true)
+	r.lastGood.saw(ch.Backend, true)
 	return ch
 }
 
@@ -83,4 +83,4 @@ func (r *Route) AtOnce() bool {
 // Well reports whether calls of the method can go to a backend that is well, so
 // that the target as a whole is not to be judged by those that fail: one on which
 // the method succeeds, or that is in while others are out.
-func (r *Route) Well() bool { return r.fleet != nil && (r.witness.well() || r.fleet.divided()) }
+func (r *Route) Well() bool { return r.fleet != nil && (r.lastGood.well() || r.fleet.divided()) }

@@ -113,7 +113,7 @@ func (s *store) hear(text string) {
 		return
 	}
 	if s.quorum == 0 {
-		s.live.Advise(r.record(left))
+		s.live.Hint(r.record(left))
 	} else if agreed, left, ok := s.others.agreed(now, r.key(), s.quorum); ok {
 		s.live.Open(agreed.record(left))
 	}

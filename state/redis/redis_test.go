@@ -309,7 +309,7 @@ func TestWithAnotherStore(t *testing.T) {
 	b.refuses(t)
 	other.mu.Lock()
 	defer other.mu.Unlock()
-	if len(other.changes) != 1 || !other.changes[0].Told {
+	if len(other.changes) != 1 || !other.changes[0].Remote {
 		t.Errorf("the other store was told %+v", other.changes)
 	}
 }
@@ -319,8 +319,8 @@ type recorded struct {
 	changes []interceptors.Change
 }
 
-func (r *recorded) Attach(interceptors.Live) error { return nil }
-func (r *recorded) Close() error                   { return nil }
+func (r *recorded) Attach(interceptors.StoreHandle) error { return nil }
+func (r *recorded) Close() error                          { return nil }
 func (r *recorded) Changed(c interceptors.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -137,7 +137,7 @@ func TestOwnIsBounded(t *testing.T) {
 	}
 	s = newStore(nil, settings{instance: "x"})
 	for _, c := range []interceptors.Change{
-		{To: observe.BreakerHalfOpen}, {To: observe.BreakerClosed}, {To: observe.BreakerOpen, Left: time.Minute, Told: true},
+		{To: observe.BreakerHalfOpen}, {To: observe.BreakerClosed}, {To: observe.BreakerOpen, Left: time.Minute, Remote: true},
 	} {
 		s.Changed(c)
 	}

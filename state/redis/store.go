@@ -59,7 +59,7 @@ type store struct {
 	incarnation  string // begins the names of this process' openings
 	pingEvery    time.Duration
 
-	live interceptors.Live
+	live interceptors.StoreHandle
 	wake chan struct{} // there is something to report
 	stop chan struct{} // report what there is, and end
 	ctx  context.Context
@@ -92,7 +92,7 @@ type opening struct {
 const maxOwn = 4096
 
 // Attach implements [interceptors.Store].
-func (s *store) Attach(l interceptors.Live) error {
+func (s *store) Attach(l interceptors.StoreHandle) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -109,7 +109,7 @@ func (s *store) Attach(l interceptors.Live) error {
 
 // Changed implements [interceptors.Store].
 func (s *store) Changed(c interceptors.Change) {
-	if c.Told || c.ByHand || c.To != observe.BreakerOpen {
+	if c.Remote || c.ByHand || c.To != observe.BreakerOpen {
 		return
 	}
 	k := key{c.Target, c.Method}

@@ -9,13 +9,13 @@ import (
 	"github.com/astra-grpc/astra/internal/text"
 )
 
-// layers looks for grpc-go's own retries beneath a suite, since the two
+// nativeRetryCheck looks for grpc-go's own retries beneath a suite, since the two
 // multiply: four attempts over four are sixteen. An interceptor can see that a
 // service config has a retry policy for the method, once the resolver has
 // delivered it. It cannot see a policy of an xDS route, nor whether the
 // connection was dialed with [grpc.WithDisableRetry], which makes the policy
 // idle and the warning moot: [Suite.DialOptions] sets it and does not look.
-type layers struct {
+type nativeRetryCheck struct {
 	mu     sync.Mutex
 	warned map[string]bool // by a target's name; nil: none
 }
@@ -25,7 +25,7 @@ type layers struct {
 const maxWarned = 1000
 
 // first reports whether a target is to be warned of.
-func (l *layers) first(target string) bool {
+func (l *nativeRetryCheck) first(target string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.warned[target] || len(l.warned) >= maxWarned {
@@ -38,15 +38,15 @@ func (l *layers) first(target string) bool {
 	return true
 }
 
-// look checks a plan's method once, after a call that succeeded: before that the
+// checkOnce checks a plan's method once, after a call that succeeded: before that the
 // resolver may not have run.
-func (l *layers) look(log func() *slog.Logger, p *plan, cc *grpc.ClientConn, method string) {
-	if l != nil && p.marks.Or(markChecked)&markChecked == 0 {
-		l.check(log, p, cc, method)
+func (l *nativeRetryCheck) checkOnce(log func() *slog.Logger, p *plan, cc *grpc.ClientConn, method string) {
+	if l != nil && p.flags.Or(flagChecked)&flagChecked == 0 {
+		l.warnOnce(log, p, cc, method)
 	}
 }
 
-func (l *layers) check(log func() *slog.Logger, p *plan, cc *grpc.ClientConn, method string) {
+func (l *nativeRetryCheck) warnOnce(log func() *slog.Logger, p *plan, cc *grpc.ClientConn, method string) {
 	if cc == nil || cc.GetMethodConfig(method).RetryPolicy == nil {
 		return
 	}

@@ -8,7 +8,7 @@ import (
 // TestTargetsWarnedOfAreBounded: some connections have a target of their own
 // each.
 func TestTargetsWarnedOfAreBounded(t *testing.T) {
-	var l layers
+	var l nativeRetryCheck
 	n := 0
 	for i := range 2 * maxWarned {
 		for range 2 {
