@@ -56,7 +56,7 @@ func (r *Registry) Records(oldest time.Duration) (all []Record) {
 	return all
 }
 
-// Await keeps what is said of backends until a resolver names them. What is in use
+// AddPending keeps what is said of backends until a resolver names them. What is in use
 // knows better.
 func (r *Registry) AddPending(records []Record) {
 	r.pending.mu.Lock()
