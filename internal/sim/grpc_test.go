@@ -239,21 +239,23 @@ func TestSimulationIsReal(t *testing.T) {
 			}
 			sims := simulated(t, tc.policy, tc.trouble, b)
 			var all []measured
-			compare := func(what string, of func(seen) float64) {
+			// least is what one opening of a breaker more or less makes of a figure:
+			// of so few repeats, few have one.
+			compare := func(what string, least float64, of func(seen) float64) {
 				mean, unsure := summary(grpcs, of)
 				simulated, alike := summary(sims, of)
-				chance := 4 * math.Hypot(unsure, alike)
+				chance := max(least, 4*math.Hypot(unsure, alike))
 				all = append(all, measured{what, mean, mean - chance, mean + chance, simulated})
 			}
 			if f := tc.trouble.fault; f.Fail < 1 || f.Backend >= 0 {
 				if !f.Stall {
-					compare("calls that succeed, %", success)
+					compare("calls that succeed, %", 3, success)
 				}
 			} else {
-				compare("back after, s", func(s seen) float64 { return s.back })
+				compare("back after, s", 0, func(s seen) float64 { return s.back })
 			}
-			compare("attempts per call", attempts)
-			compare("calls lost, per call offered", func(s seen) float64 { return s.lost })
+			compare("attempts per call", 0, attempts)
+			compare("calls lost, per call offered", 0.03, func(s seen) float64 { return s.lost })
 			agree(t, all)
 			bad, _ := summary(sims, func(s seen) float64 { return s.bad })
 			if tc.balanced && bad > 0.1 {
