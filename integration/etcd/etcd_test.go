@@ -57,9 +57,10 @@ func compare(t *testing.T, fault string, d, patience time.Duration, begin func(t
 			put(t, x, s, kv, patience), create(x, kv, patience), get(x, kv, patience),
 			increment(t, x, s, dial(t, x, s), patience),
 			watch(t, x, s, dial(t, x, s)),
-			lease(t, x, s, dial(t, x, s)),
 			gateway(t, x, dial(t, x, s), patience),
+			lease(t, x, s, dial(t, x, s)),
 		}
+		<-time.After(betweenRenewals)
 		begin(t, x, s)
 		return func() {
 			for _, check := range checks {

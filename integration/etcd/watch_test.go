@@ -90,8 +90,15 @@ func watch(_ testing.TB, x *lab.Experiment, s *server, clients sides) (finish fu
 	}
 }
 
+// betweenRenewals is half the grid of 500 ms on which etcd's client renews its leases,
+// from the first on. Faults begin at multiples of 500 ms: half a grid later, they
+// are between two renewals of both sides. On the grid, chance decides which side
+// renews just before a fault.
+const betweenRenewals = 250 * time.Millisecond
+
 // lease keeps leases alive. Each is a call that succeeds if the lease lives at the
-// end; how long it took is the longest time between two answers.
+// end; how long it took is the longest time between two answers. It must be set up
+// last, and the faults betweenRenewals after it.
 func lease(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish func()) {
 	const leases, ttl = 5, 10
 	type kept struct {
@@ -109,12 +116,16 @@ func lease(t testing.TB, x *lab.Experiment, s *server, clients sides) (finish fu
 			if err != nil {
 				t.Fatal(err)
 			}
-			answers, err := clients[side].KeepAlive(ctx, granted.ID)
+			all[side] = append(all[side], &kept{id: granted.ID})
+		}
+	})
+	x.Each(func(side *lab.Side) {
+		for _, l := range all[side] {
+			answers, err := clients[side].KeepAlive(ctx, l.id)
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := &kept{id: granted.ID, last: time.Now()}
-			all[side] = append(all[side], l)
+			l.last = time.Now()
 			done.Go(func() {
 				for range answers {
 					now := time.Now()
