@@ -93,7 +93,7 @@ func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
 
 func (p *policy) ResolverError(err error) { p.children.ResolverError(err) }
 
-func (p *policy) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {} // gRPC tells the children
+func (p *policy) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {} // gRPC calls the children
 
 func (p *policy) ExitIdle() { p.children.ExitIdle() }
 

@@ -487,7 +487,7 @@ func TestPushbackHolds(t *testing.T) {
 				t.Error(err)
 			}
 			if took := time.Since(start); l.nodes[0].seen.Load() > before && (took < 700*time.Millisecond || took > 800*time.Millisecond) {
-				t.Errorf("took %v, though it was told to wait for 700 ms", took)
+				t.Errorf("took %v, though pushback asked for 700 ms", took)
 			}
 		}
 	})

@@ -68,11 +68,11 @@ func TestBreakerOpenError(t *testing.T) {
 		}
 		time.Sleep(rest - 1)
 		if !refused(s, play(step{})) {
-			t.Error("a call passed before the time that RetryInfo told")
+			t.Error("a call passed before RetryInfo's time")
 		}
 		time.Sleep(1)
 		if err := call(s, play(step{})); err != nil {
-			t.Errorf("refused after the time that RetryInfo told: %v", err)
+			t.Errorf("refused after RetryInfo's time: %v", err)
 		}
 	})
 }

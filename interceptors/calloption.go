@@ -11,11 +11,11 @@ import (
 // on a connection without a suite.
 //
 // State stays the method's: the breaker and its thresholds are shared with the
-// method's other calls, so of p.Breaker only Disabled, Failures and SlowCall
-// count, of p.Budget only Disabled, and of p.Limit nothing. The last of such options has the last word. A policy with faults fails the call
-// with INVALID_ARGUMENT and all of them, before any attempt. An option may be
-// made once and used for many calls, at the same time too; that saves the
-// checks each time.
+// method's other calls, so only Breaker.Disabled, Breaker.Failures,
+// Breaker.SlowCall and Budget.Disabled take effect; Limit is ignored. Of several
+// such options the last wins. If the policy is invalid, the call fails before any
+// attempt, with INVALID_ARGUMENT and every fault. An option may be made once and
+// used for many calls, concurrently too; that saves the checks each time.
 func WithCallPolicy(p Policy) grpc.CallOption {
 	if faults := p.validate("call policy"); len(faults) > 0 {
 		return callOption{err: engine.BadCallPolicy(errors.Join(faults...))}
@@ -35,8 +35,8 @@ type callOption struct {
 	err    error
 }
 
-// override is what the options of a call change in its method's policy; later
-// ones have the last word.
+// override is what the options of a call change in its method's policy; the
+// last option wins.
 type override struct {
 	policy  *compiled // nil: the method's
 	noRetry bool

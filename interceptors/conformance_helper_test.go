@@ -39,7 +39,7 @@ var (
 	each     = []*streamKind{onServer, onClient, onBidi}
 )
 
-// options tells what the caller's options hold. Whether ours are filled if the
+// options returns what the caller's options hold. Whether ours are filled if the
 // context ends the stream is chance: see the package's documentation.
 func (c *actor) options() []string {
 	if c.cut {
@@ -48,7 +48,7 @@ func (c *actor) options() []string {
 	return []string{fmt.Sprint("options: header ", show(c.header), ", trailer ", show(c.trailer), ", peer ", c.peer.Addr != nil)}
 }
 
-// actor does what a row's program says and keeps what it is told.
+// actor does what a row's program says and keeps the results.
 type actor struct {
 	t      *testing.T
 	kind   *streamKind
@@ -64,7 +64,7 @@ type actor struct {
 	stream   grpc.ClientStream // made when first needed
 	sent     int
 	pending  chan func() // of recv&
-	told     []string
+	results  []string
 	final    error // what RecvMsg ended with
 
 	header, trailer metadata.MD
@@ -80,7 +80,7 @@ func (c *actor) setContext() {
 	c.ctx, c.cancel = context.WithCancel(expiring{c.patience, expired})
 }
 
-// expiring is a context whose deadline passes when told.
+// expiring is a context whose deadline passes on demand.
 type expiring struct {
 	context.Context
 	expired chan struct{}
@@ -186,7 +186,7 @@ func (c *actor) do(op string) {
 	case "bad":
 		c.send(op, "no message")
 	case "close":
-		c.tell(op, describe(c.stream.CloseSend()))
+		c.record(op, describe(c.stream.CloseSend()))
 	case "recv":
 		c.recv()()
 	case "recv&":
@@ -198,12 +198,12 @@ func (c *actor) do(op string) {
 		}
 	case "header":
 		md, err := c.stream.Header()
-		c.tell(op, show(md)+" "+describe(err))
+		c.record(op, show(md)+" "+describe(err))
 	case "trailer":
-		c.tell(op, show(c.stream.Trailer()))
+		c.record(op, show(c.stream.Trailer()))
 	case "context":
 		_, ok := peer.FromContext(c.stream.Context())
-		c.tell(op, fmt.Sprint("peer ", ok))
+		c.record(op, fmt.Sprint("peer ", ok))
 	default:
 		c.t.Fatalf("what is %q?", op)
 	}
@@ -218,50 +218,50 @@ func (c *actor) made() bool {
 		grpc.Peer(&c.peer), grpc.OnFinish(func(err error) { c.finished <- describe(err) }))
 	if err != nil {
 		c.final = err
-		c.tell("new", describe(err))
+		c.record("new", describe(err))
 		return false
 	}
 	c.stream = stream
 	return true
 }
 
-func (c *actor) send(op string, m any) { c.tell(op, describe(c.stream.SendMsg(m))) }
+func (c *actor) send(op string, m any) { c.record(op, describe(c.stream.SendMsg(m))) }
 
-// recv receives, and returns what tells of it.
+// recv receives, and returns its result as text.
 func (c *actor) recv() func() {
 	m := new(greeterpb.HelloReply)
 	err := c.stream.RecvMsg(m)
 	return func() {
 		if err != nil {
 			c.final = err
-			c.tell("recv", describe(err))
+			c.record("recv", describe(err))
 			return
 		}
 		text := m.GetMessage()
 		if len(text) > 100 {
 			text = fmt.Sprintf("%d bytes, sum %08x", len(text), crc32.ChecksumIEEE([]byte(text)))
 		}
-		c.tell("recv", text)
+		c.record("recv", text)
 	}
 }
 
-// tell counts what comes again and again.
-func (c *actor) tell(op, result string) {
+// record adds a result, or counts a repeated one.
+func (c *actor) record(op, result string) {
 	line := op + ": " + result
-	if n := len(c.told); n > 0 {
-		was, times, _ := strings.Cut(c.told[n-1], " ×")
+	if n := len(c.results); n > 0 {
+		was, times, _ := strings.Cut(c.results[n-1], " ×")
 		if was == line {
 			k, _ := strconv.Atoi(times)
-			c.told[n-1] = fmt.Sprintf("%s ×%d", line, max(k, 1)+1)
+			c.results[n-1] = fmt.Sprintf("%s ×%d", line, max(k, 1)+1)
 			return
 		}
 	}
-	c.told = append(c.told, line)
+	c.results = append(c.results, line)
 }
 
 func (c *actor) await(cond func() bool) {
 	if err := c.srv.Await(c.patience, cond); err != nil {
-		c.t.Fatalf("await: %v, after\n%s", err, strings.Join(c.told, "\n"))
+		c.t.Fatalf("await: %v, after\n%s", err, strings.Join(c.results, "\n"))
 	}
 }
 
@@ -283,7 +283,7 @@ func (c *actor) awaitWatch(cond func() bool) {
 		select {
 		case <-c.watch.changed:
 		case <-c.patience.Done():
-			c.t.Fatalf("nothing more happens after\n%s", strings.Join(c.told, "\n"))
+			c.t.Fatalf("nothing more happens after\n%s", strings.Join(c.results, "\n"))
 		}
 	}
 }
@@ -301,7 +301,7 @@ func received(srv *flakyserver.Server, method string) (n int) {
 	return n
 }
 
-// show tells metadata but for what every answer has, and the status's own.
+// show returns metadata, except what every answer has, and the status's own.
 func show(md metadata.MD) string {
 	if md == nil {
 		return "none"
@@ -312,7 +312,7 @@ func show(md metadata.MD) string {
 	return fmt.Sprintf("%q", rest)
 }
 
-// describe tells an error as far as it must agree: text of the transport's own
+// describe returns an error's text as far as it must agree: text of the transport's own
 // may vary.
 func describe(err error) string {
 	switch s := status.Convert(err); {

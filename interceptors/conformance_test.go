@@ -25,7 +25,7 @@ type rule struct {
 	script   []flakyserver.Step
 	client   string
 	attempts int
-	final    codes.Code // that RecvMsg told, OK for io.EOF
+	final    codes.Code // that RecvMsg returned, OK for io.EOF
 
 	limit int // of the replay buffer; 0: the default
 
@@ -172,7 +172,7 @@ var rules = []rule{
 		client: "send recv& got:1 cancel join", attempts: 1, final: codes.Canceled},
 	{name: "receiver in a backoff, cancelled", kinds: each, script: steps(fail.AfterReceived(1).Pushback("10000")),
 		client: "send recv& dead:1 backoff:1 cancel join", attempts: 1, final: codes.Canceled,
-		differs: "what failed before is told too", ours: "recv: Canceled " + inBackoff + "; finished: Canceled " + inBackoff, native: "recv: Canceled; finished: Canceled"},
+		differs: "what failed before is reported too", ours: "recv: Canceled " + inBackoff + "; finished: Canceled " + inBackoff, native: "recv: Canceled; finished: Canceled"},
 
 	// Header, Trailer and Context.
 	{name: "Header first", kinds: each, script: steps(fail, ok.Header("h", "2")), client: "send header close all", attempts: 2},
@@ -358,7 +358,7 @@ func observed(t *testing.T, kind *streamKind, r rule, retries func(*testing.T, i
 		c.do(op)
 	}
 	if c.final == nil {
-		t.Fatalf("%q does not receive to the end:\n%s", program, strings.Join(c.told, "\n"))
+		t.Fatalf("%q does not receive to the end:\n%s", program, strings.Join(c.results, "\n"))
 	}
 	if c.stream != nil {
 		c.do("header")
@@ -378,7 +378,7 @@ func observed(t *testing.T, kind *streamKind, r rule, retries func(*testing.T, i
 	return sight{
 		Attempts: w.begun,
 		Server:   serverSaw(srv, kind.method),
-		Caller:   c.told,
+		Caller:   c.results,
 		Options:  append(c.options(), "finished: "+strings.Join(finished, ", ")),
 		Final:    codeOfEnd(c.final),
 	}

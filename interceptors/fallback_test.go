@@ -15,14 +15,14 @@ import (
 
 func TestFallbackAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []error
+		var errs []error
 		s := newSuite(t,
 			interceptors.WithFallback("*", func(context.Context, string, any, any, error) error {
 				t.Error("a wider pattern's fallback was asked")
 				return nil
 			}),
 			interceptors.WithFallback("/helloworld.Greeter/*", func(_ context.Context, m string, req, reply any, err error) error {
-				told = append(told, err)
+				errs = append(errs, err)
 				out := reply.(*wrapperspb.StringValue)
 				if out.Value != "" {
 					t.Errorf("the reply still holds %q from a failed attempt", out.Value)
@@ -42,14 +42,14 @@ func TestFallbackAnswers(t *testing.T) {
 		if err := invoke(); err != nil || reply.Value != "cached" {
 			t.Fatalf("%v, %q", err, reply.Value)
 		}
-		if len(told) != 1 || told[0] != down.steps[0].err {
-			t.Fatalf("told %v, want the real error", told)
+		if len(errs) != 1 || errs[0] != down.steps[0].err {
+			t.Fatalf("got %v, want the real error", errs)
 		}
 		for range 7 { // failed calls count against the server, rescued or not
 			_ = invoke()
 		}
-		if last := told[len(told)-1]; !errors.Is(last, interceptors.ErrBreakerOpen) {
-			t.Fatalf("told %v, want the refusal", last)
+		if last := errs[len(errs)-1]; !errors.Is(last, interceptors.ErrBreakerOpen) {
+			t.Fatalf("got %v, want the refusal", last)
 		}
 	})
 }

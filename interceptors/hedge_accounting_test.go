@@ -49,7 +49,7 @@ type books struct {
 	mu       sync.Mutex
 	attempts int
 	finished atomic.Int32
-	told     hedgeEvents
+	events   hedgeEvents
 }
 
 func (b *books) begin(parts []part) (int, part) {
@@ -99,17 +99,17 @@ func pass(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// check sees that everything was told and settled once.
+// check sees that everything was emitted and settled once.
 func (b *books) check(t *rapid.T, endpoint observe.Endpoint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.told.mu.Lock()
-	defer b.told.mu.Unlock()
+	b.events.mu.Lock()
+	defer b.events.mu.Unlock()
 	ended, hedged, suppressed, called := map[int]int{}, map[int]int{}, 0, 0
-	for _, e := range b.told.got {
+	for _, e := range b.events.got {
 		switch {
 		case called > 0:
-			t.Fatalf("told after the call's end: %+v", e)
+			t.Fatalf("emitted after the call's end: %+v", e)
 		case e.Kind == observe.AttemptEnd:
 			if ended[e.Attempt]++; (e.Attempt > 1) != (e.AttemptKind == observe.HedgeAttempt) {
 				t.Fatalf("attempt %d is a %v", e.Attempt, e.AttemptKind)
@@ -158,7 +158,7 @@ func (b *books) suite(t *testing.T, draw *rapid.T) (*interceptors.Suite, *observ
 	if rapid.Bool().Draw(draw, "attempt timeout") {
 		p.AttemptTimeout = time.Duration(rapid.IntRange(1, 20).Draw(draw, "AttemptTimeout")) * ms
 	}
-	s := newSuite(t, interceptors.WithObserver(&b.told, ask(func(e observe.Endpoint) { *endpoint = e })),
+	s := newSuite(t, interceptors.WithObserver(&b.events, ask(func(e observe.Endpoint) { *endpoint = e })),
 		interceptors.WithLogger(slog.New(slog.DiscardHandler)), interceptors.WithMethodPolicy(method, p))
 	return s, endpoint
 }
@@ -193,7 +193,7 @@ func apart(f func()) (how string) {
 }
 
 // TestHedgedCallsKeepTheirBooks: whatever attempts do and whenever the caller
-// goes, all is told, settled and given back once, and nothing lives on.
+// goes, everything is emitted, settled and given back once, and nothing lives on.
 func TestHedgedCallsKeepTheirBooks(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {

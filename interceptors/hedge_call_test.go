@@ -74,8 +74,8 @@ func TestGoexitWhereAHedgeStarts(t *testing.T) {
 // attempt.
 func TestNoHedgeForACallerWhoHasGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := &hedgeEvents{}
-		s := newSuite(t, interceptors.WithObserver(told), hedged(interceptors.Hedge{
+		events := &hedgeEvents{}
+		s := newSuite(t, interceptors.WithObserver(events), hedged(interceptors.Hedge{
 			MaxAttempts: 3, Delay: 10 * ms, NonFatal: astracodes.Of(codes.Canceled, codes.DeadlineExceeded, codes.Unavailable),
 		}))
 		deaf := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(30 * ms) }}
@@ -98,8 +98,8 @@ func TestNoHedgeForACallerWhoHasGone(t *testing.T) {
 			wantAttempts(t, sc, 1)
 			cancel()
 		}
-		if got := told.hedges(); len(got) > 0 {
-			t.Errorf("told of hedges: %v", got)
+		if got := events.hedges(); len(got) > 0 {
+			t.Errorf("got hedges: %v", got)
 		}
 	})
 }
@@ -154,11 +154,11 @@ func TestPushbackIsExactForHedges(t *testing.T) {
 	})
 }
 
-// TestPanickedHedgeIsTold: once, as lost.
-func TestPanickedHedgeIsTold(t *testing.T) {
+// TestPanickedHedgeIsReported: once, as lost.
+func TestPanickedHedgeIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := &hedgeEvents{}
-		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}), interceptors.WithObserver(told))
+		events := &hedgeEvents{}
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}), interceptors.WithObserver(events))
 		boom := step{do: func(context.Context, any) { time.Sleep(15 * ms); panic("boom") }}
 		func() {
 			defer func() {
@@ -169,11 +169,11 @@ func TestPanickedHedgeIsTold(t *testing.T) {
 			_, _ = question(t.Context(), s, play(step{hang: true}, boom, step{hang: true}))
 		}()
 		synctest.Wait()
-		if got := told.hedges(); !slices.Equal(got, []string{"2 lost", "3 lost"}) {
-			t.Errorf("told %v, want both as lost", got)
+		if got := events.hedges(); !slices.Equal(got, []string{"2 lost", "3 lost"}) {
+			t.Errorf("got %v, want both as lost", got)
 		}
-		if told.count(observe.AttemptEnd) != 3 || told.count(observe.CallEnd) != 1 {
-			t.Errorf("told %v", told.lines())
+		if events.count(observe.AttemptEnd) != 3 || events.count(observe.CallEnd) != 1 {
+			t.Errorf("got %v", events.lines())
 		}
 	})
 }
@@ -385,13 +385,13 @@ func (c failing) Marshal(any) (mem.BufferSlice, error) {
 func (failing) Unmarshal(mem.BufferSlice, any) error { return nil }
 func (failing) Name() string                         { return "failing" }
 
-// TestHedgeThatCannotBeMade is told as suppressed, and its token given back.
+// TestHedgeThatCannotBeMade is emitted as suppressed, and its token given back.
 func TestHedgeThatCannotBeMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type plain struct{ Name string }
 		var endpoint observe.Endpoint
-		told := &hedgeEvents{}
-		s := newSuite(t, interceptors.WithObserver(told, ask(func(e observe.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
+		events := &hedgeEvents{}
+		s := newSuite(t, interceptors.WithObserver(events, ask(func(e observe.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
 			Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms},
 			Budget: interceptors.Budget{Burst: 5, MinPerSecond: 1e-9},
 		}))
@@ -399,8 +399,8 @@ func TestHedgeThatCannotBeMade(t *testing.T) {
 		err := s.UnaryClientInterceptor()(t.Context(), method, new(plain), new(plain), nil, sc.invoke, grpc.ForceCodecV2(failing{encoded: new(atomic.Int32)}))
 		wantCode(t, err, codes.Unavailable)
 		wantAttempts(t, sc, 1)
-		if got := told.hedges(); !slices.Equal(got, []string{"2 suppressed not_retryable"}) {
-			t.Errorf("told %v", got)
+		if got := events.hedges(); !slices.Equal(got, []string{"2 suppressed not_retryable"}) {
+			t.Errorf("got %v", got)
 		}
 		if tokens, _ := endpoint.BudgetTokens(); tokens < 4.99 {
 			t.Errorf("%v tokens, want 5", tokens)
@@ -408,7 +408,7 @@ func TestHedgeThatCannotBeMade(t *testing.T) {
 	})
 }
 
-// TestWhyHedgedCallsFail: the reason that is told, once, and the error.
+// TestWhyHedgedCallsFail: the reason that is emitted, once, and the error.
 func TestWhyHedgedCallsFail(t *testing.T) {
 	unavailable := failAfter(ms, codes.Unavailable, nil)
 	waits := context.WithCancel
@@ -418,7 +418,7 @@ func TestWhyHedgedCallsFail(t *testing.T) {
 		caller func(context.Context) (context.Context, context.CancelFunc)
 		burst  float64
 		code   codes.Code
-		told   []string // of why there was no further attempt, and of hedges
+		events []string // of why there was no further attempt, and of hedges
 	}{
 		{"fatal", []step{failAfter(ms, codes.NotFound, nil)}, waits, 5, codes.NotFound, []string{"not_retryable"}},
 		{"used up", []step{unavailable}, waits, 5, codes.Unavailable, []string{"2 lost", "3 lost"}},
@@ -432,8 +432,8 @@ func TestWhyHedgedCallsFail(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				told := &hedgeEvents{}
-				s := newSuite(t, interceptors.WithObserver(told), interceptors.WithMethodPolicy(method, interceptors.Policy{
+				events := &hedgeEvents{}
+				s := newSuite(t, interceptors.WithObserver(events), interceptors.WithMethodPolicy(method, interceptors.Policy{
 					Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms},
 					Budget: interceptors.Budget{Burst: tc.burst, MinPerSecond: 1e-9},
 				}))
@@ -445,7 +445,7 @@ func TestWhyHedgedCallsFail(t *testing.T) {
 					t.Errorf("%v, want both the context's error and the failure", err)
 				}
 				var got []string
-				for _, e := range told.got {
+				for _, e := range events.got {
 					switch e.Kind {
 					case observe.Suppressed:
 						got = append(got, e.Reason.String())
@@ -454,9 +454,9 @@ func TestWhyHedgedCallsFail(t *testing.T) {
 					}
 				}
 				slices.Sort(got)
-				slices.Sort(tc.told)
-				if !slices.Equal(got, tc.told) {
-					t.Errorf("told %v, want %v", got, tc.told)
+				slices.Sort(tc.events)
+				if !slices.Equal(got, tc.events) {
+					t.Errorf("got %v, want %v", got, tc.events)
 				}
 			})
 		})
@@ -466,14 +466,14 @@ func TestWhyHedgedCallsFail(t *testing.T) {
 // TestWhatGivenUpAttemptsCameTo: what ended the call.
 func TestWhatGivenUpAttemptsCameTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := &hedgeEvents{}
-		s := newSuite(t, interceptors.WithObserver(told), hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+		events := &hedgeEvents{}
+		s := newSuite(t, interceptors.WithObserver(events), hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
 		check := func(want ...string) {
 			t.Helper()
-			if got := told.lines(); !slices.Equal(got, want) {
-				t.Errorf("told %v, want %v", got, want)
+			if got := events.lines(); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
 			}
-			told.got = nil
+			events.got = nil
 			time.Sleep(time.Hour)
 		}
 		deaf := step{do: func(context.Context, any) { time.Sleep(time.Second) }}

@@ -56,8 +56,8 @@ func TestHedgesCorruptNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := &hedgeCounts{}
-	w := dialSuite(t, server, newSuite(t, interceptors.WithObserver(told), interceptors.WithMethodPolicy(method, interceptors.Policy{
+	events := &hedgeCounts{}
+	w := dialSuite(t, server, newSuite(t, interceptors.WithObserver(events), interceptors.WithMethodPolicy(method, interceptors.Policy{
 		Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 5 * ms},
 		Budget: interceptors.Budget{Disabled: true},
 	})), grpc.WithChainUnaryInterceptor(meddle))
@@ -98,11 +98,11 @@ func TestHedgesCorruptNothing(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d calls, %d attempts, %d corrupted, %d failed, hedges %v", calls, w.Stats(method).Attempts, faults, failed, told.results())
+	t.Logf("%d calls, %d attempts, %d corrupted, %d failed, hedges %v", calls, w.Stats(method).Attempts, faults, failed, events.results())
 	if failed > 10 {
 		t.Errorf("%d calls failed, want about one", failed)
 	}
-	if told.results()[observe.HedgeWon] < calls/100 {
+	if events.results()[observe.HedgeWon] < calls/100 {
 		t.Error("too few hedges have won to show anything")
 	}
 }

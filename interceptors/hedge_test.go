@@ -196,8 +196,8 @@ func TestHedgeAttemptTimeout(t *testing.T) {
 // run, or to its failure.
 func TestHedgesDrawOnTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told hedgeEvents
-		s := newSuite(t, interceptors.WithObserver(&told), interceptors.WithMethodPolicy(method, interceptors.Policy{
+		var events hedgeEvents
+		s := newSuite(t, interceptors.WithObserver(&events), interceptors.WithMethodPolicy(method, interceptors.Policy{
 			Hedge:  interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms},
 			Budget: interceptors.Budget{Burst: 1, MinPerSecond: 1e-9},
 		}))
@@ -210,8 +210,8 @@ func TestHedgesDrawOnTheBudget(t *testing.T) {
 		_, err := question(t.Context(), s, sc)
 		wantCode(t, err, codes.Unavailable)
 		wantAttempts(t, sc, 1)
-		if got := told.hedges(); !slices.Equal(got, []string{"3 suppressed budget", "2 won", "2 suppressed budget"}) {
-			t.Errorf("told %v", got)
+		if got := events.hedges(); !slices.Equal(got, []string{"3 suppressed budget", "2 won", "2 suppressed budget"}) {
+			t.Errorf("got %v", got)
 		}
 	})
 }
@@ -328,8 +328,8 @@ func TestMessagesThatCannotBeCopied(t *testing.T) {
 func TestPanicsBeneathAHedge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		var told hedgeEvents
-		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(&told),
+		var events hedgeEvents
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(&events),
 			interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		boom := step{after: 12 * ms, do: func(context.Context, any) { panic("boom") }}
 		finished := 0
@@ -354,7 +354,7 @@ func TestPanicsBeneathAHedge(t *testing.T) {
 		if !ended {
 			t.Error("Goexit did not end the caller's goroutine")
 		}
-		for _, n := range []int{told.count(observe.AttemptEnd), told.count(observe.CallEnd)} {
+		for _, n := range []int{events.count(observe.AttemptEnd), events.count(observe.CallEnd)} {
 			if n != 3 && n != 2 {
 				t.Errorf("%d attempts and calls ended, want 3 and 2", n)
 			}
@@ -374,8 +374,8 @@ func TestPanicsBeneathAHedge(t *testing.T) {
 // TestHedgeEvents: every attempt ends once, before its call does.
 func TestHedgeEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told hedgeEvents
-		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}), interceptors.WithObserver(&told))
+		var events hedgeEvents
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}), interceptors.WithObserver(&events))
 		_, _ = question(t.Context(), s, play(take(time.Hour, "a"), failAfter(ms, codes.Unavailable, nil), take(2*ms, "c")))
 		_, _ = question(t.Context(), s, play(take(12*ms, "a"), take(time.Hour, "b")))
 		_, _ = question(t.Context(), s, play(take(ms, "a")))
@@ -386,13 +386,13 @@ func TestHedgeEvents(t *testing.T) {
 			"attempt 1 first OK", "call 1 success_first",
 			"attempt 1 first Unavailable", "attempt 2 hedge Unavailable", "2 lost", "attempt 3 hedge Unavailable", "3 lost", "call 3 failed exhausted",
 		}
-		if got := told.lines(); !slices.Equal(got, want) {
-			t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		if got := events.lines(); !slices.Equal(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	})
 }
 
-// hedgeEvents keeps what is told, in line.
+// hedgeEvents is an inline observer that keeps its events.
 type hedgeEvents struct {
 	mu  sync.Mutex
 	got []observe.Event

@@ -48,8 +48,8 @@ func newLimits(t *testing.T, p interceptors.Policy) *limits {
 	return l
 }
 
-// start makes a call in the background, and waits until it does too. It tells
-// when the call has ended, and how.
+// start makes a call in the background, and waits until it does too. The
+// result is set when the call has ended.
 func (l *limits) start(ctx context.Context, name string, sc *script) *error {
 	l.t.Helper()
 	err := new(error)
@@ -81,7 +81,7 @@ func (l *limits) reload(p interceptors.Policy) {
 
 const anyTime = -1
 
-// wantRefusal checks all that the error of a refused call tells.
+// wantRefusal checks all that the error of a refused call has.
 func wantRefusal(t *testing.T, err error, reason string, after time.Duration) {
 	t.Helper()
 	if !errors.Is(err, interceptors.ErrLimited) || errors.Is(err, interceptors.ErrBreakerOpen) {
@@ -128,7 +128,7 @@ func TestLimitQueueFull(t *testing.T) {
 		const want = `call rejected_limit 0 ResourceExhausted exhausted false
 `
 		if !strings.Contains(l.seen.story(), "limited queue_full\n"+want) {
-			t.Errorf("told:\n%s", l.seen.story())
+			t.Errorf("got:\n%s", l.seen.story())
 		}
 	})
 }
@@ -162,7 +162,7 @@ func TestLimitQueueTimeout(t *testing.T) {
 		l.want(0, 0)
 		for _, line := range []string{"queued\n", "dequeued 300ms\nlimited queue_timeout\ncall rejected_limit 0 ResourceExhausted"} {
 			if !strings.Contains(l.seen.story(), line) {
-				t.Errorf("nobody was told %q:\n%s", line, l.seen.story())
+				t.Errorf("no event %q:\n%s", line, l.seen.story())
 			}
 		}
 	})
@@ -214,7 +214,7 @@ func TestLimitRateWithQueue(t *testing.T) {
 			t.Errorf("gaps %v, want a tenth of a second each", got)
 		}
 		if story := l.seen.story(); strings.Count(story, "dequeued 100ms\nattempt 1 OK") != 1 || strings.Count(story, "dequeued 200ms\nattempt 1 OK") != 1 {
-			t.Errorf("told:\n%s", story)
+			t.Errorf("got:\n%s", story)
 		}
 	})
 }
@@ -251,7 +251,7 @@ func TestLimitContextEnds(t *testing.T) {
 			t.Error(*d)
 		}
 		if got := strings.Count(l.seen.story(), "call failed 0 "); got != 2 {
-			t.Errorf("%d calls told to have failed without an attempt, want 2:\n%s", got, l.seen.story())
+			t.Errorf("%d calls reported as failed without an attempt, want 2:\n%s", got, l.seen.story())
 		}
 	})
 }
@@ -387,7 +387,7 @@ func TestLimitAndBreaker(t *testing.T) {
 			}
 		}
 		if got := strings.Count(l.seen.story(), "call rejected_breaker 0"); got != 11 {
-			t.Errorf("%d calls told to be refused by the breaker, want 11", got)
+			t.Errorf("%d calls reported as refused by the breaker, want 11", got)
 		}
 	})
 }
@@ -453,7 +453,7 @@ func TestLimitSurvivesPanics(t *testing.T) {
 		time.Sleep(time.Second)
 		l.want(0, 0)
 		if got := strings.Count(l.seen.story(), "dequeued 0s"); got != 3 {
-			t.Errorf("%d ends of waits told, want 3:\n%s", got, l.seen.story())
+			t.Errorf("%d ends of waits emitted, want 3:\n%s", got, l.seen.story())
 		}
 	})
 }

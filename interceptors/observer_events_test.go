@@ -51,7 +51,7 @@ func (o *events) last(t *testing.T) observe.Event {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.all) == 0 {
-		t.Fatal("no event was told")
+		t.Fatal("no event was emitted")
 	}
 	return o.all[len(o.all)-1]
 }
@@ -126,7 +126,7 @@ func TestBufferIsNoReason(t *testing.T) {
 	_, err = stream.Recv()
 	wantCode(t, err, codes.NotFound)
 	if seen.count(observe.Suppressed) != 1 {
-		t.Errorf("told\n%swant one suppression", seen.story())
+		t.Errorf("got\n%swant one suppression", seen.story())
 	}
 	if e := seen.last(t); e.Kind != observe.CallEnd || e.Reason != observe.ReasonNone {
 		t.Errorf("the end gives the reason %v, want none", e.Reason)
@@ -142,10 +142,10 @@ func TestWant(t *testing.T) {
 		_ = call(s, play(step{err: fails(codes.NotFound).err, after: 5 * ms}))
 		_ = s.Close()
 		if seen.count() != 1 {
-			t.Fatalf("told\n%swant the end of the failed call alone", seen.story())
+			t.Fatalf("got\n%swant the end of the failed call alone", seen.story())
 		}
 		if e := seen.last(t); e.Code != codes.NotFound || e.Elapsed < 5*ms {
-			t.Errorf("told %v after %v", e.Code, e.Elapsed)
+			t.Errorf("got %v after %v", e.Code, e.Elapsed)
 		}
 
 		var log strings.Builder
@@ -155,7 +155,7 @@ func TestWant(t *testing.T) {
 		}
 		_ = s.Close()
 		if n := strings.Count(log.String(), "panicked"); n != 1 || seen.count() != 1 {
-			t.Errorf("a panic in Want was logged %d times, %d events told", n, seen.count())
+			t.Errorf("a panic in Want was logged %d times, %d events emitted", n, seen.count())
 		}
 	})
 }
@@ -243,13 +243,13 @@ suppressed not_retryable
 call failed 1 NotFound exhausted false
 `
 		if got := seen.story(); got != want {
-			t.Errorf("the starter was told\n%swant\n%s", got, want)
+			t.Errorf("the starter got\n%swant\n%s", got, want)
 		}
 		if o.attempts != 3 {
 			t.Errorf("asked for the contexts of %d attempts, want 3", o.attempts)
 		}
 		if got := all.count(observe.CallEnd); got != 6 {
-			t.Errorf("the other was told of %d calls, want 6", got)
+			t.Errorf("the other saw %d calls, want 6", got)
 		}
 		if got := summary.succeeded.Load(); got != 4 {
 			t.Errorf("the one with FirstSuccess got %d successes, want 4", got)
@@ -269,7 +269,7 @@ func TestStartersWantDifferentCalls(t *testing.T) {
 		_ = call(s, play(step{}))
 	}
 	if even.count(observe.CallEnd) != 1 || odd.count(observe.CallEnd) != 2 {
-		t.Errorf("told of %d and %d calls, want 1 and 2", even.count(observe.CallEnd), odd.count(observe.CallEnd))
+		t.Errorf("saw %d and %d calls, want 1 and 2", even.count(observe.CallEnd), odd.count(observe.CallEnd))
 	}
 }
 
@@ -282,7 +282,7 @@ func TestMutedStarterGetsNoFirstSuccess(t *testing.T) {
 		_ = call(s, play(step{}))
 	}
 	if got := o.succeeded.Load(); got != 2 || o.count() != 0 {
-		t.Errorf("told of %d successes and %d events, want 2 and none", got, o.count())
+		t.Errorf("saw %d successes and %d events, want 2 and none", got, o.count())
 	}
 }
 

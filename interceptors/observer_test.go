@@ -57,7 +57,7 @@ func (o *events) count(kinds ...observe.Kind) (n int) {
 	return n
 }
 
-// story tells the events in short.
+// story returns the events in short.
 func (o *events) story() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -234,7 +234,7 @@ func TestPanickingObserver(t *testing.T) {
 			}
 			_ = s.Close()
 			if bad.count() != 5 || good.count() != 5 {
-				t.Errorf("%s: %d and %d events told, want 5 each", name, bad.count(), good.count())
+				t.Errorf("%s: %d and %d events emitted, want 5 each", name, bad.count(), good.count())
 			}
 			if n := strings.Count(log.String(), "panicked"); n != 1 {
 				t.Errorf("%s: logged %d times:\n%s", name, n, log.String())

@@ -143,7 +143,7 @@ func WithResume(pattern string, r Resume) Option {
 // once for each target: the target has a single address, or its resolver has a
 // service config of its own, as xDS has.
 //
-// A [Suite.Reload] that gives it again changes its numbers; one that does not
+// A [Suite.Reload] with WithBalancing changes its numbers; a Reload without it
 // keeps them. It must not be given to a Reload if it was not to New.
 func WithBalancing(b Balancing) Option {
 	return func(s *settings) {
@@ -204,8 +204,8 @@ func WithLogger(l *slog.Logger) Option {
 // Default, also where name returns "": the target is its own name. Names longer
 // than 512 bytes are kept as their beginning and a hash.
 //
-// name is called at the first call on a target, before it: it must be quick, and
-// make no call through the suite. It is called once for a target, and again
+// name is called before the first call on a target: it must be quick and must
+// not make a call through the suite. It is called once for a target, and again
 // after ten minutes or more without a call; for targets longer than 4096 bytes,
 // or past 32768 of them, at each call. It may be called for several targets at
 // once. A panic in it is recovered, and logged once; that target is its own
@@ -233,8 +233,8 @@ func WithStore(s Store) Option {
 	}
 }
 
-// WithClassifier has a function judge the attempts of a method, or of the methods
-// that a pattern matches, that failed; except those whose caller has cancelled.
+// WithClassifier has a function judge failed attempts of the methods that pattern
+// matches, except attempts whose caller has cancelled.
 // The most specific pattern wins. Not for [Suite.Reload], which keeps them.
 func WithClassifier(pattern string, c Classifier, opts ...ClassifierOption) Option {
 	return func(s *settings) {

@@ -166,7 +166,7 @@ func evict(all []*endpoint) {
 }
 
 // plan is all that a call of one method on one target needs to know. It is
-// immutable but for marks; calls that run keep theirs through a reload.
+// immutable except its flags; calls that run keep theirs through a reload.
 type plan struct {
 	engine.Plan
 	*endpoint

@@ -32,8 +32,8 @@ type Policy struct {
 	// earlier of the two counts.
 	Timeout time.Duration
 	// AttemptTimeout bounds each attempt, of a stream its time until it is
-	// committed; one that exceeds it ends with DEADLINE_EXCEEDED and is retried
-	// if Retry.Codes has that. 0: none. It is not above Timeout.
+	// committed. An attempt that exceeds it ends with DEADLINE_EXCEEDED and is
+	// retried if Retry.Codes has that. 0: none. It must not be above Timeout.
 	AttemptTimeout time.Duration
 }
 
@@ -42,10 +42,10 @@ type Policy struct {
 // An attempt is retried if its code is in Codes and the caller still waits. A
 // server's pushback (trailer grpc-retry-pushback-ms, gRFC A6) sets the next
 // delay exactly or ends the call; its google.rpc.RetryInfo stretches the delay
-// by up to 5 s; either makes RESOURCE_EXHAUSTED retryable. No backoff is begun
-// that cannot end before the call's deadline. One that follows an attempt without a
-// connection ends when there is one. Where a call fails, it fails with its last
-// attempt's error, unchanged.
+// by up to 5 s; either makes RESOURCE_EXHAUSTED retryable. A backoff that cannot
+// end before the call's deadline is not begun. A backoff after an attempt without a
+// connection ends as soon as there is a connection. A call that fails returns its
+// last attempt's error, unchanged.
 type Retry struct {
 	// MaxAttempts counts the first call too. 0: 3; 1: no retry. Range 1 to 100.
 	MaxAttempts int
@@ -56,12 +56,12 @@ type Retry struct {
 	// Backoff is the schedule of delays. Zero fields: 500 ms doubling to 8 s,
 	// full jitter.
 	Backoff jitter.Backoff
-	// Codes are retried. 0: [astracodes.Retryable]. OK cannot be among them.
+	// Codes are retried. 0: [astracodes.Retryable]. It must not contain OK.
 	Codes astracodes.Set
 	// IdempotentCodes are retried too, where the method's descriptor declares
 	// it NO_SIDE_EFFECTS or IDEMPOTENT (idempotency_level in the .proto file).
-	// 0: none; [astracodes.RetryableIdempotent] is meant for it. OK cannot be
-	// among them.
+	// 0: none; [astracodes.RetryableIdempotent] is meant for it. It must not
+	// contain OK.
 	IdempotentCodes astracodes.Set
 	// PerCode replaces Backoff after failures with these codes, which Codes or
 	// IdempotentCodes must contain (RESOURCE_EXHAUSTED excepted). RESOURCE_EXHAUSTED, say, may
@@ -82,18 +82,18 @@ type Retry struct {
 // on are not hedged. A call is hedged or retried, not both: with hedging on, a
 // zero Retry means no retry.
 //
-// OK ends the call, and so does a failure whose code is fatal. One that is not
-// starts the next attempt at once, and is the call's error only if no other
-// attempt runs or may still start. RESOURCE_EXHAUSTED is not fatal if the
+// An OK or a fatal code ends the call. A non-fatal failure starts the next
+// attempt immediately; it becomes the call's error only if no other attempt runs
+// or may still start. RESOURCE_EXHAUSTED is not fatal if the
 // server says when to try again. A server's pushback sets the time of the next
 // attempt, or, negative, stops new ones and lets the others finish. Hedges
-// take tokens of the [Budget] as retries do; one that is refused leaves the
-// call to those that run. To the breaker a hedged call is one call.
+// take tokens of the [Budget] as retries do; if a hedge is refused a token, the
+// attempts already running go on alone. To the breaker a hedged call is one call.
 //
 // Attempts that lost are cancelled. The first runs on the caller's goroutine,
-// with the caller's messages, so the call returns when it has heeded its
-// cancellation, which interceptors beneath must not put off; the others are not
-// waited for, and have copies of the request and replies of their own. So when
+// with the caller's messages, so the call returns once that attempt has obeyed its
+// cancellation; interceptors beneath must not delay it. The other attempts are not
+// waited for and have copies of the request and replies of their own. So when
 // the call returns, its messages are the caller's alone. Messages that are
 // neither proto.Message nor pointers that the call's codec can copy fail the
 // call with FAILED_PRECONDITION. Observers may hear of a hedged call on another
@@ -144,9 +144,8 @@ type Breaker struct {
 	// FailureRate opens the breaker at this share of failures among the calls
 	// in Window, once these are MinCalls. 0: 0.5. Range (0, 1].
 	//
-	// A server that has just become bad is not to hide behind a good past, nor
-	// behind few calls, so failures are held against successes as well (a
-	// cumulative sum, CUSUM): a failure counts one, a success takes off
+	// To catch a server that has just started failing, even at low traffic,
+	// failures are also weighed against recent successes (a cumulative sum, CUSUM): a failure counts one, a success takes off
 	// ⅘ · FailureRate/(1−FailureRate), by default ⅘, down to zero. The breaker
 	// opens at twice Consecutive, or at FailureRate · MinCalls if that is more,
 	// by default 14.
@@ -163,7 +162,7 @@ type Breaker struct {
 	// counts as slow. 0: none does.
 	SlowCall time.Duration
 	// SlowRate opens the breaker at this share of slow calls among those in
-	// Window. 0: 0.5. Range (0, 1]. It needs SlowCall.
+	// Window. 0: 0.5. Range (0, 1]. It requires SlowCall.
 	SlowRate float64
 	// OpenFor is how long the breaker stays open at first, ±20 % by chance, so
 	// that clients do not return together. It doubles each time it runs out and
@@ -173,11 +172,11 @@ type Breaker struct {
 	MaxOpenFor time.Duration
 	// ProbeShare is how many probes may come before the open time is over, as a
 	// share of the calls refused: one after each ten, by default. To a busy
-	// client that is a probe every moment, to an idle one none. Each is one
+	// client that is a probe every moment, to an idle client none. Each is one
 	// attempt, at least a tenth of OpenFor after the one before; if it fails,
-	// the next open time is no longer than the last. Probes that do not end are
-	// joined by others at the same price. 0: 0.1. Range (0, 1]; next to
-	// nothing leaves all probes to the open time.
+	// the next open time is no longer than the last. While probes
+	// hang, more may start at the same price. 0: 0.1. Range (0, 1]; a tiny share
+	// leaves all probes to the end of the open time.
 	ProbeShare float64
 	// Probes is how many calls are let through at once when the breaker probes;
 	// that many successes close it, one failure opens it again.
@@ -215,41 +214,41 @@ type Budget struct {
 //
 // It is kept for each pair of target and method. A call holds its slot until it
 // has ended, its retries, backoffs and hedges included, a stream for its life.
-// Those that wait go first come first served, and stop waiting when their
-// context ends. A call that the breaker would refuse does not wait; one that it
-// refuses after the wait gives slot and token back. A refusal is the breaker's
-// failure as little as the server's.
+// Calls that cannot start yet wait in one FIFO queue and leave it when their
+// context ends. A call that the breaker would refuse does not wait; if the breaker
+// refuses a call after its wait, the call returns slot and token. A refusal counts
+// as a failure neither for the breaker nor for the server.
 type Limit struct {
 	// Mode is whether the limit refuses calls, and has them wait. 0: [ModeEnforce].
 	Mode Mode
 	// MaxConcurrent is how many calls are in flight at most. 0: any number.
 	// Range 1 to 10⁶.
 	MaxConcurrent int
-	// Adaptive finds the limit itself, from 2 up to MaxConcurrent, which it
-	// needs: it grows while it is used up and calls take about as long as ever,
-	// and shrinks when they take longer by half, or a tenth of them end with
+	// Adaptive computes the limit, between 2 and MaxConcurrent, which must be set.
+	// It grows while every slot is in use and latency stays near its baseline,
+	// and shrinks when calls take longer by half, or a tenth of them end with
 	// DEADLINE_EXCEEDED, UNAVAILABLE or RESOURCE_EXHAUSTED. It starts at 20. Streams
-	// teach it by such ends alone. It beats a fixed limit where what the
+	// affect it only by such ends. It beats a fixed limit where what the
 	// server can take is not known or changes: a server that lost half of its 20
 	// workers at 85 % load, its callers giving up after 50 ms, answered 826 of
 	// the 880 calls a second that it still could under an adaptive limit, 739
 	// under a fixed one of 20, none under one of 40. It costs a share of the
 	// throughput, up to 4 %, where single calls take many times longer than
-	// most, and seconds to learn anew where all calls become slower by nature.
+	// most, and seconds to adjust where all calls become slower by nature.
 	// Give it a MaxWait well below your deadlines.
 	Adaptive bool
 	// MaxQueue is how many calls wait at most when they may not go. 0: they are
-	// refused at once. Range 1 to 10⁶. It needs MaxConcurrent or Rate.
+	// refused at once. Range 1 to 10⁶. It requires MaxConcurrent or Rate.
 	MaxQueue int
 	// MaxWait is how long each waits at most. 0: as long as its context allows.
 	// A call whose turn, by the rate, comes only after MaxWait or its deadline is
-	// refused at once. It needs MaxQueue.
+	// refused at once. It requires MaxQueue.
 	MaxWait time.Duration
 	// Rate is how many calls start in a second, in the long run: never more than
 	// Rate × time + Burst. Retries and hedges are not counted; see [Budget].
 	// 0: any number. Range (0, 10⁹].
 	Rate float64
 	// Burst is how many calls start at once after a pause. 0: those of a second,
-	// Rate rounded up. Range 1 to 10⁶. It needs Rate.
+	// Rate rounded up. Range 1 to 10⁶. It requires Rate.
 	Burst int
 }

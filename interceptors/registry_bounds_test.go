@@ -294,7 +294,7 @@ func TestTooManyMethods(t *testing.T) {
 			}
 		}
 		if got := seen.count(observe.CallEnd) - before; got != 20 {
-			t.Errorf("%d of 20 calls told", got)
+			t.Errorf("%d of 20 calls reported", got)
 		}
 		wantAttempts(t, down, 22) // one budget of two tokens for them all
 	})

@@ -164,7 +164,7 @@ func TestClose(t *testing.T) {
 		_ = call(watched, play(step{}))
 		_ = watched.Close()
 		if _, ok := e.BreakerState(); ok || gone.n != 1 {
-			t.Errorf("after Close a breaker is shown: %v; %d evictions told, want 1", ok, gone.n)
+			t.Errorf("after Close a breaker is shown: %v; %d evictions emitted, want 1", ok, gone.n)
 		}
 
 		before := seen.count()
@@ -197,8 +197,8 @@ func (s *suiteEvents) Observe(observe.Endpoint) observe.Hooks { return observe.H
 func (s *suiteEvents) SuiteEvent(e observe.SuiteEvent)        { s.got = append(s.got, e) }
 
 func TestRevision(t *testing.T) {
-	var told suiteEvents
-	s := newSuite(t, interceptors.WithObserver(&told))
+	var events suiteEvents
+	s := newSuite(t, interceptors.WithObserver(&events))
 	if r := s.Revision(); r.Generation != 1 || r.Err != nil || r.Since.IsZero() {
 		t.Fatalf("%+v after New, want the first generation", r)
 	}
@@ -215,14 +215,14 @@ func TestRevision(t *testing.T) {
 		t.Fatalf("%+v, want the second generation and %v", r, unreadable)
 	}
 	var results []string
-	for _, n := range told.got {
+	for _, n := range events.got {
 		results = append(results, n.Result.String())
 		if n.Kind != observe.Reloaded || (n.Err == nil) != (n.Result == observe.ResultSuccess) {
-			t.Errorf("told %+v", n)
+			t.Errorf("got %+v", n)
 		}
 	}
 	if !slices.Equal(results, []string{"failed", "success", "failed"}) {
-		t.Errorf("told %v", results)
+		t.Errorf("got %v", results)
 	}
 }
 

@@ -67,7 +67,7 @@ func (r Retry) asked() bool {
 	return r.Repeat == RepeatAuto && !reflect.ValueOf(r).IsZero()
 }
 
-// verdict returns the engine's choice. Auto has been resolved, but for policies
+// verdict returns the engine's choice. Auto has been resolved, except for policies
 // that say nothing of retries.
 func (r Repeat) verdict() verdict.Repeat {
 	switch r {

@@ -207,7 +207,7 @@ func TestCallerCancels(t *testing.T) {
 			err := callWith(ctx, s, sc)
 			wantCode(t, err, codes.Canceled)
 			if !errors.Is(err, context.Canceled) || !errors.Is(err, sc.steps[0].err) {
-				t.Errorf("%v tells neither the cancellation nor the failure before it", err)
+				t.Errorf("%v names neither the cancellation nor the failure before it", err)
 			}
 			if took := time.Since(start); took != 200*ms {
 				t.Errorf("returned after %v", took)
@@ -314,7 +314,7 @@ func TestOnlyTheLastAttemptIsVisible(t *testing.T) {
 				t.Errorf("%s: header %v, trailers %v, %v", tc.name, header, trailer, again)
 			}
 			if len(ends) != 1 || ends[0] != nil {
-				t.Errorf("%s: OnFinish was told %v, want once nil", tc.name, ends)
+				t.Errorf("%s: OnFinish got %v, want once nil", tc.name, ends)
 			}
 		}
 	})
@@ -327,7 +327,7 @@ func TestOnFinishOnFailures(t *testing.T) {
 		count := grpc.OnFinish(func(err error) { ends = append(ends, err) })
 		err := call(s, play(fails(codes.Unavailable)), count)
 		if len(ends) != 1 || ends[0] != err {
-			t.Fatalf("OnFinish was told %v, want once %v", ends, err)
+			t.Fatalf("OnFinish got %v, want once %v", ends, err)
 		}
 		ends = nil
 		func() {
@@ -335,7 +335,7 @@ func TestOnFinishOnFailures(t *testing.T) {
 			_ = call(s, play(step{do: func(context.Context, any) { panic("beneath") }}), count)
 		}()
 		if len(ends) != 1 || ends[0] == nil {
-			t.Fatalf("after a panic OnFinish was told %v", ends)
+			t.Fatalf("after a panic OnFinish got %v", ends)
 		}
 	})
 }

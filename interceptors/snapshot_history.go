@@ -59,8 +59,8 @@ func (h *history) steering(s SteeringSnapshot) {
 	h.steered = keepLast(h.steered, s)
 }
 
-// tell fills in what has happened.
-func (h *history) tell(to *Snapshot) {
+// fill adds what has happened.
+func (h *history) fill(to *Snapshot) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	to.Revision = h.revision

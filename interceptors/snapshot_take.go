@@ -38,7 +38,7 @@ func (s *Suite) Snapshot() Snapshot {
 	for i, st := range s.stores {
 		t.Stores[i].Store = fmt.Sprintf("%T", st)
 	}
-	s.history.tell(&t.Snapshot)
+	s.history.fill(&t.Snapshot)
 	return t.Snapshot
 }
 

@@ -9,20 +9,20 @@ import (
 
 // Store carries the state of breakers and budgets beyond a suite: to the next
 // process, as package state does, or to other instances, as its nested module
-// state/redis does. A suite waits for none of its stores but in [New] and
+// state/redis does. A suite waits for its stores only in [New] and
 // [Suite.Close].
 type Store interface {
 	// Attach is called once, by New, before it returns. The store may restore
-	// state at once, and keeps l for later. An error fails New: it says that
-	// the store is used wrongly. That there is nothing to restore, or that it
-	// cannot be read, is for [StoreHandle.Notify] and the log.
+	// state at once, and keeps l for later. If Attach returns an error, New
+	// fails. Return one only for misuse; report missing or unreadable state with
+	// [StoreHandle.Notify] and log it.
 	Attach(l StoreHandle) error
 	// Changed is called after a breaker's state has changed, on the goroutine
-	// of the call that changed it: it returns at once and does not call the
+	// of the call that changed it: it must return at once and must not call the
 	// suite. Calls that still run may change something after Close.
 	Changed(c Change)
-	// Close is called by Suite.Close. It writes what is to be written and ends
-	// the store's goroutines. Called again, it returns the same.
+	// Close is called by Suite.Close. It must write what is pending and end the
+	// store's goroutines. Called again, it must return the same.
 	Close() error
 }
 
@@ -31,8 +31,8 @@ const MaxStateAge = 24 * time.Hour
 
 // State is what of a suite is worth keeping: breakers that are not closed and,
 // of each target with a retry budget that is not full, the budgets. All times
-// in it are durations, counted from the moment it was taken; how much of them
-// has passed when it is restored is the store's to know.
+// in it are durations, counted from the moment it was taken; the store must
+// subtract what has passed by the time it restores them.
 type State struct {
 	Breakers []BreakerRecord
 	Budgets  []BudgetRecord
@@ -85,7 +85,7 @@ type Change struct {
 	From, To       observe.BreakerState
 	Left           time.Duration // of the open time, if To is BreakerOpen
 	Openings       int           // in a row, this one included
-	Remote         bool          // by a store: not what this suite found itself
+	Remote         bool          // reported by a store, not found by this suite itself
 	ByHand         bool          // [Suite.ForceOpen], ForceClose or Release: the state may be the one that was
 	Forced         string        // what it is held, "open" or "closed", then; else ""
 }
@@ -112,12 +112,12 @@ func (l StoreHandle) State() State { return l.registry.state() }
 func (l StoreHandle) Restore(st State) { l.registry.restore(st) }
 
 // Open opens a closed breaker for r.Left, bounded by the policy, because other
-// instances have opened theirs. It does nothing to one that is not closed.
+// instances have opened theirs. It has no effect unless the breaker is closed.
 func (l StoreHandle) Open(r BreakerRecord) { l.registry.applyRemote(r, quorum) }
 
 // Hint makes a closed breaker open at its next failure, unless a success
 // comes before, because another instance has opened its own. For a method not
-// called yet the advice holds for r.Left.
+// called yet the hint holds for r.Left.
 func (l StoreHandle) Hint(r BreakerRecord) { l.registry.applyRemote(r, hint) }
 
 // Notify reports to the suite's observers what came of restoring, saving or

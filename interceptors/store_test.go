@@ -20,7 +20,7 @@ import (
 )
 
 // memory is a store that restores what it is given, and remembers what it is
-// told.
+// reported.
 type memory struct {
 	restores interceptors.State
 	refuses  error
@@ -367,7 +367,7 @@ func TestRestoredStateIsBounded(t *testing.T) {
 	})
 }
 
-func TestChangesAreTold(t *testing.T) {
+func TestChangesAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, m := withMemory(t, interceptors.State{}, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{})))
 		trip(t, s, 8)
@@ -381,7 +381,7 @@ func TestChangesAreTold(t *testing.T) {
 			{Method: method, From: half, To: closed},
 		}
 		if !slices.Equal(m.changes, want) {
-			t.Errorf("told %+v, want %+v", m.changes, want)
+			t.Errorf("got %+v, want %+v", m.changes, want)
 		}
 	})
 }
@@ -404,7 +404,7 @@ func TestRestorationIsObserved(t *testing.T) {
 				}
 			}
 			if !slices.Equal(reasons, []string{"closed open restored", "closed open fleet"}) {
-				t.Errorf("told %v", reasons)
+				t.Errorf("got %v", reasons)
 			}
 		}
 	})
@@ -413,11 +413,11 @@ func TestRestorationIsObserved(t *testing.T) {
 func TestFleetOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{MaxOpenFor: 20 * time.Second}))
-		told := interceptors.BreakerRecord{Method: method, Left: 10 * time.Second, Openings: 3}
+		report := interceptors.BreakerRecord{Method: method, Left: 10 * time.Second, Openings: 3}
 
 		s, m := withMemory(t, interceptors.State{}, policy)
 		_ = call(s, play(step{}))
-		m.live.Open(told)
+		m.live.Open(report)
 		if got := rest(t, s); got != 10*time.Second {
 			t.Fatalf("open for %v, want 10 s", got)
 		}
@@ -425,12 +425,12 @@ func TestFleetOpens(t *testing.T) {
 			t.Errorf("keeps %+v", got)
 		}
 		if c := m.changes; len(c) != 1 || !c[0].Remote || c[0].Left != 10*time.Second || c[0].Openings != 3 {
-			t.Errorf("changes %+v, want one that was told", c)
+			t.Errorf("changes %+v, want a remote one", c)
 		}
 		m.live.Open(interceptors.BreakerRecord{Method: method, Left: time.Hour})
 		time.Sleep(10 * time.Second)
 		if err := call(s, play(step{})); err != nil {
-			t.Fatalf("no probe after what was told first: %v", err)
+			t.Fatalf("no probe after what was reported first: %v", err)
 		}
 		m.live.Open(interceptors.BreakerRecord{Method: method, Left: time.Hour})
 		if got := rest(t, s); got != 20*time.Second {
@@ -439,8 +439,8 @@ func TestFleetOpens(t *testing.T) {
 
 		// Of a method not called yet.
 		s, m = withMemory(t, interceptors.State{}, policy)
-		m.live.Open(told)
-		m.live.Hint(told)
+		m.live.Open(report)
+		m.live.Hint(report)
 		if got := m.live.State(); len(got.Breakers) != 0 {
 			t.Errorf("keeps %+v, which others have found", got)
 		}
@@ -449,7 +449,7 @@ func TestFleetOpens(t *testing.T) {
 			t.Fatalf("open for %v, want 6 s", got)
 		}
 		s, m = withMemory(t, interceptors.State{}, policy)
-		m.live.Open(told)
+		m.live.Open(report)
 		time.Sleep(10 * time.Second)
 		for range 6 { // closed, for it is over
 			wantCode(t, call(s, play(fails(codes.Unavailable))), codes.Unavailable)
@@ -457,20 +457,20 @@ func TestFleetOpens(t *testing.T) {
 
 		off, m := withMemory(t, interceptors.State{}, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Disabled: true})))
 		_ = call(off, play(step{}))
-		m.live.Open(told)
-		m.live.Hint(told)
+		m.live.Open(report)
+		m.live.Hint(report)
 		if refused(off, play(step{})) || len(m.changes) != 0 {
 			t.Error("a breaker that is off was opened")
 		}
 		_ = s.Close()
-		m.live.Open(told)
+		m.live.Open(report)
 	})
 }
 
 func TestFleetAdvises(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{}))
-		told := interceptors.BreakerRecord{Method: method, Left: 10 * time.Second}
+		report := interceptors.BreakerRecord{Method: method, Left: 10 * time.Second}
 		down := play(fails(codes.Unavailable))
 
 		for _, called := range []bool{true, false} {
@@ -478,12 +478,12 @@ func TestFleetAdvises(t *testing.T) {
 			if called {
 				_ = call(s, play(step{}))
 			}
-			m.live.Hint(told)
+			m.live.Hint(report)
 			wantCode(t, call(s, down), codes.Unavailable)
 			rest(t, s)
 
 			s, m = withMemory(t, interceptors.State{}, policy)
-			m.live.Hint(told)
+			m.live.Hint(report)
 			_ = call(s, play(step{}))
 			for range 6 {
 				_ = call(s, down)
@@ -493,16 +493,16 @@ func TestFleetAdvises(t *testing.T) {
 			}
 		}
 		s, m := withMemory(t, interceptors.State{}, policy)
-		m.live.Hint(told)
+		m.live.Hint(report)
 		time.Sleep(10 * time.Second)
 		_ = call(s, down)
 		if refused(s, down) {
 			t.Error("advice holds for longer than it was given")
 		}
 		s, m = withMemory(t, interceptors.State{}, policy)
-		m.live.Hint(told)
+		m.live.Hint(report)
 		m.live.Restore(opened(time.Minute, 1))
-		m.live.Hint(told)
+		m.live.Hint(report)
 		if got := rest(t, s); got != time.Minute {
 			t.Errorf("open for %v: advice hides what was restored", got)
 		}

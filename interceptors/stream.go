@@ -34,7 +34,7 @@ const (
 	opening   phase = iota // no attempt is current; those of a hedged stream may race
 	trying                 // another attempt may follow the current one
 	retrying               // the current one is dead, and what follows is not there yet
-	committed              // the current one is the stream, but for a resumption
+	committed              // the current one is the stream, unless it is resumed
 	ended                  // the outcome is settled
 )
 

@@ -48,9 +48,8 @@ func (s *clientStream) finishLocked(err error) {
 	s.outsideLocked(func() { s.settle(err, race) })
 }
 
-// settle closes the books and lets go of everything. A stream that did not end
-// by itself may still be writing its header, trailer and peer: these are not
-// looked at then. A race that has not been won is left.
+// settle closes the books and lets go of everything. A stream that we aborted
+// may still write header, trailer and peer, so they are not read then. A race that has not been won is left.
 func (s *clientStream) settle(err error, race *hedgedCall) {
 	c, cut := &s.call, s.end.cut
 	if s.held.forget != nil {

@@ -58,7 +58,7 @@ func TestHedgedStreamThatNobodyWon(t *testing.T) {
 	})
 }
 
-// inner is an inner stream that is told what to do.
+// inner is a scripted inner stream.
 type inner struct {
 	grpc.ClientStream
 	ctx  context.Context
@@ -93,8 +93,8 @@ func (anyCodec) Name() string                         { return "any" }
 // TestHedgedStreamOfNothing: a codec may have a nil for a message.
 func TestHedgedStreamOfNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := &hedgeEvents{}
-		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(told))
+		events := &hedgeEvents{}
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(events))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var opened atomic.Int32
@@ -112,8 +112,8 @@ func TestHedgedStreamOfNothing(t *testing.T) {
 			t.Errorf("%v, want the end", err)
 		}
 		synctest.Wait()
-		if want := []string{"attempt 1 first OK", "call 1 success_first"}; opened.Load() != 1 || !slices.Equal(told.lines(), want) {
-			t.Errorf("%d attempts, told %v", opened.Load(), told.lines())
+		if want := []string{"attempt 1 first OK", "call 1 success_first"}; opened.Load() != 1 || !slices.Equal(events.lines(), want) {
+			t.Errorf("%d attempts, got %v", opened.Load(), events.lines())
 		}
 		stream, err = innerStreams(ctx, s, func(int, context.Context) (grpc.ClientStream, error) {
 			return &inner{recv: func(any) error { return io.EOF }}, nil
@@ -130,8 +130,8 @@ func TestHedgedStreamOfNothing(t *testing.T) {
 // goroutine, while RecvMsg opens the stream.
 func TestHedgedStreamReceivedFromBeforeItIsSentTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := &hedgeEvents{}
-		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(told))
+		events := &hedgeEvents{}
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(events))
 		var opened atomic.Int32
 		stream, err := innerStreams(t.Context(), s, func(n int, ctx context.Context) (grpc.ClientStream, error) {
 			opened.Store(int32(n))
@@ -151,8 +151,8 @@ func TestHedgedStreamReceivedFromBeforeItIsSentTo(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if want := []string{"attempt 1 first OK", "call 1 success_first"}; opened.Load() != 1 || !slices.Equal(told.lines(), want) {
-			t.Errorf("%d attempts, told %v", opened.Load(), told.lines())
+		if want := []string{"attempt 1 first OK", "call 1 success_first"}; opened.Load() != 1 || !slices.Equal(events.lines(), want) {
+			t.Errorf("%d attempts, got %v", opened.Load(), events.lines())
 		}
 	})
 }
@@ -166,8 +166,8 @@ func TestPanicsUnderAHedgedStream(t *testing.T) {
 			"Header":    func(s grpc.ClientStream) { _, _ = s.Header() },
 			"Context":   func(s grpc.ClientStream) { s.Context() },
 		} {
-			told := &hedgeEvents{}
-			s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(told))
+			events := &hedgeEvents{}
+			s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(events))
 			finished := 0
 			stream, err := innerStreams(t.Context(), s, func(int, context.Context) (grpc.ClientStream, error) { panic("boom") },
 				grpc.OnFinish(func(error) { finished++ }))
@@ -182,8 +182,8 @@ func TestPanicsUnderAHedgedStream(t *testing.T) {
 				}()
 				do(stream)
 			}()
-			if told.count(observe.CallEnd) != 1 || told.count(observe.AttemptEnd) != 1 || finished != 1 {
-				t.Errorf("%s: told %v, finished %d times", name, told.lines(), finished)
+			if events.count(observe.CallEnd) != 1 || events.count(observe.AttemptEnd) != 1 || finished != 1 {
+				t.Errorf("%s: got %v, finished %d times", name, events.lines(), finished)
 			}
 		}
 	})
@@ -354,13 +354,13 @@ func TestHedgedProbe(t *testing.T) {
 	}
 }
 
-// TestWhoseHeaderIsAskedFor is what the call is told to have succeeded by.
+// TestWhoseHeaderIsAskedFor is what the call is reported to have succeeded by.
 func TestWhoseHeaderIsAskedFor(t *testing.T) {
 	for _, tc := range []struct{ steps, want []string }{
 		{[]string{"hang", "ok"}, []string{"2 won", "attempt 1 first Canceled", "attempt 2 hedge OK", "call 2 success_hedge"}},
 		{[]string{"late", "hang"}, []string{"attempt 2 hedge Canceled", "2 lost", "attempt 1 first OK", "call 2 success_first"}},
 	} {
-		hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, told *hedgeEvents) {
+		hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, events *hedgeEvents) {
 			steps := map[string]flakyserver.Step{"hang": flakyserver.Hang(), "ok": flakyserver.OK(), "late": flakyserver.OK().After(15 * ms)}
 			s.Script(helloServer, steps[tc.steps[0]], steps[tc.steps[1]])
 			stream, err := g.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
@@ -373,8 +373,8 @@ func TestWhoseHeaderIsAskedFor(t *testing.T) {
 			if _, err := all(stream); err != nil {
 				t.Error(err)
 			}
-			if got := told.lines(); !slices.Equal(got, tc.want) {
-				t.Errorf("told %v, want %v", got, tc.want)
+			if got := events.lines(); !slices.Equal(got, tc.want) {
+				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})
 	}

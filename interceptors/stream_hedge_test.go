@@ -23,23 +23,23 @@ import (
 
 // hedgedStreams runs f with a greeter whose server streams are hedged after
 // 10 ms, in virtual time.
-func hedgedStreams(t *testing.T, policy interceptors.Policy, f func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, told *hedgeEvents)) {
+func hedgedStreams(t *testing.T, policy interceptors.Policy, f func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, events *hedgeEvents)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := flakyserver.StartBuffer()
 		defer s.Close()
-		told := &hedgeEvents{}
+		events := &hedgeEvents{}
 		if policy.Hedge.MaxAttempts == 0 {
 			policy.Hedge.MaxAttempts = 3
 		}
 		policy.Hedge.Delay = 10 * ms
-		suite := newSuite(t, interceptors.WithObserver(told),
+		suite := newSuite(t, interceptors.WithObserver(events),
 			interceptors.WithMethodPolicy(helloServer, policy), interceptors.WithMethodPolicy(helloBidi, policy))
 		cc, err := s.Dial(suite.DialOptions()...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f(t, s, greeterpb.NewGreeterClient(cc), told)
+		f(t, s, greeterpb.NewGreeterClient(cc), events)
 		_ = cc.Close()
 	})
 }
@@ -63,11 +63,11 @@ var greetings = []string{"Hello Ann #1", "Hello Ann #2", "Hello Ann #3"}
 func TestHedgedStream(t *testing.T) {
 	unavailable := flakyserver.Fail(codes.Unavailable, "scripted")
 	for _, tc := range []struct {
-		name  string
-		steps []flakyserver.Step
-		code  codes.Code
-		took  time.Duration
-		told  []string
+		name   string
+		steps  []flakyserver.Step
+		code   codes.Code
+		took   time.Duration
+		events []string
 	}{
 		{"the first in time", []flakyserver.Step{flakyserver.OK().After(5 * ms)}, 0, 5 * ms,
 			[]string{"attempt 1 first OK", "call 1 success_first"}},
@@ -89,7 +89,7 @@ func TestHedgedStream(t *testing.T) {
 			[]string{"attempt 1 first Unavailable", "call 1 failed"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, told *hedgeEvents) {
+			hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, events *hedgeEvents) {
 				s.Script(helloServer, tc.steps...)
 				began, req := time.Now(), &greeterpb.HelloRequest{Name: "Ann"}
 				stream, err := g.SayHelloServerStream(t.Context(), req)
@@ -101,12 +101,12 @@ func TestHedgedStream(t *testing.T) {
 				if took := time.Since(began); status.Code(err) != tc.code || took != tc.took {
 					t.Errorf("%v after %v, want %v after %v", err, took, tc.code, tc.took)
 				}
-				if want := greetings; tc.told[len(tc.told)-1][:4] == "call" && (tc.code == 0 || strings.HasPrefix(tc.name, "cut")) &&
+				if want := greetings; tc.events[len(tc.events)-1][:4] == "call" && (tc.code == 0 || strings.HasPrefix(tc.name, "cut")) &&
 					tc.name != "no messages" && !slices.Equal(got, want) {
 					t.Errorf("received %q, want %q", got, want)
 				}
-				if lines := told.lines(); !slices.Equal(lines, tc.told) {
-					t.Errorf("told\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(tc.told, "\n"))
+				if lines := events.lines(); !slices.Equal(lines, tc.events) {
+					t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(tc.events, "\n"))
 				}
 				synctest.Wait()
 				if stats := s.Stats(helloServer); stats.Attempts != stats.Ended {
@@ -175,7 +175,7 @@ func TestHedgedStreamContext(t *testing.T) {
 }
 
 func TestHedgedStreamAbandoned(t *testing.T) {
-	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, told *hedgeEvents) {
+	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, events *hedgeEvents) {
 		s.Always(helloServer, flakyserver.Hang())
 		ctx, cancel := context.WithCancel(t.Context())
 		finished := 0
@@ -186,8 +186,8 @@ func TestHedgedStreamAbandoned(t *testing.T) {
 		time.Sleep(15 * ms) // nobody waits, so nobody hedges
 		cancel()
 		synctest.Wait()
-		if want := []string{"attempt 1 first Canceled", "call 1 failed"}; !slices.Equal(told.lines(), want) || finished != 1 {
-			t.Errorf("told %v, finished %d times, want %v and once", told.lines(), finished, want)
+		if want := []string{"attempt 1 first Canceled", "call 1 failed"}; !slices.Equal(events.lines(), want) || finished != 1 {
+			t.Errorf("got %v, finished %d times, want %v and once", events.lines(), finished, want)
 		}
 
 		ctx, cancel = context.WithTimeout(t.Context(), 25*ms)

@@ -83,7 +83,7 @@ type run struct {
 	said     []string // by the caller, accepted or not
 	accepted int
 	heard    []string
-	end      error // as RecvMsg told it
+	end      error // as RecvMsg returned it
 	ended    bool
 	closed   bool           // CloseSend was called
 	gone     bool           // the caller went
@@ -392,7 +392,7 @@ func (f *fake) retryable() bool {
 	return (code == codes.Unavailable || code == codes.DeadlineExceeded) && !f.headers && !stop
 }
 
-// outcome is what the caller is to be told of the last attempt.
+// outcome is what the caller must get of the last attempt.
 func (f *fake) outcome() error {
 	switch {
 	case f.cut:
@@ -472,11 +472,11 @@ func (r *run) checkBooks(own bool, last *fake) {
 	end := ends[0]
 	for i, e := range attempts {
 		if e.Attempt != i+1 || own && i+1 == last.n && e.Code != end.Code {
-			r.fault("end of attempt %d is told as %+v", i+1, e)
+			r.fault("end of attempt %d is reported as %+v", i+1, e)
 		}
 	}
 	if end.Attempt != last.n || status.Code(r.finished[0]) != end.Code || own && end.Code != status.Code(last.outcome()) {
-		r.fault("end is told as %+v, OnFinish as %v", end, r.finished[0])
+		r.fault("end is reported as %+v, OnFinish as %v", end, r.finished[0])
 	}
 	if b, e := r.events.count(observe.BackoffStart), r.events.count(observe.BackoffEnd); b != e || own && b != last.n-1 {
 		r.fault("%d backoffs began, %d ended", b, e)

@@ -47,7 +47,7 @@ func (r *revived) Header() (metadata.MD, error) { return metadata.MD{}, nil }
 func (r *revived) Trailer() metadata.MD         { return nil }
 func (r *revived) Context() context.Context     { return r.ctx }
 
-// TestRevivedStreamIsSentOn: a sender that is told of an end gives up, without
+// TestRevivedStreamIsSentOn: a sender that gets io.EOF gives up, without
 // CloseSend, and a server that waits for the rest would wait for ever. Seen once
 // in some 200,000 streams whose connections were reset.
 func TestRevivedStreamIsSentOn(t *testing.T) {

@@ -233,7 +233,7 @@ func (f *front) one(i int, failed *atomic.Int64) error {
 }
 
 // TestStreamsUnderFaults: streams of every kind under every fault, many at a
-// time. All are told of once, all they sent and received is right, and nothing
+// time. All are reported once, all they sent and received is right, and nothing
 // is left of them.
 func TestStreamsUnderFaults(t *testing.T) {
 	streams := 100_000
@@ -268,7 +268,7 @@ func TestStreamsUnderFaults(t *testing.T) {
 	}
 }
 
-// settled sees that all is over that was begun: callers that left are told of
+// settled sees that all is over that was begun: callers that left are reported
 // a moment after.
 func (f *front) settled(t *testing.T, streams int64) {
 	t.Helper()

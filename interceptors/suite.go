@@ -99,13 +99,12 @@ func compileAll(set *settings) patternTable[*compiled] {
 	return all
 }
 
-// UnaryClientInterceptor returns the interceptor of unary calls. It is to be
-// the first of a chain: those after it see each attempt, those before it see
-// the call. The connection should be dialed with [grpc.WithDisableRetry], as
+// UnaryClientInterceptor returns the interceptor of unary calls. It should be
+// the first of a chain: interceptors after it see each attempt, interceptors before
+// it see the call. The connection should be dialed with [grpc.WithDisableRetry], as
 // [Suite.DialOptions] does, or grpc-go's own retries multiply with these.
 //
-// An interceptor after it must have ended its use of its CallOptions when it
-// returns, as grpc-go's own have.
+// Interceptors after it must not use their CallOptions once they have returned.
 func (s *Suite) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 	return s.unary(&s.nativeRetry)
 }
@@ -132,12 +131,12 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // load-balancing policy of [WithBalancing] in it, for programs that have one of
 // their own: give what it returns to grpc.WithDefaultServiceConfig, after
 // [Suite.DialOptions], or to the resolver. Without WithBalancing it returns
-// config as it is. It is an error if config is no JSON object, or names another
-// load-balancing policy than round_robin, which would be lost. "" is an empty
-// one.
+// config as it is. It returns an error if config is not a JSON object, or names a
+// load-balancing policy other than round_robin, which would be lost. "" is an
+// empty config.
 func (s *Suite) ServiceConfig(config string) (string, error) { return s.balancing.merge(config) }
 
-// Reload replaces all policies by those given: no options, and every method
+// Reload replaces all policies with the given ones: without options every method
 // has the default again. Observers, fallbacks, stores, names of targets and the logger stay, so those
 // options are faults here. The state of breakers, budgets and metrics stays
 // too: an open breaker stays open for the time it has, under the new

@@ -9,7 +9,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// TestWordsForEveryReason: a reason that is added must be told to people, too.
+// TestWordsForEveryReason: a reason that is added must be shown to people, too.
 func TestWordsForEveryReason(t *testing.T) {
 	for r := observe.ReasonNotRetryable; r.String() != "invalid"; r++ {
 		name := r.String()

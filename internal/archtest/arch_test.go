@@ -114,7 +114,7 @@ type source struct {
 
 func (s source) isTest() bool { return strings.HasSuffix(s.name, "_test.go") }
 
-// sources returns the module's Go files but for generated ones. Nested modules
+// sources returns the module's Go files except generated ones. Nested modules
 // keep their own rules.
 func sources(t *testing.T) (all []source) {
 	t.Helper()

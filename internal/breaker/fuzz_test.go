@@ -7,7 +7,7 @@ import (
 
 // FuzzEvents plays calls, their ends, time and reloads in any order to a breaker:
 // no more than Probes probes are in flight, those that have expired excepted; who
-// is refused is told a wait that ends; no open time is longer than MaxOpenFor; an
+// is refused gets a wait that ends; no open time is longer than MaxOpenFor; an
 // open breaker lets nobody pass but probes; and it is never stuck.
 func FuzzEvents(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 2, 200, 0, 1, 3})

@@ -312,7 +312,7 @@ func TestReconfigureKeepsTheState(t *testing.T) {
 	want(t, m.Settle(time.Second, b, Success, 0), HalfOpen, Closed, Recovered)
 }
 
-// model is the closed state told plainly: all outcomes, with their times.
+// model is a plain closed state: all outcomes, with their times.
 type model struct {
 	cfg Config
 	log []struct {

@@ -23,9 +23,9 @@ func (m *Machine) due(now time.Duration) bool {
 }
 
 // earned reports whether the calls refused since the last probe, or the
-// opening, pay for so many probes. What is a lot of probes to a client with
-// little traffic is next to nothing to a busy one, and it is the busy one's
-// callers who miss most while a server that is back goes unnoticed.
+// opening, pay for so many probes. Probes that would be a burden at low traffic
+// are negligible at high traffic, where late detection of a recovered server costs
+// most.
 func (m *Machine) earned(probes int) bool {
 	return float64(m.refused)*m.cfg.ProbeShare >= float64(probes)
 }

@@ -130,7 +130,7 @@ func TestGuardSnapshot(t *testing.T) {
 	g := NewGuard(testConfig())
 	early, _ := g.AdmitClosed()
 	if _, ok := g.Snapshot(0); ok {
-		t.Fatal("a closed breaker has nothing to tell")
+		t.Fatal("a closed breaker has a snapshot")
 	}
 	g.Hint(0)
 	g.Succeed(0, early, 0)

@@ -32,7 +32,7 @@ const (
 
 func newDetector(cfg *Config) detector { return detector{window: newWindow(cfg.Window)} }
 
-// succeeded books n successes, but for the window, which wants to know when.
+// succeeded books n successes, except in the window, which needs their times.
 // That it takes many at once is why callers may buffer them: as all pull one
 // way, nothing is lost by stopping at zero once instead of n times.
 func (d *detector) succeeded(cfg *Config, n uint64) {

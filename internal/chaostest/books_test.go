@@ -173,7 +173,7 @@ func compare(suite, bare *caller, lag time.Duration) (p pairs) {
 
 // noHarm sees that callers of a suite are answered as often as those without: of
 // the pairs that differ, no more are worse than chance and a hundredth of all
-// explain. What a breaker refuses within its lag is not held against it, but told.
+// explain. What a breaker refuses within its lag is not held against it, but reported.
 func noHarm(t *testing.T, name string, p pairs, calls int) {
 	t.Helper()
 	margin := 0.01*float64(calls) + 3*math.Sqrt(float64(p.worse-p.refused+p.better))

@@ -21,7 +21,7 @@ import (
 type scene struct {
 	name    string
 	servers int  // 0: 1
-	unequal bool // callers are not told apart by success here
+	unequal bool // success does not separate the callers here
 	opts    func(t *testing.T) []interceptors.Option
 	play    func(r *rig, span time.Duration)
 }

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// streamReplies is how often a server stream answers that is told nothing else:
+// streamReplies is how often a server stream answers by default:
 // enough to have a first, a middle and a last.
 const streamReplies = 3
 

@@ -102,7 +102,7 @@ func TestAfterReceived(t *testing.T) {
 			stream := must(r.client.SayHelloClientStream(r.ctx))(t)
 			for range n {
 				if err := stream.Send(request("Ann")); err != nil {
-					break // the attempt has ended; CloseAndRecv tells how
+					break // the attempt has ended; CloseAndRecv returns how
 				}
 			}
 			reply, err := stream.CloseAndRecv()

@@ -77,7 +77,7 @@ func (a *attempt) run(step Step, down bool) error {
 	return a.play(step)
 }
 
-// play goes through the step in the order that [Step] tells.
+// play goes through the step in the order that [Step] documents.
 func (a *attempt) play(step Step) error {
 	ctx := a.stream.Context()
 	if err := sleep(ctx, step.delay); err != nil {

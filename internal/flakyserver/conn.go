@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// resetMark is a trailer that never reaches the wire: it tells the connection
+// resetMark is a trailer that never reaches the wire: it makes the connection
 // where to break. Closing at once would be a race: gRPC writes headers and
 // messages some time after the handler has sent them, and would lose them. The
 // trailers come after all of that, and these are known by their length.

@@ -1,4 +1,4 @@
-// Package flakyserver is a gRPC server that misbehaves as told: tests,
+// Package flakyserver is a gRPC server that misbehaves by script: tests,
 // examples and benchmarks script what each attempt meets and read afterwards
 // what the server saw.
 //

@@ -99,7 +99,7 @@ func want[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// must returns v once told which test fails if there is an error.
+// must returns v, or fails the test if there is an error.
 func must[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
 		t.Helper()

@@ -155,7 +155,7 @@ func TestWaitsEndWithTheClient(t *testing.T) {
 				wantCode(t, err, codes.DeadlineExceeded)
 				r.await(func() bool { return r.Stats(hello).Ended == 1 })
 				want(t, "server's end", time.Since(start), time.Minute)
-				// The client tells by RST_STREAM, or the server's own timer is first.
+				// The client sends RST_STREAM, or the server's own timer is first.
 				c := r.Stats(hello).Codes
 				want(t, "gone", c[codes.DeadlineExceeded]+c[codes.Canceled], 1)
 			})

@@ -24,7 +24,7 @@ type pending struct {
 
 type pendingRecord struct {
 	Record
-	at time.Duration // when it was told
+	at time.Duration // when it was restored
 }
 
 // maxPending bounds the pending records.

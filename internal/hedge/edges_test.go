@@ -54,7 +54,7 @@ func TestLongestDurations(t *testing.T) {
 	}
 }
 
-// What is shorter than 8 µs is not told apart; what is longer is, to a sixteenth.
+// What is shorter than 8 µs is not resolved; what is longer is, to a sixteenth.
 func TestShortestDurations(t *testing.T) {
 	for d, want := range map[time.Duration]int{0: 0, 1: 0, 8191: 0, 8192: 1, 8703: 1, 8704: 2, 16383: 16, 16384: 17} {
 		if got := bucketOf(d); got != want {

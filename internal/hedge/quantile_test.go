@@ -23,7 +23,7 @@ func TestBuckets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := time.Duration(rapid.Int64Range(1<<minExp, 1<<maxExp-1).Draw(t, "d"))
 		if edge := edgeOf(bucketOf(d)); edge <= d || edge-d > d/16+1 {
-			t.Fatalf("%v is told as %v", d, edge)
+			t.Fatalf("%v is reported as %v", d, edge)
 		}
 	})
 	for _, d := range []time.Duration{-1, 0, 1} {

@@ -41,11 +41,11 @@ func TestSchedule(t *testing.T) {
 	wantDue(t, &r, 7)
 	r.Start(8)
 	wantDue(t, &r, 18)
-	told := transient
-	told.Pushback = pushback(30)
+	failed := transient
+	failed.Pushback = pushback(30)
 	r.Start(18) // the last
 	wantDue(t, &r, Never)
-	r.Fail(20, told)
+	r.Fail(20, failed)
 	wantDue(t, &r, Never)
 	if r.Over() || r.Why() != failure.Exhausted {
 		t.Fatalf("over: %v, why: %v, with one running", r.Over(), r.Why())
@@ -69,7 +69,7 @@ func TestEndOfTime(t *testing.T) {
 	wantDue(t, &r, Never)
 }
 
-// TestScheduleAgreesWithModel: against the rules told one by one, for any course of
+// TestScheduleAgreesWithModel: against the rules applied one by one, for any course of
 // events.
 func TestScheduleAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -143,21 +143,21 @@ func TestScheduleAgreesWithModel(t *testing.T) {
 
 // TestPushbacksOfTwo: the later time holds, and a stop is not undone by a hint.
 func TestPushbacksOfTwo(t *testing.T) {
-	told := func(c codes.Code, wait time.Duration) failure.Failure {
+	failed := func(c codes.Code, wait time.Duration) failure.Failure {
 		return failure.Failure{Code: c, Pushback: pushback(wait), Remaining: Never}
 	}
 	r := New(testConfig(4), 0, 10)
 	r.Start(0)
 	r.Start(10)
-	r.Fail(11, told(codes.Unavailable, 50))
+	r.Fail(11, failed(codes.Unavailable, 50))
 	wantDue(t, &r, 61)
-	r.Fail(12, told(codes.Unavailable, 5))
+	r.Fail(12, failed(codes.Unavailable, 5))
 	wantDue(t, &r, 61)
 
 	r = New(testConfig(4), 0, 10)
 	r.Start(0)
 	r.Start(10)
-	stop := told(codes.ResourceExhausted, 5)
+	stop := failed(codes.ResourceExhausted, 5)
 	stop.Pushback.Stop = true
 	r.Fail(11, stop)
 	if !r.Over() || r.Why() != failure.NotRetryable {

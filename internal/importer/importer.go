@@ -1,4 +1,4 @@
-// Package importer makes policy files of what other systems are told about
+// Package importer makes policy files of how other systems are configured for
 // retries, timeouts and ejection: gRPC's service config, Envoy's routes and
 // clusters, Linkerd's annotations, Istio's VirtualService and DestinationRule.
 // What has no counterpart is returned as notes: nothing is left out silently.

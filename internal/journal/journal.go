@@ -24,7 +24,7 @@ const (
 
 // Note is what is kept of a call that failed, was refused or was rescued: no
 // payload, metadata or message of it. Refusals for one reason, one after another,
-// share a note. It is immutable but for Count and Last.
+// share a note. It is immutable except Count and Last.
 type Note struct {
 	Target, Method string
 	At             time.Duration // when the call ended

@@ -217,10 +217,10 @@ func TestAdaptiveAgainstFixed(t *testing.T) {
 		t.Errorf("the adaptive limit gets %.0f/s answered by half a server, want 800/s", got)
 	}
 	if got := halved["20"].perSecond; got > 780 {
-		t.Errorf("the fixed limit that fits the whole server gets %.0f/s answered by half of it: tell in the documents", got)
+		t.Errorf("the fixed limit that fits the whole server gets %.0f/s answered by half of it: say so in the documents", got)
 	}
 	if got := halved["40"].perSecond; got > 100 {
-		t.Errorf("the fixed limit of twice that gets %.0f/s answered: tell in the documents", got)
+		t.Errorf("the fixed limit of twice that gets %.0f/s answered: say so in the documents", got)
 	}
 }
 
@@ -276,8 +276,8 @@ func TestAdaptiveUnused(t *testing.T) {
 	}
 }
 
-// Overload told by codes shrinks it, though latency be flat; codes and
-// deadlines that tell nothing do not.
+// Overload seen by codes shrinks it, though latency be flat; codes and
+// deadlines that mean nothing do not.
 func TestAdaptiveOverload(t *testing.T) {
 	after := func(share int, s Sample) int {
 		q := NewQueue(0, Config{MaxConcurrent: 20, Adaptive: true})

@@ -200,7 +200,7 @@ func TestGuardAgainstModel(t *testing.T) {
 					return poll(c)
 				})
 			}
-			for i := range waiting { // as Poll told them
+			for i := range waiting { // as Poll returned them
 				waiting[i].at = min(waiting[i].ticket.asks, waiting[i].ticket.until)
 			}
 		}
@@ -331,10 +331,10 @@ func TestNobodyOvertakes(t *testing.T) {
 	g.Enter(0, Forever)
 	_, first := g.Enter(0, Forever)
 	if a, _ := g.Enter(time.Second, Forever); a.Verdict != Waiting || a.At != 2*time.Second {
-		t.Errorf("a second later a newcomer is told %+v, want it to wait for the next token", a)
+		t.Errorf("a second later a newcomer gets %+v, want it to wait for the next token", a)
 	}
 	if a := g.Poll(time.Second, first); a.Verdict != Admitted {
-		t.Errorf("the first is told %+v", a)
+		t.Errorf("the first gets %+v", a)
 	}
 }
 

@@ -6,7 +6,7 @@
 // A mutant is compiled with go test -overlay, so that no file is touched. It is
 // killed if a test fails or does not end in time, and survives otherwise; one that
 // does not compile does not count. Survivors are for a person to look at: each is
-// a hole in the tests, or equivalent, that is, no test can tell it from the code.
+// a hole in the tests, or equivalent, that is, it behaves as the code does.
 // Those are listed, with the reason, in equivalent.txt, and count no more.
 package main
 

@@ -78,7 +78,7 @@ func TestClamp(t *testing.T) {
 }
 `
 
-// The driver tells good tests from weak ones, knows what is equivalent, and writes
+// The driver separates good tests from weak ones, knows what is equivalent, and writes
 // its table.
 func TestRun(t *testing.T) {
 	if testing.Short() {

@@ -13,7 +13,7 @@ import (
 
 const equivalentsFile = "internal/mutate/equivalent.txt"
 
-// equivalents has the reasons why mutants cannot be told from the code, by what
+// equivalents has the reasons why mutants behave as the code does, by what
 // identifies them: file, line with the change marked, and what comes in its place.
 type equivalents map[string]string
 

@@ -60,7 +60,7 @@ func (m *mutant) try(o options) {
 	}
 }
 
-// overlay writes the changed file and what tells the compiler of it.
+// overlay writes the changed file and the overlay file for the compiler.
 func (m *mutant) overlay(folder string) (path string, err error) {
 	original, err := filepath.Abs(m.file)
 	if err != nil {

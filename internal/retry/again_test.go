@@ -12,8 +12,8 @@ import (
 )
 
 // After a server's pushback, and after a message was delivered, the schedule starts
-// over as if there had been no delay before: aws-decorrelated, whose delays follow
-// from the last, tells.
+// over as if there had been no delay before, as aws-decorrelated shows, whose delays
+// follow from the last.
 func TestStartsOverWithoutALastDelay(t *testing.T) {
 	p := &Policy{MaxAttempts: 100, Codes: astracodes.Retryable, Backoff: jitter.Backoff{Base: 100 * time.Millisecond, Jitter: jitter.AWSDecorrelated}}
 	fails := failure.Failure{Code: codes.Unavailable, Remaining: failure.Forever}
