@@ -49,7 +49,8 @@ func (s *clientStream) finishLocked(err error) {
 }
 
 // settle closes the books and lets go of everything. A stream that we aborted
-// may still write header, trailer and peer, so they are not read then. A race that has not been won is left.
+// may still write header, trailer and peer, so they are not read then. A race
+// that has not been won is left.
 func (s *clientStream) settle(err error, race *hedgedCall) {
 	c, cut := &s.call, s.end.cut
 	if s.held.forget != nil {

@@ -139,13 +139,14 @@ func (h *hedger) receiveLocked(m any) (a *streamAttempt, over bool, err error) {
 		s.answeredLocked()
 		s.outsideLocked(h.check)
 		return nil, true, nil
+	case w.cut: // as it won: the inner stream has not been received from
+		if err = s.receiveLocked(&w.streamAttempt, m); err == nil {
+			s.answeredLocked()
+		}
 	case w.ended:
 		err = io.EOF
 	default:
 		err = h.won.err
-	}
-	if w.cut { // as it won
-		s.end.cut = err
 	}
 	return &w.streamAttempt, false, err
 }
