@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	spell "github.com/astra-grpc/astra/internal/text"
 )
 
 // objectShape is an object with the keys that it may have: a *record.
@@ -80,7 +82,7 @@ func (s *objectShape) read(r *reader, n *node, key *path) (any, bool) {
 		at := key.member(m.key)
 		f := s.field(m.key)
 		if f == nil {
-			r.faults.add(m.position, at, "", "is unknown"+s.suggest(m.key))
+			r.faults.addTo(ruleUnknownKey, m.position, at, "", "is unknown"+s.suggest(m.key))
 			continue
 		}
 		if before, twice := first[f]; twice { // exactly so spelled, it would not be here
@@ -98,7 +100,7 @@ func (s *objectShape) read(r *reader, n *node, key *path) (any, bool) {
 	}
 	for _, f := range s.fields {
 		if f.required != "" && !rec.has(f.key) {
-			r.faults.add(n.position, key.member(f.key), "", "is missing: "+f.required)
+			r.faults.addTo(ruleMissingKey, n.position, key.member(f.key), "", "is missing: "+f.required)
 		}
 	}
 	return rec, true
@@ -132,42 +134,10 @@ func (s *objectShape) suggest(key string) string {
 // suggest says which of some names is spelled nearly like one that is none of
 // them, or else all.
 func suggest(name string, names []string) string {
-	plain := strings.NewReplacer("_", "", "-", "", " ", "")
-	of := func(s string) string { return strings.ToLower(plain.Replace(s)) }
-	best, least := "", len(name)/3+1
-	for _, other := range names {
-		if d := distance(of(name), of(other)); d < least {
-			best, least = other, d
-		}
-	}
-	if best != "" {
+	if best := spell.Nearest(name, names, len(name)/3); best != "" {
 		return ": did you mean " + best + "?"
 	}
 	return ": want one of " + strings.Join(names, ", ")
-}
-
-// distance is how many letters are to be inserted, left out or changed to make
-// a into b. Of long keys only the beginnings are compared.
-func distance(a, b string) int {
-	const most = 64
-	a, b = a[:min(len(a), most)], b[:min(len(b), most)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := before
-			if a[i] != b[j] {
-				change++
-			}
-			before = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // warning is a fault that hinders nothing.

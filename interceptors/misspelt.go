@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
 // misspelt is a pattern that names a method which its service does not have.
@@ -25,12 +24,8 @@ func misspeltIn[V any](what string, t patternTable[V]) (all []misspelt) {
 		if method == "" || method == "*" {
 			continue
 		}
-		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
-		if err != nil {
-			continue
-		}
-		s, ok := d.(protoreflect.ServiceDescriptor)
-		if !ok || s.Methods().ByName(protoreflect.Name(method)) != nil {
+		s := serviceNamed(service)
+		if s == nil || s.Methods().ByName(protoreflect.Name(method)) != nil {
 			continue
 		}
 		m := misspelt{what: what, pattern: pattern}

@@ -1,13 +1,11 @@
 package interceptors
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // maxWarnedMethods is how many methods of one pattern a warning names.
@@ -28,21 +26,17 @@ func (w *warnings) methods(p Policy, patterns []string) {
 	}
 	if len(writing) > 0 {
 		w.add("repeat-not-idempotent", "Retry.Repeat", p.Retry.Repeat, "repeats requests that may have run, and so may make %s act twice: "+
-			"declare idempotency_level in the .proto, or set Repeat to answered", some(writing))
+			"declare idempotency_level in the .proto, or set Repeat to answered", list(writing))
 	}
 	if len(streaming) > 0 {
-		w.add("timeout-on-stream", "Timeout", p.Timeout, "ends streams of %s, however well they are: use AttemptTimeout, which an answer stops", some(streaming))
+		w.add("timeout-on-stream", "Timeout", p.Timeout, "ends streams of %s, however well they are: use AttemptTimeout, which an answer stops", list(streaming))
 	}
 }
 
-// some lists methods, as far as a sentence can.
-func some(methods []string) string {
+// list lists methods, as far as a sentence can.
+func list(methods []string) string {
 	slices.Sort(methods)
-	methods = slices.Compact(methods)
-	if n := len(methods) - maxWarnedMethods; n > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(methods[:maxWarnedMethods], ", "), n)
-	}
-	return strings.Join(methods, ", ")
+	return text.List(slices.Compact(methods), maxWarnedMethods)
 }
 
 // described is what is known of a method.
@@ -58,9 +52,8 @@ func methodsOf(pattern string) (all []described) {
 	if !ok {
 		return nil
 	}
-	d, _ := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
-	s, ok := d.(protoreflect.ServiceDescriptor)
-	if !ok {
+	s := serviceNamed(service)
+	if s == nil {
 		if method != "*" {
 			all = append(all, described{name: pattern})
 		}
@@ -68,12 +61,9 @@ func methodsOf(pattern string) (all []described) {
 	}
 	for i := range s.Methods().Len() {
 		m := s.Methods().Get(i)
-		if method != "*" && method != string(m.Name()) {
-			continue
+		if method == "*" || method == string(m.Name()) {
+			all = append(all, described{"/" + service + "/" + string(m.Name()), idempotent(m), m.IsStreamingClient() || m.IsStreamingServer()})
 		}
-		name := "/" + service + "/" + string(m.Name())
-		_, idempotent := describe(name)
-		all = append(all, described{name, idempotent, m.IsStreamingClient() || m.IsStreamingServer()})
 	}
 	return all
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/text"
 )
 
 // descriptors are the methods of a FileDescriptorSet.
@@ -114,26 +115,18 @@ func asks(r interceptors.Retry) bool {
 }
 
 func riskOf(e config.Entry, rule string, methods []string) finding {
-	field, text := "Retry", "repeats requests that may have run, of methods that are not declared idempotent"
+	field, what := "Retry", "repeats requests that may have run, of methods that are not declared idempotent"
 	switch rule {
 	case "hedge-write":
-		field, text = "Hedge", "runs attempts side by side of a method that is not declared idempotent"
+		field, what = "Hedge", "runs attempts side by side of a method that is not declared idempotent"
 	case "timeout-on-stream":
-		field, text = "Timeout", "ends healthy streams: want attemptTimeout, which stops at the first answer"
+		field, what = "Timeout", "ends healthy streams: want attemptTimeout, which stops at the first answer"
 	}
 	o, ok := e.Of(field)
 	if !ok {
 		o = e.Origin
 	}
-	return at(o, rule, "%s %s: %s", o.Key, text, some(methods))
-}
-
-// some lists the first few.
-func some(all []string) string {
-	if n := len(all) - 3; n > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(all[:3], ", "), n)
-	}
-	return strings.Join(all, ", ")
+	return at(o, rule, "%s %s: %s", o.Key, what, text.List(methods, 3))
 }
 
 func kindOf(pattern string) string {
@@ -163,36 +156,8 @@ func (d *descriptors) suggest(pattern string) string {
 		candidates = append(candidates, "/"+s+"/*")
 	}
 	slices.Sort(candidates)
-	best, least := "", 4
-	for _, c := range candidates {
-		if n := distance(pattern, c); n < least {
-			best, least = c, n
-		}
+	if best := text.Nearest(pattern, candidates, 3); best != "" {
+		return ": did you mean " + best + "?"
 	}
-	if best == "" {
-		return ""
-	}
-	return ": did you mean " + best + "?"
-}
-
-// distance is how many letters must be changed, added or left out (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := min(row[j], row[j+1]) + 1
-			if a[i] == b[j] {
-				next = min(next, diagonal)
-			} else {
-				next = min(next, diagonal+1)
-			}
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
+	return ""
 }

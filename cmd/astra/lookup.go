@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/astra-grpc/astra/config"
@@ -24,29 +26,14 @@ func load(s *streams, path string) (*config.Document, error) {
 }
 
 // lookup returns the entry that holds for a method: the most specific.
-func lookup(doc *config.Document, method string) (best config.Entry, ok bool) {
-	for _, e := range doc.Entries() {
-		if covers(e.Pattern, method) && (!ok || specificity(e.Pattern) > specificity(best.Pattern)) {
-			best, ok = e, true
+func lookup(doc *config.Document, method string) (config.Entry, bool) {
+	entries := doc.Entries()
+	for _, pattern := range []string{method, path.Dir(method) + "/*", "*"} {
+		if i := slices.IndexFunc(entries, func(e config.Entry) bool { return e.Pattern == pattern }); i >= 0 {
+			return entries[i], true
 		}
 	}
-	return best, ok
-}
-
-func covers(pattern, method string) bool {
-	service, isService := strings.CutSuffix(pattern, "*")
-	return pattern == method || isService && strings.HasPrefix(method, service)
-}
-
-// specificity orders patterns: all methods, a service's, one.
-func specificity(pattern string) int {
-	switch {
-	case pattern == "*":
-		return 0
-	case strings.HasSuffix(pattern, "/*"):
-		return 1
-	}
-	return 2
+	return config.Entry{}, false
 }
 
 // methodName returns "/pkg.Service/Method" of what may lack the slash.

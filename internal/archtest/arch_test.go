@@ -82,7 +82,7 @@ var mayImport = map[string][]string{
 		"go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/metric/noop", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/trace/noop",
 	},
 	"config": {
-		module + "chaos", module + "codes", module + "interceptors", module + "jitter", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
+		module + "chaos", module + "codes", module + "interceptors", module + "internal/text", module + "jitter", "google.golang.org/grpc/codes", "github.com/fsnotify/fsnotify", "go.yaml.in/yaml/v3",
 	},
 	// chaos stands beneath a suite, and knows nothing of it.
 	"chaos": {
