@@ -192,7 +192,7 @@ func (r *reader) patterns(rec *record, named map[string]position) (all []string)
 			pattern = "/" + service + "/*"
 		}
 		if before, twice := named[pattern]; twice {
-			r.faults.add(n.position, n.at, "", fmt.Sprintf("names %s, which line %d names already: name each once", pattern, before.line))
+			r.faults.addTo(ruleDuplicateName, n.position, n.at, "", fmt.Sprintf("names %s, which line %d names already: name each once", pattern, before.line))
 			continue
 		}
 		named[pattern] = n.position

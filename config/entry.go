@@ -31,7 +31,7 @@ func (r *reader) entry(rec *record, throttle *record) *entry {
 	own, ownAt, _ := get[*record](rec, "astra")
 	if rec.has("retryPolicy") && rec.has("hedgingPolicy") {
 		at := rec.values["hedgingPolicy"]
-		r.faults.add(at.key, at.at, "", "conflicts with retryPolicy: remove one of them, as a call is either retried or hedged (gRFC A6)")
+		r.faults.addTo(ruleRetryAndHedge, at.key, at.at, "", "conflicts with retryPolicy: remove one of them, as a call is either retried or hedged (gRFC A6)")
 		hedge = nil
 	}
 	if retry != nil {
@@ -58,7 +58,7 @@ func (r *reader) entry(rec *record, throttle *record) *entry {
 // put sets a field of the policy, unless another key has.
 func (e *entry) put(field string, v any, from value) {
 	if before, twice := e.origins[field]; twice {
-		e.faults.add(from.key, from.at, from.written(), fmt.Sprintf("sets the same field as %v in line %d: remove one of them", before.at, before.key.line))
+		e.faults.addTo(ruleSaidTwice, from.key, from.at, from.written(), fmt.Sprintf("sets the same field as %v in line %d: remove one of them", before.at, before.key.line))
 		return
 	}
 	e.origins[field] = from

@@ -20,7 +20,7 @@ type Fault struct {
 	Key          string // as the document has it, in full: "methodConfig[0].retryPolicy.maxAttempts"; "": the document
 	Value        string // as written, strings in quotes, cut if it is long; "" if there is none
 	Problem      string // what is wrong with it, and what is allowed
-	Rule         string // of a warning: its name, by which tools switch it off; "" of a fault
+	Rule         string // its name among those that `astra rules` lists, by which tools switch off a warning
 
 	cause error // why the file cannot be read
 }
@@ -73,12 +73,27 @@ type faults struct {
 	all  []*Fault
 }
 
-// add tells a fault of what stands at a place.
+// The rules of faults that have one of their own; see Fault.Rule.
+const (
+	ruleInvalid       = "invalid" // of all others
+	ruleDuplicateName = "duplicate-name"
+	ruleSaidTwice     = "said-twice"
+	ruleRetryAndHedge = "retry-and-hedge"
+	ruleUnknownKey    = "unknown-key"
+	ruleMissingKey    = "missing-key"
+)
+
+// add adds a fault of what stands at a position.
 func (f *faults) add(at position, key *path, value, problem string) {
-	f.all = append(f.all, &Fault{File: f.file, Line: at.line, Column: at.column, Key: key.String(), Value: value, Problem: problem})
+	f.addTo(ruleInvalid, at, key, value, problem)
 }
 
-// of tells a fault of a node. A problem begins with a verb: "is missing".
+// addTo is add for a fault of a rule of its own.
+func (f *faults) addTo(rule string, at position, key *path, value, problem string) {
+	f.all = append(f.all, &Fault{File: f.file, Line: at.line, Column: at.column, Key: key.String(), Value: value, Problem: problem, Rule: rule})
+}
+
+// of adds a fault of a node. A problem begins with a verb: "is missing".
 func (f *faults) of(n *node, key *path, format string, args ...any) {
 	f.add(n.position, key, n.written(), fmt.Sprintf(format, args...))
 }
@@ -89,7 +104,7 @@ func (f *faults) err() error {
 	var errs []error
 	for i, each := range f.all {
 		if i == maxFaults {
-			errs = append(errs, &Fault{File: f.file, Problem: fmt.Sprintf("has %d more faults", len(f.all)-i)})
+			errs = append(errs, &Fault{File: f.file, Problem: fmt.Sprintf("has %d more faults", len(f.all)-i), Rule: ruleInvalid})
 			break
 		}
 		errs = append(errs, each)

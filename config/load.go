@@ -32,13 +32,13 @@ func read(path string) ([]byte, error) {
 		if pe, ok := err.(*fs.PathError); ok { //nolint:errorlint // os wraps nothing around it
 			err = pe.Err
 		}
-		return errors.Join(&Fault{File: path, Problem: "cannot be read: " + err.Error(), cause: err})
+		return errors.Join(&Fault{File: path, Problem: "cannot be read: " + err.Error(), Rule: ruleInvalid, cause: err})
 	}
 	// Looked at first: to open a pipe may take for ever.
 	if info, err := os.Stat(path); err != nil {
 		return nil, fault(err)
 	} else if !info.Mode().IsRegular() {
-		return nil, errors.Join(&Fault{File: path, Problem: fmt.Sprintf("is not a regular file (mode %v): want a regular file", info.Mode())})
+		return nil, errors.Join(&Fault{File: path, Problem: fmt.Sprintf("is not a regular file (mode %v): want a regular file", info.Mode()), Rule: ruleInvalid})
 	}
 	f, err := os.Open(path)
 	if err != nil {

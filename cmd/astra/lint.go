@@ -180,7 +180,7 @@ func faultsOf(err error) (all []config.Fault) {
 		if errors.As(e, &f) {
 			all = append(all, *f)
 		} else {
-			all = append(all, config.Fault{Problem: e.Error()})
+			all = append(all, config.Fault{Problem: e.Error(), Rule: "invalid"})
 		}
 	}
 	return all
@@ -193,7 +193,7 @@ func findingOf(name string, f config.Fault, fault bool) finding {
 	}
 	text := f
 	text.File, text.Line, text.Column = "", 0, 0
-	return finding{File: name, Line: f.Line, Column: f.Column, Level: level, Rule: ruleOf(f, fault).name, Key: f.Key, Text: text.Error()}
+	return finding{File: name, Line: f.Line, Column: f.Column, Level: level, Rule: f.Rule, Key: f.Key, Text: text.Error()}
 }
 
 func (l *linter) write(s *streams, all []finding) error {
