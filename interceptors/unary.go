@@ -9,7 +9,6 @@ import (
 	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/message"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 )
 
 // unaryCall drives the engine through attempts one after another, on the
@@ -36,9 +35,7 @@ type unaryCall struct {
 
 // unaryCalls keeps calls for reuse. Pools are per processor, and so, mostly,
 // are the shards of their calls.
-var unaryCalls = sync.Pool{New: func() any {
-	return new(unaryCall)
-}}
+var unaryCalls = sync.Pool{New: func() any { return new(unaryCall) }}
 
 // make makes the whole call.
 func (u *unaryCall) make(ctx context.Context, host *engine.Host, late *logFailure, p *plan, policy *engine.Policy, opts []grpc.CallOption) error {
@@ -61,9 +58,7 @@ func (u *unaryCall) run(caller context.Context) error {
 		defer cancel()
 	}
 	u.Start(ctx)
-	if _, ok := u.reply.(proto.Message); !ok && u.reply != nil { // there is something to note
-		u.before = message.BeforeOf(u.reply)
-	}
+	u.before = message.BeforeOf(u.reply)
 	var err error
 	if u.Policy.Hedges() {
 		err = u.admitAndRace()

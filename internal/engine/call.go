@@ -99,9 +99,9 @@ func (c *Call) Attempts() int { return c.loop.Attempts }
 func (c *Call) Start(ctx context.Context) { c.Ctx = c.begins(ctx, observe.CallStart) }
 
 // Admit asks the limit, then the breaker. The error is what the caller gets. A call
-// that has to wait for a slot does so as returned, and asks again. The channel, which
-// may be nil, is down while calls fail for want of a connection.
-func (c *Call) Admit(channel interface{ Down() bool }) (Wait, error) {
+// that has to wait for a slot does so as returned, and asks again. The channel may
+// be nil.
+func (c *Call) Admit(channel Channel) (Wait, error) {
 	if w, err := c.takeSlot(channel); err != nil || w.Needed() {
 		return w, err
 	}

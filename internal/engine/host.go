@@ -11,14 +11,14 @@ import (
 
 // Host is what calls share with the suite that makes them.
 type Host struct {
-	Epoch  time.Time // the cores' time starts here
-	Logger *slog.Logger
-
-	// Of a simulation:
-	Clock     func() time.Duration                         // instead of the time since Epoch; nil: that
-	Chance    func() float64                               // in [0,1), instead of the program's own; nil: that
+	Epoch     time.Time // the cores' time starts here
+	Logger    *slog.Logger
 	Journal   *journal.Journal                             // of notable calls; nil: none is kept
 	LogChange func(method, target string, e observe.Event) // nil: an observer logs changes of breakers and backends
+
+	// Of a simulation:
+	Clock  func() time.Duration // instead of the time since Epoch; nil: that
+	Chance func() float64       // in [0,1), instead of the program's own; nil: that
 }
 
 // Now returns the cores' time.

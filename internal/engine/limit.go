@@ -31,9 +31,15 @@ type Wait struct {
 // Needed reports whether there is anything to wait for.
 func (w Wait) Needed() bool { return w.Woken != nil }
 
+// Channel is the connections of a call.
+type Channel interface {
+	// Down reports whether calls fail at once for want of a connection.
+	Down() bool
+}
+
 // takeSlot takes a slot of the method's limit, unless the call has to wait for
 // it. The error is what the caller gets.
-func (c *Call) takeSlot(channel interface{ Down() bool }) (Wait, error) {
+func (c *Call) takeSlot(channel Channel) (Wait, error) {
 	g := c.Plan.Limit
 	if g == nil {
 		return Wait{}, nil
@@ -57,7 +63,7 @@ func (c *Call) takeSlot(channel interface{ Down() bool }) (Wait, error) {
 
 // waitForSlot is for a call that may have to wait, or has waited. It does not
 // begin to if the breaker would refuse it then.
-func (c *Call) waitForSlot(g *limit.Guard, channel interface{ Down() bool }) (Wait, error) {
+func (c *Call) waitForSlot(g *limit.Guard, channel Channel) (Wait, error) {
 	now := c.Host.Now()
 	var a limit.Answer
 	if t := c.slot.ticket; t != nil {

@@ -64,7 +64,7 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	}
 }
 
-// placeEnd is what the verdict on an attempt says of its backend.
+// backendEnd is what the verdict on an attempt says of its backend.
 func (c *Call) backendEnd(err error, ev Evidence) fleet.End {
 	if err == ErrPanicked { //nolint:errorlint // as Unwind has it
 		return fleet.End{}
@@ -83,7 +83,7 @@ func (c *Call) backendEnd(err error, ev Evidence) fleet.End {
 	return e
 }
 
-// place reports to an attempt's backend how it ended.
+// settleBackend reports to an attempt's backend how it ended.
 func (c *Call) settleBackend(a *Attempt, e fleet.End) {
 	e.Slow, e.Shard = c.Policy.SlowCall, c.shard
 	c.backendChanged(c.route.End(a.backend, c.Host.Now(), e))

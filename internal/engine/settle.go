@@ -11,7 +11,7 @@ import (
 // reconnect ends the open time of a breaker that opened for want of a connection,
 // if there is one: grpc-go, which lets the server rest between two attempts to
 // connect, knows first when it is back.
-func (c *Call) reconnect(channel interface{ Down() bool }) {
+func (c *Call) reconnect(channel Channel) {
 	g := c.breaker()
 	if g == nil || channel == nil || !g.CutOff() || channel.Down() {
 		return

@@ -16,11 +16,15 @@ type Before struct {
 
 // BeforeOf notes what a reply is. Of a proto.Message there is nothing to note.
 func BeforeOf(reply any) (b Before) {
-	if _, ok := reply.(proto.Message); ok || reply == nil {
+	if _, ok := reply.(proto.Message); ok {
 		return b
 	}
+	return beforeOf(reply)
+}
+
+func beforeOf(reply any) (b Before) {
 	v := reflect.ValueOf(reply)
-	if v.Kind() != reflect.Pointer || v.IsNil() {
+	if v.Kind() != reflect.Pointer || v.IsNil() { // nil is of no kind
 		return b
 	}
 	if b.empty = v.Elem().IsZero(); !b.empty {
