@@ -56,6 +56,7 @@ type Call struct {
 	code      codes.Code      // of the last attempt
 	last      verdict.Verdict // on it
 	losses    uint64          // Plan.Losses when it began
+	vain      time.Duration   // the longest that an attempt has waited for an answer until its time ran out
 	why       failure.Reason  // there was no other attempt
 	rejected  observe.Outcome // who refused the call; OutcomeNone: nobody
 	refusal   observe.Reason  // why
@@ -115,12 +116,15 @@ func (c *Call) Admit(channel Channel) (Wait, error) {
 		var change breaker.Transition
 		var wait time.Duration
 		token, change, wait, ok = g.Admit(c.Host.Now())
-		switch c.changed(change); {
-		case !ok && c.exempt(g):
+		c.changed(change)
+		if !ok && c.exempt(g) {
 			c.observed()
 			return Wait{}, nil
-		case !ok:
-			return Wait{}, c.refusedByBreaker(g, wait)
+		}
+		if !ok {
+			if token, ok = g.AdmitPatient(c.ownTime()); !ok {
+				return Wait{}, c.refusedByBreaker(g, wait)
+			}
 		}
 	}
 	c.token, c.admitted = token, true

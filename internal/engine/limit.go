@@ -76,7 +76,9 @@ func (c *Call) waitForSlot(g *limit.Guard, channel Channel) (Wait, error) {
 		if b := c.breaker(); b != nil {
 			c.reconnect(channel)
 			if wait, refuses := b.Refuses(now); refuses && !c.exempt(b) {
-				return Wait{}, c.refusedByBreaker(b, wait)
+				if _, patient := b.AdmitPatient(c.ownTime()); !patient {
+					return Wait{}, c.refusedByBreaker(b, wait)
+				}
 			}
 		}
 		if a, c.slot.ticket = g.Enter(now, c.patience()); c.slot.ticket != nil {
