@@ -21,8 +21,9 @@ type mutant struct {
 	before, after string // what stands there, and what comes in its place
 	source        []byte // of the file
 
-	fate fate
-	err  error // why it could not be tried
+	tests []tests // that it meets, in this order
+	fate  fate
+	err   error // why it could not be tried
 }
 
 // swaps are the operators that are exchanged.
