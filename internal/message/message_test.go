@@ -200,3 +200,86 @@ func TestRestore(t *testing.T) {
 		BeforeOf(r).Restore(r)
 	}
 }
+
+// unfaithful decodes something else than it has encoded.
+type unfaithful struct{ jsonCodec }
+
+func (c unfaithful) Unmarshal(b []byte, v any) error {
+	v.(*plain).B = "made up"
+	return c.jsonCodec.Unmarshal([]byte(`{"A":"made up"}`), v)
+}
+
+// A message is copied through a codec that is not grpc-go's only if the copy is
+// encoded as the message was.
+func TestKeptCopyIsProved(t *testing.T) {
+	m := &plain{A: "a"}
+	for name, c := range map[string]struct {
+		codec encoding.Codec
+		ok    bool
+	}{"faithful": {jsonCodec{}, true}, "unfaithful": {unfaithful{}, false}} {
+		tee, k, _ := sendThrough(t, c.codec, m, marshals)
+		like, err := k.Copy(tee.Base)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if p, ok := like.(*plain); ok != c.ok || ok && (p == m || p.A != "a") {
+			t.Errorf("%s: the copy is %+v", name, like)
+		}
+		k.Free()
+	}
+}
+
+// A tee looks only while a message is being sent: what an interceptor beneath encodes
+// between two, from a goroutine of its own, is nobody's, and leaves no buffer out.
+func TestTeeLooksOnlyWhileSending(t *testing.T) {
+	p := &pool{}
+	tee := &Tee{}
+	tee.Use([]grpc.CallOption{grpc.ForceCodecV2(pooled{p})})
+	m := new(plain)
+	first, own, err := tee.Send(m, func(m any) error { return marshals(tee, m) })
+	if !own || err != nil {
+		t.Fatal(own, err)
+	}
+	if err := marshals(tee, m); err != nil { // late
+		t.Fatal(err)
+	}
+	if _, own, _ := tee.Send(m, func(any) error { return nil }); own {
+		t.Error("what was encoded before is taken for the next message's encoding")
+	}
+	if err := tee.Resend(m, first, func(m any) error { return marshals(tee, m) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, own, _ := tee.Send(m, func(any) error { return nil }); own {
+		t.Error("what was sent again is taken for the next message's encoding")
+	}
+	first.Free()
+	if p.out != 0 {
+		t.Errorf("%d buffers are out", p.out)
+	}
+}
+
+// One message is recognized whatever its kind, and told from one that is only equal.
+func TestIdentical(t *testing.T) {
+	a, b := &plain{A: "a"}, &plain{A: "a"}
+	s := []byte("abc")
+	type odd struct{ f []int }
+	for name, c := range map[string]struct {
+		a, b any
+		want bool
+	}{
+		"a pointer":               {a, a, true},
+		"equal pointees":          {a, b, false},
+		"a slice":                 {s, s, true},
+		"its beginning":           {s, s[:2], false},
+		"equal slices":            {s, []byte("abc"), false},
+		"equal values":            {"abc", "abc", true},
+		"what cannot be compared": {odd{}, odd{}, false},
+		"other types":             {"abc", s, false},
+		"nothing":                 {nil, nil, false},
+		"nothing and something":   {a, nil, false},
+	} {
+		if got := identical(c.a, c.b); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -51,7 +51,7 @@ func parse(args []string) (o options, err error) {
 	f.IntVar(&o.jobs, "jobs", max(runtime.NumCPU()/2, 1), "mutants tried at a time")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "of a package's tests with a mutant")
 	f.StringVar(&o.write, "write", "", "the document whose table is to have the results, beside those of other packages")
-	f.StringVar(&o.only, "only", "", "files whose names match this regular expression")
+	f.StringVar(&o.only, "only", "", "mutants that match this regular expression as they are printed, such as 'tee.go:' or 'tee.go:72:'")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

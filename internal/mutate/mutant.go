@@ -45,7 +45,7 @@ func mutantsOf(dir, only string) ([]*mutant, error) {
 	}
 	var all []*mutant
 	for _, path := range files {
-		if strings.HasSuffix(path, "_test.go") || !match.MatchString(filepath.Base(path)) {
+		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
 		source, err := os.ReadFile(path)
@@ -56,7 +56,11 @@ func mutantsOf(dir, only string) ([]*mutant, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, some...)
+		for _, m := range some {
+			if match.MatchString(m.String()) {
+				all = append(all, m)
+			}
+		}
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s: nothing to change: want a directory with Go files", dir)

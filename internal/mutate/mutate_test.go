@@ -102,6 +102,10 @@ func TestRun(t *testing.T) {
 	if err := run([]string{"-write", "doc.md", "p"}, &out); err != nil {
 		t.Fatal(err)
 	}
+	var one bytes.Buffer
+	if err := run([]string{"-only", "p.go:12: .*⟦<⟧", "p"}, &one); err != nil || !strings.Contains(one.String(), "of 1 mutants 1 tried") {
+		t.Errorf("%v, %s; want one mutant", err, one.String())
+	}
 	doc, err := os.ReadFile("doc.md")
 	if err != nil {
 		t.Fatal(err)
