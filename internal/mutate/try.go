@@ -82,7 +82,7 @@ func attempt(ts tests, m *mutant, timeout time.Duration) (f fate, out []byte, er
 	if err != nil {
 		return 0, nil, err
 	}
-	args := []string{"test", "-c", "-vet=off", "-o", binary}
+	args := []string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", binary} // to link takes as long as to compile
 	if m != nil {
 		overlay, err := m.overlay(folder)
 		if err != nil {
