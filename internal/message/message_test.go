@@ -66,6 +66,7 @@ func marshals(tee *Tee, m any) error {
 func TestKeptIsSentAsItWas(t *testing.T) {
 	m := &plain{A: "a"}
 	s := wrapperspb.String("a")
+	b := []byte("a")
 	for name, tc := range map[string]struct {
 		codec   encoding.Codec
 		m       any
@@ -77,11 +78,14 @@ func TestKeptIsSentAsItWas(t *testing.T) {
 		"what cannot be decoded":     {oneWay{}, m, func() { m.A = "b" }, marshals, `{"A":"a","B":"","M":null}`},
 		"a proto.Message":            {nil, s, func() { s.Value = "b" }, marshals, "\n\x01a"},
 		"bytes":                      {jsonCodec{}, []byte("a"), func() {}, marshals, `"YQ=="`},
+		"bytes withheld":             {jsonCodec{}, b, func() { b[0] = 'b' }, func(*Tee, any) error { return nil }, `"YQ=="`},
+		"a string withheld":          {jsonCodec{}, "a", func() {}, func(*Tee, any) error { return nil }, `"a"`},
+		"proto of another codec":     {oneWay{}, s, func() { s.Value = "b" }, marshals, `{"value":"a"}`},
 		"one withheld":               {nil, s, func() { s.Value = "b" }, func(*Tee, any) error { return nil }, "\n\x01a"},
 		"one replaced":               {nil, s, func() { s.Value = "b" }, func(tee *Tee, _ any) error { return marshals(tee, wrapperspb.String("x")) }, "\n\x01a"},
 		"one with another before it": {nil, s, func() { s.Value = "b" }, func(tee *Tee, m any) error { return marshals2(tee, wrapperspb.String("x"), m) }, "\n\x01a"},
 	} {
-		m.A, s.Value = "a", "a"
+		m.A, s.Value, b[0] = "a", "a", 'a'
 		tee, k, ok := sendThrough(t, tc.codec, tc.m, tc.beneath)
 		if !ok {
 			t.Errorf("%s is not kept", name)
@@ -281,5 +285,17 @@ func TestIdentical(t *testing.T) {
 		if got := identical(c.a, c.b); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+// The first message of a log, the only one of most calls, costs no allocation.
+func TestFirstOfALogIsFree(t *testing.T) {
+	var l Log
+	var all Ledger
+	if n := testing.AllocsPerRun(100, func() {
+		l.Add(Kept{form: callers}, 1000, &all)
+		l.Release(&all)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
