@@ -148,6 +148,11 @@ func TestMeterKeepsThePast(t *testing.T) {
 	if got := m.Past(); got != want {
 		t.Errorf("after a success %+v, want %+v", got, want)
 	}
+	var swift Meter
+	swift.Restart(0)
+	if swift.Succeeded(0, 1); swift.Past().Latency != 1 {
+		t.Errorf("%v of a success that took 1 ns", swift.Past().Latency)
+	}
 	m.AtLeast(6*s, 10*ms) // less than is known
 	if got := m.Past(); got != want {
 		t.Errorf("%+v, want %+v", got, want)

@@ -113,22 +113,28 @@ func pick(all []*mutant, o options) []*mutant {
 	return all[:o.sample]
 }
 
-// try runs the tests of each mutant's package.
+// try tries all mutants, and prints what survives when it does: the run may be long.
 func try(all []*mutant, o options, out io.Writer) []*mutant {
-	var running sync.WaitGroup
+	var (
+		running sync.WaitGroup
+		mu      sync.Mutex // guards out and done
+		done    int
+	)
 	work := make(chan *mutant)
 	for range o.jobs {
 		running.Go(func() {
 			for m := range work {
 				m.try(o)
+				mu.Lock()
+				if done++; m.err == nil && m.fate == survived {
+					fmt.Fprintf(out, "%d of %d: %v\n", done, len(all), m)
+				}
+				mu.Unlock()
 			}
 		})
 	}
-	for i, m := range all {
+	for _, m := range all {
 		work <- m
-		if i%10 == 9 {
-			fmt.Fprintf(out, "%s: %d of %d\n", m.dir, i+1, len(all))
-		}
 	}
 	close(work)
 	running.Wait()

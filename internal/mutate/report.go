@@ -83,9 +83,6 @@ func (r *result) print(out io.Writer) {
 	if r.failed > 0 {
 		fmt.Fprintf(out, "%s: %d could not be tried\n", r.dir, r.failed)
 	}
-	for _, m := range r.survivors {
-		fmt.Fprintf(out, "  %v\n", m)
-	}
 }
 
 // The table stands between these lines.
