@@ -3,8 +3,8 @@
 //
 //	go run ./internal/mutate -sample 50 -write docs/reliability.md internal/breaker internal/budget
 //
-// A mutant is compiled once, with go test -c -overlay, so that no file is touched,
-// and meets the short tests of its package, and of those that tests.txt names. It is
+// Mutants are compiled with go test -c -overlay, so that no file is touched, as many as
+// can be into one program. Each meets the short tests of its package, and of those that tests.txt names. It is
 // killed if a test fails twice, the second time alone, so that a busy machine kills
 // none; or if the tests do not end in time. It survives otherwise; one that does not
 // compile does not count. Survivors are for a person to look at: each is a hole in
@@ -85,11 +85,11 @@ func run(args []string, out io.Writer) error {
 		for _, m := range drawn {
 			m.tests = more.of(m)
 		}
-		clean, err := sound(drawn, o)
+		built, clean, err := build(dir, drawn, o, out)
 		if err != nil {
 			return err
 		}
-		for _, m := range try(drawn, o, out) {
+		for _, m := range try(drawn, built, o, out) {
 			r.add(m, known)
 		}
 		clean()
@@ -114,7 +114,7 @@ func pick(all []*mutant, o options) []*mutant {
 }
 
 // try tries all mutants, and prints what survives when it does: the run may be long.
-func try(all []*mutant, o options, out io.Writer) []*mutant {
+func try(all []*mutant, built programs, o options, out io.Writer) []*mutant {
 	var (
 		running sync.WaitGroup
 		mu      sync.Mutex // guards out and done
@@ -124,7 +124,7 @@ func try(all []*mutant, o options, out io.Writer) []*mutant {
 	for range o.jobs {
 		running.Go(func() {
 			for m := range work {
-				m.try(o)
+				m.try(built, o)
 				mu.Lock()
 				if done++; m.err == nil && m.fate == survived {
 					fmt.Fprintf(out, "%d of %d: %v\n", done, len(all), m)

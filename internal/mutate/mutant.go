@@ -21,6 +21,7 @@ type mutant struct {
 	before, after string // what stands there, and what comes in its place
 	source        []byte // of the file
 
+	id    int     // in a schema; 0: it is compiled by itself
 	tests []tests // that it meets, in this order
 	fate  fate
 	err   error // why it could not be tried

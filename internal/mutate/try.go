@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,98 +33,143 @@ func tidy(dir string) func() {
 	return func() { _ = os.RemoveAll(kept) }
 }
 
-// sound reports that tests fail as they are, and returns what tidies up after them.
-func sound(drawn []*mutant, o options) (clean func(), err error) {
-	var cleans []func()
-	seen := map[string]bool{}
-	for _, m := range drawn {
-		for _, ts := range m.tests {
-			if seen[ts.dir] {
-				continue
-			}
-			seen[ts.dir] = true
-			cleans = append(cleans, tidy(ts.dir))
-			f, out, err := attempt(tests{dir: ts.dir}, nil, o.timeout)
-			if err == nil && f == invalid {
-				err = errors.New("they do not compile")
-			} else if err == nil && f != survived {
-				err = errors.New("see below")
-			}
-			if err != nil {
-				return nil, fmt.Errorf("the tests of %s fail without any change: %w\n%s", ts.dir, err, out)
-			}
-		}
+// programs are the tests of packages, by directory, with all mutants that can be in one
+// program.
+type programs map[string]string
+
+// build compiles the tests that drawn mutants of a package meet, as many mutants at
+// once as can be, and sees that they pass while the code does as it was written. clean
+// removes what is left of them.
+func build(dir string, drawn []*mutant, o options, out io.Writer) (all programs, clean func(), err error) {
+	folder, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return nil, nil, err
 	}
-	return func() {
+	cleans := []func(){func() { _ = os.RemoveAll(folder) }}
+	clean = func() {
 		for _, clean := range cleans {
 			clean()
 		}
-	}, nil
+	}
+	overlay, err := combine(folder, dir, drawn)
+	if err != nil {
+		clean()
+		return nil, nil, err
+	}
+	all = programs{}
+	for _, m := range drawn {
+		for _, ts := range m.tests {
+			if all[ts.dir] != "" {
+				continue
+			}
+			cleans = append(cleans, tidy(ts.dir))
+			if all[ts.dir], err = sound(ts.dir, filepath.Join(folder, fmt.Sprint("tests", len(all))), overlay, o); err == nil {
+				continue
+			}
+			fmt.Fprintf(out, "%s: mutants are compiled one by one: %v\n", dir, err)
+			for _, m := range drawn {
+				m.id = 0
+			}
+			overlay = ""
+			if all[ts.dir], err = sound(ts.dir, filepath.Join(folder, fmt.Sprint("tests", len(all))), "", o); err != nil {
+				clean()
+				return nil, nil, err
+			}
+		}
+	}
+	return all, clean, nil
+}
+
+// sound compiles tests and reports if they fail as they are.
+func sound(dir, binary, overlay string, o options) (string, error) {
+	if f, out := compile(dir, binary, overlay); f == invalid {
+		return "", fmt.Errorf("the tests of %s do not compile:\n%s", dir, out)
+	}
+	if f, out := (program{binary, dir, 0, o.timeout}).noticed(""); f != survived {
+		return "", fmt.Errorf("the tests of %s fail without any change:\n%s", dir, out)
+	}
+	return binary, nil
 }
 
 // try runs the tests with the change, until one notices.
-func (m *mutant) try(o options) {
+func (m *mutant) try(all programs, o options) {
 	for _, ts := range m.tests {
-		if m.fate, _, m.err = attempt(ts, m, o.timeout); m.err != nil || m.fate != survived {
+		if m.fate, m.err = m.meet(ts, all, o); m.err != nil || m.fate != survived {
 			return
 		}
 	}
 }
 
-// attempt compiles tests, with the change of a mutant if there is one, and runs them.
-func attempt(ts tests, m *mutant, timeout time.Duration) (f fate, out []byte, err error) {
+// meet runs tests with the change.
+func (m *mutant) meet(ts tests, all programs, o options) (fate, error) {
+	if m.id > 0 {
+		f, _ := program{all[ts.dir], ts.dir, m.id, o.timeout}.noticed(ts.run)
+		return f, nil
+	}
 	folder, err := os.MkdirTemp("", "mutate")
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	binary, err := filepath.Abs(filepath.Join(folder, "tests"))
+	overlay, err := m.overlay(folder)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
+	binary := filepath.Join(folder, "tests")
+	if f, _ := compile(ts.dir, binary, overlay); f == invalid {
+		return f, nil
+	}
+	f, _ := program{binary, ts.dir, 0, o.timeout}.noticed(ts.run)
+	return f, nil
+}
+
+// compile makes a program of a package's tests.
+func compile(dir, binary, overlay string) (fate, []byte) {
 	args := []string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", binary} // to link takes as long as to compile
-	if m != nil {
-		overlay, err := m.overlay(folder)
-		if err != nil {
-			return 0, nil, err
-		}
+	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	out, err = exec.Command("go", append(args, "./"+filepath.ToSlash(ts.dir))...).CombinedOutput() //nolint:gosec // the go command
+	out, err := exec.Command("go", append(args, "./"+filepath.ToSlash(dir))...).CombinedOutput() //nolint:gosec // the go command
 	if err != nil {
-		return invalid, out, nil
+		return invalid, out
 	}
-	if _, err := os.Stat(binary); err != nil {
-		return survived, out, nil // there are no tests
-	}
-	f, out = noticed(binary, ts, timeout)
-	return f, out, nil
+	return survived, out
+}
+
+// program is a package's tests, compiled.
+type program struct {
+	binary, dir string
+	mutant      int // that it is to be; 0: none, or the one compiled in
+	timeout     time.Duration
 }
 
 var failedTest = regexp.MustCompile(`(?m)^--- FAIL: (\S+) `)
 
 // noticed runs tests, and what fails once more: alone, so that little else can be why.
-func noticed(binary string, ts tests, timeout time.Duration) (fate, []byte) {
-	f, out := once(binary, ts, timeout)
+func (p program) noticed(tests string) (fate, []byte) {
+	f, out := p.run(tests)
 	name := failedTest.FindSubmatch(out)
 	if f != killed || name == nil || bytes.Contains(out, []byte("\npanic: ")) {
 		return f, out
 	}
-	if f, out := once(binary, tests{ts.dir, "^" + string(name[1]) + "$"}, timeout); f != survived {
+	if f, out := p.run("^" + string(name[1]) + "$"); f != survived {
 		return f, out
 	}
-	return once(binary, ts, timeout)
+	return p.run(tests)
 }
 
-// once runs tests.
-func once(binary string, ts tests, timeout time.Duration) (fate, []byte) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout+10*time.Second)
+// run runs tests once.
+func (p program) run(tests string) (fate, []byte) {
+	if _, err := os.Stat(p.binary); err != nil {
+		return survived, nil // the package has no tests
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.timeout+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.short", "-test.failfast", "-test.timeout", timeout.String(), "-test.run", ts.run) //nolint:gosec // just compiled
-	cmd.Dir = ts.dir
+	cmd := exec.CommandContext(ctx, p.binary, "-test.short", "-test.failfast", "-test.timeout", p.timeout.String(), "-test.run", tests) //nolint:gosec // just compiled
+	cmd.Dir = p.dir
 	cmd.WaitDelay = 10 * time.Second
 	// Some mutants allocate without end: they are to fail, not the machine.
-	cmd.Env = append(os.Environ(), "GOMEMLIMIT=1GiB", "GOGC=50")
+	cmd.Env = append(os.Environ(), "GOMEMLIMIT=1GiB", "GOGC=50", fmt.Sprintf("%s=%d", environment, p.mutant))
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:
