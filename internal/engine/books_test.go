@@ -23,7 +23,7 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// clocked is a call whose time is told, and what its observers are given.
+// clocked is a call whose time is given, and what its observers are given.
 type clocked struct {
 	*Call
 	now    time.Duration
