@@ -3,6 +3,8 @@ package interceptors_test
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +92,41 @@ func TestPatienceEnds(t *testing.T) {
 		}
 		if err := call(s, play(step{})); !errors.Is(err, interceptors.ErrBreakerOpen) {
 			t.Errorf("a call without a deadline ends with %v, want it refused", err)
+		}
+	})
+}
+
+// TestPatienceEndsBetweenProbes: by the time that a call has waited in vain, probes of
+// less time have failed. It is heard all the same.
+func TestPatienceEndsBetweenProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{})))
+		server := hung{make(chan struct{})}
+		var over atomic.Bool
+		var load sync.WaitGroup
+		load.Go(func() {
+			for !over.Load() {
+				load.Go(func() { _ = server.call(s, 100*ms) })
+				time.Sleep(13 * ms)
+			}
+		})
+		time.Sleep(time.Second)
+		var passed atomic.Int32
+		var all sync.WaitGroup
+		for range 60 {
+			all.Go(func() {
+				if !errors.Is(server.call(s, 5*time.Second), interceptors.ErrBreakerOpen) {
+					passed.Add(1)
+				}
+			})
+			time.Sleep(time.Second + 37*ms)
+		}
+		all.Wait()
+		over.Store(true)
+		load.Wait()
+		// Five before the first has waited in vain; some are probes.
+		if n := passed.Load(); n < 5 || n > 20 {
+			t.Errorf("%d of 60 calls of 5 s passed, want hardly more than the first 5", n)
 		}
 	})
 }

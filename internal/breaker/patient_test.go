@@ -114,8 +114,66 @@ func TestPatientCallsAreHeard(t *testing.T) {
 		if m.At(whole) != Open || !passes(m, whole) {
 			t.Errorf("%v after the probe failed; want open, but for calls of patience", m.At(whole))
 		}
-		m.SettleAfter(whole, token, Failure, 0, 0.5)
-		if !passes(m, whole) {
+	})
+	// Such calls take long: by their end, probes of less time have failed.
+	failProbe := func(t *testing.T, m *Machine) {
+		probe, _, ok := m.Admit(2 * whole)
+		if !ok || !probe.Probe() {
+			t.Fatal("no probe after the open time")
+		}
+		m.SettleAfter(2*whole, probe, Failure, half, 0.5)
+	}
+	t.Run("in vain, after a probe", func(t *testing.T) {
+		m, token := opened(t)
+		failProbe(t, m)
+		m.SettleAfter(3*whole, token, Failure, 3*whole, 0.5)
+		if passes(m, 6*whole-1) || !passes(m, 6*whole) {
+			t.Error("want calls of 6 s and more to pass after one of 3 s")
+		}
+	})
+	t.Run("failed otherwise, after a probe", func(t *testing.T) {
+		m, token := opened(t)
+		failProbe(t, m)
+		m.Settle(3*whole, token, Failure, 0.5)
+		if passes(m, never) {
+			t.Error("a call passes after one that failed for another reason")
+		}
+	})
+	t.Run("answered, after a probe", func(t *testing.T) {
+		m, token := opened(t)
+		failProbe(t, m)
+		if _, _, ok := m.Admit(2*whole + half); ok {
+			t.Fatal("a probe passes before")
+		}
+		m.Settle(2*whole+half, token, Success, 0.5)
+		if probe, _, ok := m.Admit(2*whole + half); !ok || !probe.Probe() {
+			t.Error("the next call is no probe")
+		}
+	})
+	t.Run("while a probe is under way", func(t *testing.T) {
+		m, token := opened(t)
+		if _, _, ok := m.Admit(2 * whole); !ok || m.At(2*whole) != HalfOpen {
+			t.Fatal("no probe after the open time")
+		}
+		m.SettleAfter(3*whole, token, Failure, 3*whole, 0.5)
+		if m.At(3*whole) != HalfOpen || passes(m, 6*whole-1) {
+			t.Error("want it heard, and nothing decided")
+		}
+	})
+	t.Run("after the breaker has closed", func(t *testing.T) {
+		m, token := opened(t)
+		settle(t, m, 2*whole, Success) // the probe
+		m.SettleAfter(2*whole, token, Failure, 3*whole, 0.5)
+		if m.At(2*whole) != Closed || m.calls.row != 0 {
+			t.Error("a call of before is counted by the closed breaker")
+		}
+		for range 7 {
+			other, _, _ := m.Admit(2 * whole)
+			m.SettleAfter(2*whole, other, Failure, half, 0.5)
+		}
+		m.SettleAfter(3*whole, token, Failure, 3*whole, 0.5)
+		m.Settle(3*whole, token, Success, 0.5)
+		if !passes(m, whole) || m.answered {
 			t.Error("a call of an opening before has been heard")
 		}
 	})
@@ -172,5 +230,12 @@ func TestGuardAsksForPatience(t *testing.T) {
 	g.SettleAfter(0, token, Failure, whole, 0.5)
 	if _, ok := g.AdmitPatient(whole); ok {
 		t.Error("what came of it is not heard")
+	}
+	token, _ = g.AdmitPatient(2 * whole)
+	probe, _, _, _ := g.Admit(2 * whole)
+	g.SettleAfter(2*whole, probe, Failure, half, 0.5)
+	g.SettleAfter(2*whole, token, Failure, 2*whole, 0.5)
+	if _, ok := g.AdmitPatient(2 * whole); ok || !probe.Probe() {
+		t.Error("what came of it after a probe is not heard")
 	}
 }
