@@ -128,8 +128,8 @@ func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Trans
 	return m.SettleAfter(now, t, o, 0, u)
 }
 
-// SettleAfter is Settle of a call that failed because its time ran out: for the
-// longest of its attempts it had waited in vain. 0: it did not fail for that.
+// SettleAfter is Settle of a call that failed because its time ran out: so long the
+// longest of its attempts had waited in vain. 0: it did not fail for that.
 func (m *Machine) SettleAfter(now time.Duration, t Token, o Outcome, waited time.Duration, u float64) Transition {
 	m.free(t.probe)
 	switch {
