@@ -157,7 +157,7 @@ func (m *Machine) count(now time.Duration, o Outcome, waited time.Duration, u fl
 	}
 	m.refused, m.halfOpenedEarly = 0, false
 	change := m.open(now, reason, o, u)
-	m.outlast = outlasting(m.calls.vain)
+	m.outlast = outlasting(m.calls.waited(reason))
 	return change
 }
 

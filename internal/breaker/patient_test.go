@@ -62,6 +62,35 @@ func TestPatienceCountsTheRow(t *testing.T) {
 	}
 }
 
+// mostlyInVain opens a breaker by calls of which two in three wait in vain.
+func mostlyInVain(t *testing.T, m *Machine) {
+	t.Helper()
+	for m.At(0) == Closed {
+		settle(t, m, 0, Success)
+		for range 2 {
+			if token, _, ok := m.Admit(0); ok {
+				m.SettleAfter(0, token, Failure, half, 0.5)
+			}
+		}
+	}
+}
+
+// The calls that the balance, or the window, holds against the server count where
+// those did.
+func TestPatienceCountsWhatOpened(t *testing.T) {
+	for name, consecutive := range map[string]int{"balance": 7, "rate": 100} {
+		cfg := testConfig()
+		cfg.Consecutive = consecutive
+		m := NewMachine(cfg)
+		settleAll(t, &m, 0, Failure, 1)
+		settleAll(t, &m, 0, Success, 2) // forgotten
+		mostlyInVain(t, &m)
+		if m.cause == Consecutive || passes(&m, whole-1) || !passes(&m, whole) {
+			t.Errorf("%s: open for %v; want calls of 1 s and more to pass", name, m.cause)
+		}
+	}
+}
+
 func TestPatientCallsAreHeard(t *testing.T) {
 	opened := func(t *testing.T) (*Machine, Token) {
 		cfg := testConfig()
@@ -205,6 +234,23 @@ func TestNoPatienceOtherwise(t *testing.T) {
 			settleAll(t, m, 2*whole, Failure, 7)
 		},
 		"slow": func(m *Machine) { settleAll(t, m, 0, SlowSuccess, 20) },
+		"slow, and the last in vain": func(m *Machine) {
+			m.cfg.Consecutive = 100
+			settleAll(t, m, 0, SlowSuccess, 19)
+			inVain(t, m, half)
+		},
+		"balance, of failures at once": func(m *Machine) {
+			settleAll(t, m, 0, Failure, 3)
+			mostlyInVain(t, m)
+		},
+		"rate, of failures at once": func(m *Machine) {
+			settleAll(t, m, 0, Success, 10)
+			m.cfg.Consecutive = 100
+			settleAll(t, m, 0, Failure, 8)
+			settle(t, m, 0, Success)
+			inVain(t, m, half, half, half)
+		},
+		"by a hint": func(m *Machine) { m.Hint(); inVain(t, m, half) },
 	} {
 		m := NewMachine(testConfig())
 		open(&m)
