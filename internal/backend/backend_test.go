@@ -254,9 +254,13 @@ func TestWaiting(t *testing.T) {
 	bound(14*time.Second, 0)
 	m.Ask(14 * time.Second)
 	bound(16*time.Second, 4*time.Second)
-	m.Leave()
-	m.Leave()
-	bound(16*time.Second, 0) // all have been given up
+	for range 3 {
+		m.Over()
+	}
+	bound(16*time.Second, 0) // all have been given up; what is in flight is streams
+	m.Ask(17 * time.Second)
+	bound(18*time.Second, 0)
+	bound(19*time.Second, 4*time.Second) // those do not count
 	var fresh Meter
 	fresh.Restart(0)
 	fresh.Enter()

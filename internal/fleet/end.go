@@ -41,6 +41,7 @@ func (a *Attempt) End(now time.Duration, e End) Change {
 	if t.Probe() {
 		b.probes.Add(-1)
 	}
+	a.leave(b)
 	took := max(1, now-began)
 	if e.Alive || e.Good {
 		b.Meter.Heard(now)
