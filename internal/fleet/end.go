@@ -47,6 +47,8 @@ func (a *Attempt) End(now time.Duration, e End) Change {
 	}
 	o := a.judged(b, e, took, losses)
 	switch {
+	case e.Done && !a.stream && b.looks.Load() > 0 && b.Meter.FastAgain(now, took):
+		b.looks.Store(0)
 	case e.Done && !a.stream:
 		b.Meter.Succeeded(now, took)
 	case e.Good && a.stream:
