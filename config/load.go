@@ -45,7 +45,7 @@ func read(path string) ([]byte, error) {
 		return nil, fault(err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err != nil {
 		return nil, fault(err)
 	}
