@@ -98,15 +98,18 @@
 // in lower camel case, and structs within it as objects:
 //
 //	timeout, attemptTimeout
-//	retry      maxAttempts, repeat, codes, idempotentCodes, bufferBytes; to write it,
-//	           be it empty, is to ask for retries: repeat is any unless it says otherwise
-//	           backoff   base, max, multiplier, jitter
-//	           perCode   {RESOURCE_EXHAUSTED: {base: 1s}, …}
+//	retry      maxAttempts, repeat, codes, idempotentCodes, bufferBytes
+//	  backoff  base, max, multiplier, jitter
+//	  perCode  an object for each code: base, max, multiplier, jitter
 //	hedge      maxAttempts, delay, nonFatal
-//	breaker    disabled, mode, failureRate, minCalls, window, consecutive, slowCall,
-//	           slowRate, openFor, maxOpenFor, probeShare, probes, failures
+//	breaker    disabled, mode, failureRate, minCalls, window, consecutive,
+//	           slowCall, slowRate, openFor, maxOpenFor, probeShare, probes,
+//	           failures
 //	budget     disabled, ratio, minPerSecond, burst
 //	limit      mode, maxConcurrent, adaptive, maxQueue, maxWait, rate, burst
+//
+// To write retry, be it empty, is to ask for retries: repeat is then any, unless
+// it says otherwise.
 //
 // Ranges are those of the policy's Validate. Zero, which stands for the default
 // in Go, is a fault in a file: leave the key out. A list of codes is not empty,
