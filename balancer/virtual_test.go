@@ -108,16 +108,20 @@ func TestOneBadWithLittleTraffic(t *testing.T) {
 	}
 }
 
-// TestSlowOne: p2c leaves a slow backend all but alone.
+// TestSlowOne: p2c leaves a slow backend all but alone, from before it has answered
+// for the first time: after 5 s already its calls are fewer than one in a hundred.
 func TestSlowOne(t *testing.T) {
-	if testing.Short() {
-		t.Skip("as above")
-	}
 	for _, n := range sizes() {
-		healthy := cell(t, n, faulty(200, works(usual)), costed)
-		slow := cell(t, n, faulty(200, works(10*usual)), costed)
-		if float64(slow.p99()) > 1.3*float64(healthy.p99()) || slow.success() < 100 {
-			t.Errorf("N=%d: p99 is %v with one slow, %v without", n, slow.p99(), healthy.p99())
+		for _, lasts := range []time.Duration{5 * time.Second, 10 * time.Second} {
+			well, ill := faulty(200, works(usual)), faulty(200, works(10*usual))
+			well.fault, ill.fault = lasts, lasts
+			healthy, slow := cell(t, n, well, costed), cell(t, n, ill, costed)
+			if float64(slow.p99()) > 1.3*float64(healthy.p99()) || slow.success() < 100 {
+				t.Errorf("N=%d, slow for %v: p99 is %v, %v without", n, lasts, slow.p99(), healthy.p99())
+			}
+			if slow.back < 0 || slow.back > 5*time.Second {
+				t.Errorf("N=%d, slow for %v: back after %v, want 5 s at most", n, lasts, slow.back)
+			}
 		}
 	}
 }

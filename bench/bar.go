@@ -15,12 +15,12 @@ type bar struct {
 	out  io.Writer
 	live bool
 
-	mu     sync.Mutex
-	title  string
-	begun  time.Time
-	drawn  time.Time
-	told   int // quarters, of the plain kind
-	closed bool
+	mu      sync.Mutex
+	title   string
+	begun   time.Time
+	drawn   time.Time
+	printed int // quarters, of the plain kind
+	closed  bool
 }
 
 func newBar(out io.Writer) *bar { return &bar{out: out, live: isTerminal(out), closed: true} }
@@ -35,7 +35,7 @@ const (
 func (b *bar) begin(title string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.title, b.begun, b.drawn, b.told, b.closed = title, time.Now(), time.Time{}, 0, false
+	b.title, b.begun, b.drawn, b.printed, b.closed = title, time.Now(), time.Time{}, 0, false
 	if b.live {
 		b.draw(0)
 	} else {
@@ -54,8 +54,8 @@ func (b *bar) progress(done float64) {
 			b.draw(done)
 		}
 	default:
-		if quarter := int(done * 4); quarter > b.told && quarter < 4 {
-			b.told = quarter
+		if quarter := int(done * 4); quarter > b.printed && quarter < 4 {
+			b.printed = quarter
 			fmt.Fprintf(b.out, "%s ... %d %%, %v\n", b.title, quarter*25, b.since())
 		}
 	}
@@ -84,7 +84,7 @@ func (b *bar) end() {
 
 func (b *bar) since() time.Duration { return time.Since(b.begun).Round(time.Second) }
 
-// isTerminal tells whether what is written to w can be redrawn.
+// isTerminal reports whether what is written to w can be redrawn.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
@@ -98,5 +98,5 @@ func isTerminal(w io.Writer) bool {
 	return err != nil || !os.SameFile(info, null)
 }
 
-// colored tells whether to paint (https://no-color.org).
+// colored reports whether to paint (https://no-color.org).
 func colored(w io.Writer) bool { return isTerminal(w) && os.Getenv("NO_COLOR") == "" }

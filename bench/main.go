@@ -49,7 +49,7 @@ const (
 	exitOK    = 0
 	exitGates = 1
 	exitUsage = 2
-	exitCut   = 130 // as shells tell of an interrupt
+	exitCut   = 130 // as shells report an interrupt
 )
 
 // settings are the command line.

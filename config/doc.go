@@ -6,7 +6,7 @@
 //	if err := config.Watch(ctx, "/etc/app/policy.yaml", suite); err != nil {
 //
 // [Parse] and [Load] make options of a document, for [interceptors.New];
-// [Decode] and [DecodeFile] tell its warnings, too; [Schema] is for editors.
+// [Decode] and [DecodeFile] return its warnings, too; [Schema] is for editors.
 //
 // # The document
 //

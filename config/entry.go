@@ -93,7 +93,7 @@ func (e *entry) retry(p *record) {
 	e.need("Retry.Codes", set, from)
 }
 
-// need puts what a policy must have; if it has not, that has been told.
+// need puts what a policy must have; if it has not, that has been reported.
 func (e *entry) need(field string, v any, from value) {
 	if from.node == nil {
 		e.broken = append(e.broken, field)
@@ -181,7 +181,7 @@ func (e *entry) perCode(field string, values []value, item shape, from value) {
 		e.origins[path] = each
 		rec, ok := v.v.(*record)
 		if !ok {
-			continue // no object, which has been told
+			continue // no object, which has been reported
 		}
 		s := item.(*objectShape)
 		for _, f := range s.fields {

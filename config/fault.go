@@ -117,7 +117,7 @@ func inOrder(a, b *Fault) int {
 	return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
-// maxValue is how much of a value is told, in characters.
+// maxValue is how much of a value is reported, in characters.
 const maxValue = 60
 
 func quoted(text string) string { return strconv.Quote(shortened(text)) }

@@ -25,7 +25,7 @@ func DecodeFile(path string) (*Document, error) {
 	return decode(data, path)
 }
 
-// read returns what a file holds, and of one that is too large enough to tell.
+// read returns what a file holds, and of one that is too large enough to see that.
 // Its error joins a fault, as all of ours do.
 func read(path string) ([]byte, error) {
 	fault := func(err error) error {

@@ -10,7 +10,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// notifier tells of changes of what a path leads through. A nil one tells of
+// notifier reports changes of what a path leads through. A nil one reports
 // nothing.
 type notifier struct {
 	*fsnotify.Watcher

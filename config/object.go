@@ -32,7 +32,7 @@ type record struct {
 }
 
 // value is what was read of a key or an item. ok is false if it has faults,
-// which have been told.
+// which have been reported.
 type value struct {
 	v   any
 	ok  bool

@@ -213,7 +213,7 @@ func goPath(t *testing.T, key string) (path string) {
 }
 
 // TestZeroIsAFault: what stands for a default in Go is not taken for it in a
-// file, and what is told is the range, without the zero.
+// file, and what is reported is the range, without the zero.
 func TestZeroIsAFault(t *testing.T) {
 	leaves(t, policyShape(), reflect.TypeFor[interceptors.Policy](), nil, nil, func(s shape, _ reflect.Type, keys, fields []string) {
 		var zeros []any
@@ -233,7 +233,7 @@ func TestZeroIsAFault(t *testing.T) {
 				written = fmt.Sprintf("%q", s)
 			}
 			if err == nil || !strings.Contains(err.Error(), key+": "+written+" is out of range: want ") || strings.Contains(err.Error(), "default") {
-				t.Errorf("%s: %s is told as\n%v", strings.Join(fields, "."), written, err)
+				t.Errorf("%s: %s is reported as\n%v", strings.Join(fields, "."), written, err)
 			}
 		}
 	})

@@ -92,7 +92,7 @@ func parseCode(n *node) (codes.Code, bool) {
 	return 0, false
 }
 
-// codeNames are those that faults tell.
+// codeNames are those that faults name.
 func codeNames(from codes.Code) (names []string) {
 	for c := from; c <= codes.Unauthenticated; c++ {
 		names = append(names, astracodes.Name(c))

@@ -14,7 +14,7 @@ var schema []byte
 // and rules between fields and between entries. It knows keys in one spelling
 // only, so an editor marks gRPC's in another case, which Parse takes.
 //
-// Editors are told of it by "$schema" in JSON, and in YAML by a first line
+// Editors find it by "$schema" in JSON, and in YAML by a first line
 //
 //	# yaml-language-server: $schema=policy.schema.json
 func Schema() []byte { return slices.Clone(schema) }

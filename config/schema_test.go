@@ -209,7 +209,7 @@ func (s *schemaMaker) codeName(from codes.Code) dict {
 }
 
 // ownRange adds the range that a policy's Validate gives a field. It is found
-// by trying, so that it is told in one place only.
+// by trying, so that it is written in one place only.
 func (s *schemaMaker) ownRange(d dict, path string) dict {
 	lowest, highest := bounds(s.t, path)
 	if lowest == 0 {

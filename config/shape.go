@@ -16,18 +16,18 @@ import (
 // A shape says what a value looks like. The grammar is made of shapes, and so
 // is the JSON Schema.
 type shape interface {
-	// read returns the value, or tells what is wrong with it. key is what it is
+	// read returns the value, or reports what is wrong with it. key is what it is
 	// called.
 	read(r *reader, n *node, key *path) (v any, ok bool)
 }
 
-// reader is what shapes tell of.
+// reader is what shapes report to.
 type reader struct {
 	faults   *faults
 	warnings []warning
 }
 
-// kindOf tells a fault if a node is of another kind than wanted.
+// kindOf reports a fault if a node is of another kind than wanted.
 func (r *reader) kindOf(n *node, key *path, want kind, detail string) bool {
 	if n.kind == want {
 		return true
@@ -75,7 +75,7 @@ func (s integer) wanted() string {
 
 // In Go, zero stands for a field's default. Who writes it into a file means
 // another thing, so there it is a fault: a policy is given notZero instead,
-// which is out of every field's range, and Validate tells what is in it.
+// which is out of every field's range, and Validate reports what is in it.
 const notZero = -1
 
 func ownInt(v float64) int {

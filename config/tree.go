@@ -65,7 +65,7 @@ func (n *node) written() string {
 	return shortened(n.text)
 }
 
-// tree reads a document, JSON or YAML. It returns nil if it has told a fault
+// tree reads a document, JSON or YAML. It returns nil if it has reported a fault
 // that leaves nothing to go on with.
 func tree(data []byte, f *faults) *node {
 	start := position{1, 1}
@@ -90,7 +90,7 @@ func tree(data []byte, f *faults) *node {
 type builder struct {
 	faults *faults
 	left   int
-	ended  bool // a bound was met, and told
+	ended  bool // a bound was met, and reported
 }
 
 // take allows for one more node.
@@ -111,7 +111,7 @@ func (b *builder) take(at position, key *path, depth int) bool {
 	return false
 }
 
-// put adds a member to an object, or tells that its key is there already.
+// put adds a member to an object, or reports that its key is there already.
 func (b *builder) put(n *node, first map[string]position, m member, at *path) {
 	if before, twice := first[m.key]; twice {
 		b.faults.add(m.position, at, "", fmt.Sprintf("is written twice, first in line %d: write each key once", before.line))

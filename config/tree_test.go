@@ -68,7 +68,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestManyFaults: of a file of another kind not every line is told.
+// TestManyFaults: of a file of another kind not every line is reported.
 func TestManyFaults(t *testing.T) {
 	var b strings.Builder
 	for i := range 1000 {

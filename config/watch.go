@@ -43,7 +43,7 @@ var usualPace = pace{quiet: 100 * time.Millisecond, most: time.Second, cutShort:
 // longer, as the rest may be on its way. A content that has been taken, or
 // refused, is not taken again until another has been. Writers should write
 // another file and rename it: of a file that stays half-written at the end of a
-// line, nothing can tell.
+// line, nothing can say.
 //
 // The path may name a symbolic link, or lead through some; what they lead to may
 // be swapped (Kubernetes' mounted ConfigMaps and Secrets are so), renamed,
@@ -51,7 +51,7 @@ var usualPace = pace{quiet: 100 * time.Millisecond, most: time.Second, cutShort:
 // is a fault like any other, until it is back. Folders are watched by fsnotify,
 // one notification handle for each Watch. Besides, the file is read every 5 s:
 // that is what is left, with a warning, where there are no notifications, and
-// what finds changes that no notification tells of, as on network file systems.
+// what finds changes that no notification reports, as on network file systems.
 //
 // The suite's logger gets, at level Info, that policies were replaced, and that a
 // file with faults is well again; at level
@@ -72,7 +72,7 @@ func watch(ctx context.Context, path string, s *interceptors.Suite, p pace, noti
 	if err != nil {
 		return err
 	}
-	w := &watcher{path: path, abs: abs, suite: s, pace: p, told: map[string]bool{}, foreign: map[string]bool{}}
+	w := &watcher{path: path, abs: abs, suite: s, pace: p, logged: map[string]bool{}, foreign: map[string]bool{}}
 	for _, o := range opts {
 		o(w)
 	}
@@ -101,7 +101,7 @@ type watcher struct {
 	seen    string          // the file's last content, or why it had none
 	failed  bool            // its policies were not taken
 	partial string          // a content that ends within a word, and is given time
-	told    map[string]bool // faulty contents that were logged, since the last good one
+	logged  map[string]bool // faulty contents that were logged, since the last good one
 	foreign map[string]bool // keys of the channel that were warned of
 	noted   bool            // it was logged that there are no notifications
 }
@@ -138,7 +138,7 @@ func (w *watcher) run(ctx context.Context) {
 			}
 		case err, open := <-w.notifier.errors():
 			if !open {
-				continue // events are, too, which is told once
+				continue // events are, too, which is logged once
 			}
 			w.suite.Logger().Warn("astra: notifications of the policy file were lost: reading the file", "path", w.path, "err", err)
 			wait(w.quiet)
@@ -175,8 +175,8 @@ func (w *watcher) look() (wait time.Duration) {
 	w.seen, w.partial = id, ""
 	if err := w.take(data, err); err != nil {
 		w.failed = true
-		if !w.told[id] {
-			w.told[id] = true
+		if !w.logged[id] {
+			w.logged[id] = true
 			w.suite.Logger().Error("astra: policy file has faults: policies unchanged; fix the file", "path", w.path, "err", err)
 		}
 		return 0
@@ -185,7 +185,7 @@ func (w *watcher) look() (wait time.Duration) {
 		w.suite.Logger().Info("astra: policy file is valid again: policies reloaded", "path", w.path)
 	}
 	w.failed = false
-	clear(w.told)
+	clear(w.logged)
 	return 0
 }
 
@@ -218,7 +218,7 @@ func (w *watcher) take(data []byte, err error) error {
 	return nil
 }
 
-// identity tells contents apart, and reasons why there is none.
+// identity distinguishes contents, and reasons why there is none.
 func identity(data []byte, err error) string {
 	if err != nil {
 		return err.Error()
@@ -238,7 +238,7 @@ func (w *watcher) follow() {
 	if w.notifier == nil {
 		return
 	}
-	if err := w.notifier.follow(w.abs); err != nil && !errors.Is(err, fs.ErrNotExist) { // what is gone is told otherwise
+	if err := w.notifier.follow(w.abs); err != nil && !errors.Is(err, fs.ErrNotExist) { // what is gone is reported otherwise
 		w.blind(err)
 	}
 }

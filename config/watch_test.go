@@ -41,22 +41,22 @@ const broken = "methodConfig: [{retryPolicy: {maxAttempts: 1}}]\n"
 
 // watched is a suite whose policies are those of a file, and what it says.
 type watched struct {
-	t     *testing.T
-	suite *interceptors.Suite
-	path  string
-	told  chan observe.SuiteEvent
-	log   *journal
-	stop  context.CancelFunc
+	t       *testing.T
+	suite   *interceptors.Suite
+	path    string
+	notices chan observe.SuiteEvent
+	log     *journal
+	stop    context.CancelFunc
 }
 
 func (*watched) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
-func (w *watched) SuiteEvent(n observe.SuiteEvent)      { w.told <- n }
+func (w *watched) SuiteEvent(n observe.SuiteEvent)      { w.notices <- n }
 
 type watchFunc = func(context.Context, string, *interceptors.Suite, ...config.WatchOption) error
 
 func newWatched(t *testing.T, path string) *watched {
 	t.Helper()
-	w := &watched{t: t, path: path, told: make(chan observe.SuiteEvent, 1000), log: &journal{}}
+	w := &watched{t: t, path: path, notices: make(chan observe.SuiteEvent, 1000), log: &journal{}}
 	quick := interceptors.Policy{Retry: interceptors.Retry{Backoff: jitter.Backoff{Base: 1, Max: 1}}, Breaker: interceptors.Breaker{Disabled: true}}
 	suite, err := interceptors.New(interceptors.WithPolicy(quick), interceptors.WithObserver(w), interceptors.WithLogger(slog.New(slog.NewTextHandler(w.log, nil))))
 	if err != nil {
@@ -88,7 +88,7 @@ func start(t *testing.T, path, content string, watch watchFunc, opts ...config.W
 func (w *watched) wait(result string) observe.SuiteEvent {
 	w.t.Helper()
 	select {
-	case n := <-w.told:
+	case n := <-w.notices:
 		if n.Kind != observe.Reloaded || n.Result.String() != result || (n.Err != nil) != (result == "failed") {
 			w.t.Fatalf("a notice of %s (%v), want %s\n%s", n.Result, n.Err, result, w.log)
 		}
@@ -104,7 +104,7 @@ func (w *watched) until(attempts int) {
 	w.t.Helper()
 	for w.attempts() != attempts {
 		select {
-		case <-w.told:
+		case <-w.notices:
 		case <-time.After(20 * time.Second):
 			w.t.Fatalf("calls are tried %d times, want %d\n%s", w.attempts(), attempts, w.log)
 		}
@@ -352,7 +352,7 @@ func TestFolderGoesAndReturns(t *testing.T) {
 	}
 }
 
-// TestFolderAboveGoes: of what happens further up no notification tells, but the
+// TestFolderAboveGoes: of what happens further up no notification comes, but the
 // file is looked at, and what is there then is followed.
 func TestFolderAboveGoes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")

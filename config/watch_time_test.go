@@ -29,12 +29,12 @@ func settle() {
 	synctest.Wait()
 }
 
-// wantNotices sees what has been told since it was last asked.
+// wantNotices sees what has been logged since it was last asked.
 func (w *watched) wantNotices(want string) {
 	w.t.Helper()
 	var got []string
-	for len(w.told) > 0 {
-		got = append(got, (<-w.told).Result.String())
+	for len(w.notices) > 0 {
+		got = append(got, (<-w.notices).Result.String())
 	}
 	if strings.Join(got, " ") != want {
 		w.t.Fatalf("notices %v, want %s\n%s", got, want, w.log)
@@ -150,7 +150,7 @@ func TestHalfWritten(t *testing.T) {
 		// If nothing more comes, it is taken as it is.
 		began := time.Now()
 		write(t, w.path, whole[:len(whole)-1])
-		<-w.told
+		<-w.notices
 		if took := time.Since(began); took < 1100*time.Millisecond || took > 6200*time.Millisecond {
 			t.Errorf("taken after %v, want a second and a little after it was looked at", took)
 		}

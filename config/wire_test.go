@@ -29,13 +29,13 @@ func TestOverTheWire(t *testing.T) {
 
 	path := inFolder(t)
 	write(t, path, attempts(30))
-	told := &watched{t: t, told: make(chan observe.SuiteEvent, 1000), log: &journal{}}
+	noted := &watched{t: t, notices: make(chan observe.SuiteEvent, 1000), log: &journal{}}
 	counted := metrics.New()
-	suite, err := interceptors.New(interceptors.WithObserver(counted, told))
+	suite, err := interceptors.New(interceptors.WithObserver(counted, noted))
 	must(t, err)
 	defer func() { _ = suite.Close() }()
 	must(t, config.Watch(t.Context(), path, suite))
-	told.wait("success")
+	noted.wait("success")
 	conn, err := server.Dial(suite.DialOptions()...)
 	must(t, err)
 	defer func() { _ = conn.Close() }()
@@ -70,9 +70,9 @@ func TestOverTheWire(t *testing.T) {
 	}
 	for n := range 4 {
 		replace(t, path, attempts(31+n))
-		told.wait("success")
+		noted.wait("success")
 		write(t, path, broken)
-		told.wait("failed")
+		noted.wait("failed")
 	}
 	cancel()
 	load.Wait()

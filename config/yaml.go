@@ -39,7 +39,7 @@ func (b *builder) yaml(data []byte) *node {
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)`)
 
-// syntax tells why the document is no YAML. Only lines are known of that.
+// syntax reports why the document is no YAML. Only lines are known of that.
 func (b *builder) syntax(err error) {
 	problem := "is empty: want an object, {} for defaults only"
 	at := position{1, 1}

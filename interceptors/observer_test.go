@@ -125,7 +125,7 @@ attempt 1 NotFound
 suppressed not_retryable
 call failed 1 NotFound exhausted false
 `},
-			{"told to stop", play(step{err: fails(codes.Unavailable).err, trailer: pushback("-1")}), nil, `
+			{"asked to stop", play(step{err: fails(codes.Unavailable).err, trailer: pushback("-1")}), nil, `
 attempt 1 Unavailable
 suppressed pushback
 call failed 1 Unavailable exhausted false

@@ -135,7 +135,9 @@ func (r Retry) on() bool {
 // itself answers with, CANCELLED and RESOURCE_EXHAUSTED excepted. The caller's
 // cancellation, and what this client could not send, count as nothing; nor does a
 // wait-for-ready call that found no connection in time. A breaker that opened for
-// want of a connection probes as soon as there is one.
+// want of a connection probes as soon as there is one. One that opened because
+// calls ran out of time refuses no call whose deadline leaves it at least twice the
+// longest of their times, until such a call has waited in vain.
 type Breaker struct {
 	// Disabled lets every call pass and counts nothing.
 	Disabled bool

@@ -40,7 +40,7 @@ func ExampleWithDurations() {
 	// Output: <nil>
 }
 
-// Two suites that are to be told apart have a Metrics each.
+// Two suites that must be distinguished have a Metrics each.
 func ExampleWithConstLabels() {
 	registry := prometheus.NewRegistry()
 

@@ -40,7 +40,7 @@ func TestClientAndServerCountTheSame(t *testing.T) {
 		fail(codes.Unavailable, "trailers only"),
 		fail(codes.Unavailable, "after headers").Header("h", "of a failure").Trailer("t", "of a failure"),
 		fail(codes.Unavailable, "with pushback").Pushback("1"),
-		fail(codes.Unavailable, "told to stop").Pushback("-1"),
+		fail(codes.Unavailable, "asked to stop").Pushback("-1"),
 		fail(codes.Unavailable, "with a hint").RetryInfo(time.Millisecond),
 		fail(codes.Unavailable, "late").After(2 * time.Millisecond),
 		fail(codes.Unavailable, "after a reply").AfterReplies(1),

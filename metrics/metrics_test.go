@@ -19,7 +19,7 @@ import (
 	"github.com/astra-grpc/astra/metrics"
 )
 
-// outage lets everything happen that a metric tells of, and calls seen in the
+// outage lets everything happen that a metric counts, and calls seen in the
 // midst of it.
 func outage(t *testing.T, seen func(*metrics.Metrics)) {
 	a, b := target(t, "a"), target(t, "b")

@@ -188,8 +188,8 @@ const somewhere = "/dir/state"
 var errPower = errors.New("power is gone")
 
 // TestLossOfPower: at whatever step, what is found afterwards is the old
-// content or the new; once replace has returned, the new. What a directory was
-// told and not synced may be found or not.
+// content or the new; once replace has returned, the new. What was written
+// to a directory and not synced may be found or not.
 func TestLossOfPower(t *testing.T) {
 	before, after := []byte("old"), []byte("new")
 	for step := 0; ; step++ {

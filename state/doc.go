@@ -55,7 +55,7 @@
 //
 // # Clocks
 //
-// How much of an open time has passed while no process ran is told by the wall
+// How much of an open time has passed while no process ran is read from the wall
 // clock. Set back, it makes breakers wait again, for what they had left at most;
 // set forward, it makes them probe early.
 //

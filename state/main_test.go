@@ -86,7 +86,7 @@ func rest(t testing.TB, s *interceptors.Suite, method string) time.Duration {
 type notices struct {
 	mu  sync.Mutex
 	all []observe.SuiteEvent
-	ch  chan observe.SuiteEvent // if not nil, told too
+	ch  chan observe.SuiteEvent // if not nil, sent too
 }
 
 func (n *notices) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }

@@ -82,10 +82,10 @@ func must(err error) {
 	}
 }
 
-// say tells the test.
+// say reports to the test.
 func say(what any) { fmt.Println(what) }
 
-// saveForEver saves states, each of its own length, and tells of each that has
+// saveForEver saves states, each of its own length, and reports each that has
 // been saved.
 func saveForEver() {
 	s := mine()
@@ -129,7 +129,7 @@ func TestKilled(t *testing.T) {
 		for more := true; more; more = c.out.Scan() {
 			n, err := strconv.Atoi(c.out.Text())
 			if err != nil {
-				break // killed while it told
+				break // killed while it reported
 			}
 			acked = n
 		}
@@ -138,11 +138,11 @@ func TestKilled(t *testing.T) {
 		if _, err := os.Stat(path + ".new"); err == nil {
 			leftovers++
 		}
-		var told notices
+		var seen notices
 		s := mustFile(t, path) // the lock died with the process
-		suite := newSuite(t, s, interceptors.WithObserver(&told))
+		suite := newSuite(t, s, interceptors.WithObserver(&seen))
 		got := s.live.State()
-		if results := told.results(observe.StateRestored); len(results) != 1 || results[0] != "success" {
+		if results := seen.results(observe.StateRestored); len(results) != 1 || results[0] != "success" {
 			t.Fatalf("restored: %v", results)
 		}
 		n := got.Breakers[0].Openings
@@ -164,7 +164,7 @@ func TestKilled(t *testing.T) {
 	t.Logf("killed %d times: %d states, %d found but not acknowledged, %d times between creating and renaming", rounds, acked, later, leftovers)
 }
 
-// outage has a breaker open, tells for how long, and waits to be killed.
+// outage has a breaker open, reports for how long, and waits to be killed.
 func outage() {
 	saved := make(chan observe.SuiteEvent, 100)
 	suite, err := interceptors.New(patient, interceptors.WithStore(mine()), interceptors.WithObserver(&notices{ch: saved}))
@@ -207,7 +207,7 @@ func hold() {
 	must(s.Close())
 }
 
-// ended waits for a process that tells what went wrong.
+// ended waits for a process that reports what went wrong.
 func (c *child) ended(t *testing.T) {
 	t.Helper()
 	for c.out.Scan() {
@@ -237,7 +237,7 @@ func readOnly() {
 }
 
 // refusedThenSaved lets a suite live through a disk that does not take what it
-// saves, until it is mended. It tells what goes wrong.
+// saves, until it is mended. It reports what goes wrong.
 func refusedThenSaved(want error, mend func()) {
 	var log lines
 	saved := make(chan observe.SuiteEvent, 1000)
@@ -317,7 +317,7 @@ func TestRealReadOnlyDirectory(t *testing.T) {
 	}).ended(t)
 }
 
-// TestPaths: what is wrong with a path is told at once.
+// TestPaths: what is wrong with a path is reported at once.
 func TestPaths(t *testing.T) {
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plain")

@@ -154,7 +154,7 @@ func (s *store) write(st interceptors.State) error {
 }
 
 // due reports whether the file would give back something else than there is.
-// Breakers tell of themselves.
+// Breakers report their own.
 func (s *store) due() bool {
 	passed := time.Since(s.tried)
 	if s.fault != nil {

@@ -92,10 +92,10 @@ func TestUnusableFiles(t *testing.T) {
 				}
 				return nil
 			}
-			var told notices
+			var seen notices
 			var log lines
-			suite := newSuite(t, s, patient, log.option(), interceptors.WithObserver(&told))
-			if got := told.results(observe.StateRestored); !slices.Equal(got, []string{tc.result}) {
+			suite := newSuite(t, s, patient, log.option(), interceptors.WithObserver(&seen))
+			if got := seen.results(observe.StateRestored); !slices.Equal(got, []string{tc.result}) {
 				t.Errorf("%s: %v, want %s", tc.name, got, tc.result)
 			}
 			if err := call(suite, method, nil); err != nil {

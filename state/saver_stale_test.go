@@ -32,13 +32,13 @@ func TestStaleFilesAreReplaced(t *testing.T) {
 					t.Fatal(err)
 				}
 				next.path = s.path
-				var told notices
+				var seen notices
 				var log lines
-				suite := newSuite(t, next, log.option(), interceptors.WithObserver(&told))
+				suite := newSuite(t, next, log.option(), interceptors.WithObserver(&seen))
 				if err := suite.Close(); err != nil {
 					t.Fatalf("%s, run %d: %v", tc.name, run, err)
 				}
-				if got := told.results(observe.StateRestored); !slices.Equal(got, []string{"stale"}) {
+				if got := seen.results(observe.StateRestored); !slices.Equal(got, []string{"stale"}) {
 					t.Fatalf("%s: restored: %v", tc.name, got)
 				}
 				if n := log.count("level=WARN"); n != tc.warnings {

@@ -54,9 +54,9 @@ func TestOpenBreakerOutlivesItsProcess(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(4 * time.Second)
-				var told notices
-				second := newSuite(t, mustFile(t, path), patient, interceptors.WithObserver(&told))
-				if got := told.results(observe.StateRestored); !slices.Equal(got, []string{"success"}) {
+				var seen notices
+				second := newSuite(t, mustFile(t, path), patient, interceptors.WithObserver(&seen))
+				if got := seen.results(observe.StateRestored); !slices.Equal(got, []string{"success"}) {
 					t.Errorf("restored: %v", got)
 				}
 				if got, want := rest(t, second, method), left-4*time.Second; got != want {
@@ -193,7 +193,7 @@ func TestBudgetsAreSaved(t *testing.T) {
 }
 
 // TestDiskFull: calls go on; one warning for each time it fills up; tried
-// again, and told.
+// again, and logged.
 func TestDiskFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newFakeDisk()
@@ -214,14 +214,14 @@ func TestDiskFull(t *testing.T) {
 		}
 		full(true)
 		var log lines
-		var told notices
-		suite := newSuite(t, s, patient, log.option(), interceptors.WithObserver(&told))
+		var seen notices
+		suite := newSuite(t, s, patient, log.option(), interceptors.WithObserver(&seen))
 		_ = call(suite, method, down)
 		rest(t, suite, method)
 		time.Sleep(35 * time.Second)
 		synctest.Wait()
 		// At the beginning, at the change, after 10, 20 and 30 s.
-		if got := told.results(observe.StateSaved); len(got) != 5 || slices.Contains(got, "success") {
+		if got := seen.results(observe.StateSaved); len(got) != 5 || slices.Contains(got, "success") {
 			t.Errorf("savings: %v, want 5 that failed", got)
 		}
 		if n := log.count("level=WARN"); n != 1 || log.count("no space left on device") != 1 {
@@ -234,7 +234,7 @@ func TestDiskFull(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if log.count("level=INFO") != 1 || log.count("saved again") != 1 {
-			t.Errorf("recovery was not told:\n%s", &log)
+			t.Errorf("recovery was not seen:\n%s", &log)
 		}
 		if st, err := restored(d.get(s.path), time.Now()); err != nil || len(st.Breakers) != 1 {
 			t.Errorf("%+v, %v", st, err)

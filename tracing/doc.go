@@ -73,8 +73,8 @@
 // # Propagation
 //
 // The suite adds no header of its own. Either install otelgrpc's stats handler,
-// whose client spans become children of the attempts and which tells the
-// server:
+// whose client spans become children of the attempts and which propagates
+// them to the server:
 //
 //	opts := append(suite.DialOptions(), grpc.WithStatsHandler(otelgrpc.NewClientHandler()))
 //

@@ -77,7 +77,7 @@ type source struct{ observe.Source }
 func (source) Method() string          { return hello }
 func (source) CanonicalTarget() string { return "dns:///host" }
 
-// TestAttemptsThatEndLate: attempts run side by side and may be told to have
+// TestAttemptsThatEndLate: attempts run side by side and may be reported to have
 // ended in any order, on any goroutine, some after the call.
 func TestAttemptsThatEndLate(t *testing.T) {
 	spans := record()

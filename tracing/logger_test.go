@@ -136,7 +136,7 @@ func TestLogKeepsSecrets(t *testing.T) {
 	})
 }
 
-// TestLogRate: what is too much is dropped, and told of later.
+// TestLogRate: what is too much is dropped, and reported later.
 func TestLogRate(t *testing.T) {
 	for _, tc := range []struct {
 		opts        []tracing.LogOption
@@ -164,7 +164,7 @@ func TestLogRate(t *testing.T) {
 			dropped := regexp.MustCompile(`dropped=\d+`).FindAllString(text.String(), -1)
 			want := map[int]string{50: "dropped=10", 3: "dropped=57"}[tc.atOnce]
 			if len(dropped) != 1 || dropped[0] != want {
-				t.Errorf("told of %v, want %s once", dropped, want)
+				t.Errorf("reported %v, want %s once", dropped, want)
 			}
 		})
 	}

@@ -111,7 +111,7 @@ func (r recorder) wantTrees(t *testing.T, want string) {
 	r.Reset()
 }
 
-// trees tells the spans that have ended: each with its status and attributes,
+// trees shows the spans that have ended: each with its status and attributes,
 // its events, and beneath it its children.
 func (r recorder) trees(t *testing.T) string {
 	t.Helper()

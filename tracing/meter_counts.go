@@ -40,7 +40,7 @@ const (
 	counters // how many
 )
 
-// counts are what a meter adds up itself, and tells the provider when that asks:
+// counts are what a meter adds up itself, and reports to the provider when that asks:
 // so a call that succeeds at once costs one addition.
 type counts struct {
 	counters [counters]metric.Int64ObservableCounter

@@ -41,7 +41,7 @@ func within(spans *[]trace.Span) grpc.DialOption {
 }
 
 // TestUnsampled: a call whose span does not record has no attempts' spans, but
-// what is beneath is told of its trace.
+// what is beneath receives its trace.
 func TestUnsampled(t *testing.T) {
 	var in []trace.Span
 	spans := record(sdk.WithSampler(sdk.NeverSample()))
@@ -59,8 +59,8 @@ func TestUnsampled(t *testing.T) {
 	})
 }
 
-// TestUnsampledWantsNoMore: it would be told for nothing, unless the server is
-// to be told.
+// TestUnsampledWantsNoMore: it would receive events for nothing, unless the
+// server must receive the trace.
 func TestUnsampledWantsNoMore(t *testing.T) {
 	never := record(sdk.WithSampler(sdk.NeverSample()))
 	for _, tc := range []struct {
@@ -215,7 +215,7 @@ Sent.helloworld.Greeter.SayHello ok outcome=success_first attempts=1 code=0
 	})
 }
 
-// TestPropagator: each attempt tells the server of its own span, sampled or
+// TestPropagator: each attempt sends its own span to the server, sampled or
 // not, in place of what the caller's metadata say, which stay as they are.
 func TestPropagator(t *testing.T) {
 	both := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})

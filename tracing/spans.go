@@ -95,7 +95,7 @@ func (m *methodSpans) start(ctx context.Context, e observe.Event) (own context.C
 }
 
 // startCall wants no more of a call that does not record, unless its attempts
-// are to tell the server so.
+// must propagate that to the server.
 func (m *methodSpans) startCall(outer context.Context) (ctx context.Context, more bool) {
 	ctx, span := m.tracer.Start(outer, m.callName)
 	switch {

@@ -22,7 +22,7 @@ type Scenario struct {
 type Options struct {
 	Quick bool   // minutes for all scenarios together, instead of a full run
 	Seed  uint64 // of everything drawn by chance
-	// Progress is told how much of the work is done, from 0 to 1, and may be
+	// Progress is called with how much of the work is done, from 0 to 1, and may be
 	// called from any goroutine. It is never nil.
 	Progress func(done float64)
 }
@@ -99,7 +99,7 @@ type Cell struct {
 	// is measured, else it is as bad as can be ("never"), and Value, if it is
 	// not 0, says at least how bad.
 	Text string `json:"text,omitempty"`
-	// Low and High are the least and most of the repeats; both 0: not told.
+	// Low and High are the least and most of the repeats; both 0: not known.
 	Low  float64 `json:"low,omitempty"`
 	High float64 `json:"high,omitempty"`
 }

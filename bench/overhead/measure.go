@@ -63,7 +63,7 @@ func (o *Overhead) Close() {
 
 // Measure adds rounds to all series, on two processors: that is what parallel
 // means here. A round is everybody's turn, A B C A B C …, so that what disturbs
-// the machine disturbs all of them alike. progress is told each round's end.
+// the machine disturbs all of them alike. progress is called at each round's end.
 func (o *Overhead) Measure(ctx context.Context, rounds int, progress func(round int)) error {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	restore, err := setBenchtime(roundTime)

@@ -94,7 +94,7 @@ func (s series) memory() []lab.Cell {
 	return []lab.Cell{{Value: s.bytes()}, {Value: s.allocs()}}
 }
 
-// Contenders tells how each is set.
+// Contenders describes how each is set.
 func (o *Overhead) Contenders() []lab.Contender {
 	return []lab.Contender{
 		{Name: "astra", Config: "interceptors.New(), with metrics in a registry", Why: "the defaults, as a service has them", Ours: true},

@@ -49,7 +49,7 @@ func use(t *testing.T, c Client, test func(s *flakyserver.Server, call func() er
 	})
 }
 
-// TestFieldIsFair: everyone's settings and reasons are told, and everyone who
+// TestFieldIsFair: everyone's settings and reasons are printed, and everyone who
 // says so retries what we retry, as often as we do.
 func TestFieldIsFair(t *testing.T) {
 	seen := map[string]bool{}

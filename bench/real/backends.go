@@ -120,7 +120,7 @@ type look struct {
 	bad, all int64
 }
 
-// goBad is one run; healthy tells whether calls were answered before.
+// goBad is one run; healthy reports whether calls were answered before.
 func goBad(ctx context.Context, c peers.Client, n int, fault backendFault, lasts spell) (run backendsRun, healthy bool, err error) {
 	f, err := newFarm(ctx, c, n, served)
 	if err != nil {

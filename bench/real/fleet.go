@@ -74,7 +74,7 @@ const tries = 3
 
 // undisturbed makes a run again if its calls were not answered while the server
 // was well: then the machine had other things to do, and whatever came after
-// tells nothing of the contender. The last is taken as it is. again is how
+// says nothing of the contender. The last is taken as it is. again is how
 // often it was made again.
 func undisturbed[T any](run func() (result T, healthy bool, err error)) (result T, again int, err error) {
 	for {
@@ -87,7 +87,7 @@ func undisturbed[T any](run func() (result T, healthy bool, err error)) (result 
 	}
 }
 
-// remade tells how often runs were made again.
+// remade reports how often runs were made again.
 func remade(n int) string {
 	if n == 0 {
 		return "No run had to be made again because calls failed while the server was well."
@@ -95,7 +95,7 @@ func remade(n int) string {
 	return fmt.Sprintf("%d runs were made again because calls failed while the server was well: something else kept the machine busy.", n)
 }
 
-// errCut says that a run has too few samples to tell anything.
+// errCut says that a run has too few samples to show anything.
 var errCut = errors.New("a run has no calls to judge")
 
 // outOfStep is how long a job waits at most before it begins.

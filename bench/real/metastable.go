@@ -88,7 +88,7 @@ func runMetastable(ctx context.Context, o lab.Options) (*lab.Result, error) {
 	return metastableResult(clients, lengths, results, (after - settle).Seconds()), nil
 }
 
-// stallOnce is one run; healthy tells whether calls were answered before.
+// stallOnce is one run; healthy reports whether calls were answered before.
 func stallOnce(ctx context.Context, c peers.Client, stall, after time.Duration) (run stallRun, healthy bool, err error) {
 	r, err := newRig(ctx, c, []flakyserver.Option{flakyserver.WithCapacity(flakyserver.Capacity{
 		Workers: 4, Service: flakyserver.Fixed(10 * time.Millisecond), Queue: -1, ServeExpired: true,

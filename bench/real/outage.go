@@ -91,7 +91,7 @@ func runOutage(ctx context.Context, o lab.Options) (*lab.Result, error) {
 	return outageResult(clients, lengths, results), nil
 }
 
-// goDown is one run; healthy tells whether calls were answered before.
+// goDown is one run; healthy reports whether calls were answered before.
 func goDown(ctx context.Context, c peers.Client, down, after time.Duration) (run outageRun, healthy bool, err error) {
 	r, err := newRig(ctx, c, nil)
 	if err != nil {

@@ -79,7 +79,7 @@ func TestCells(t *testing.T) {
 	}
 }
 
-// bad tells a step that fails from one that does not.
+// bad distinguishes a step that fails from one that does not.
 func bad(s flakyserver.Step) bool { return !reflect.DeepEqual(s, flakyserver.OK()) }
 
 func TestDeck(t *testing.T) {

@@ -140,7 +140,7 @@ func lookUp(t lab.Table, row, column string) (lab.Cell, bool) {
 	return t.Rows[i].Cells[j], true
 }
 
-// changed judges one value. Repeats that overlap tell nothing.
+// changed judges one value. Repeats that overlap show nothing.
 func changed(c lab.Column, was, is lab.Cell) (Change, bool) {
 	better, worse := beats(c, is, was), beats(c, was, is)
 	if !better && !worse {

@@ -83,7 +83,7 @@ func older() *Report {
 	rows[1].Cells[1] = lab.Cell{Value: 80, Low: 79, High: 81}             // higher is better
 	rows[2].Cells[0] = lab.Cell{Value: 1.2}                               // and now never
 	rows[3].Cells[0] = lab.Cell{Value: 0.2, Low: 0.1, High: 0.25}         // lower was better
-	rows[3].Cells[1] = lab.Cell{Value: 92.5}                              // too little to tell
+	rows[3].Cells[1] = lab.Cell{Value: 92.5}                              // too little to judge
 	rows[2].Cells[2] = lab.Cell{Value: 1}                                 // describes, and does not judge
 	s.Gates[1].Value = 91                                                 // held
 	s.Gates = append(s.Gates, lab.Gate{What: "a promise no longer made"}) // missing

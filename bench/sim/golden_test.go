@@ -46,7 +46,7 @@ func outcome(t *testing.T, name string) *lab.Result {
 
 // TestGolden: the same seed gives the same result, as long as cores and models
 // are the same. A difference is not a fault by itself; it is to be seen in a
-// review, and the figures that README and notes tell are to be told anew.
+// review, and the figures in README and notes must be written anew.
 func TestGolden(t *testing.T) {
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {

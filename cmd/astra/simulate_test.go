@@ -8,6 +8,9 @@ import (
 )
 
 func TestSimulationGoldens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours of virtual time, on one goroutine: nothing for the race detector")
+	}
 	for _, g := range []struct {
 		name string
 		args []string

@@ -15,6 +15,9 @@ var loadOf = regexp.MustCompile(`(?m)^# (before|after):.* ([0-9.]+) attempts per
 
 // TestTuneBeatsTheDefaultsOrSaysSo, on the bench's own scenarios.
 func TestTuneBeatsTheDefaultsOrSaysSo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours of virtual time, on one goroutine: nothing for the race detector")
+	}
 	const defaults = "methodConfig: [{name: [{}], astra: {retry: {}}}]\n"
 	for scenario, goal := range map[string]string{"outage": "success=0.7,back=0.5s", "stall": "success=0.6,back=1s", "one-bad": "success=0.9,back=0.5s"} {
 		t.Run(scenario, func(t *testing.T) {

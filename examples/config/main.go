@@ -42,12 +42,12 @@ func run(ctx context.Context, path string, out io.Writer) {
 	conn, err := server.Dial(suite.DialOptions()...)
 	check(err)
 	defer func() { _ = conn.Close() }()
-	for told, before := int64(-1), int64(0); ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+	for printed, before := int64(-1), int64(0); ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
 		_, err := greeterpb.NewGreeterClient(conn).SayHello(ctx, &greeterpb.HelloRequest{Name: "Ada"})
 		all := server.Stats(flakyserver.Any).Attempts
-		if tries := all - before; tries != told {
+		if tries := all - before; tries != printed {
 			fmt.Fprintf(out, "%s, generation %d: a call is tried %d times (%v)\n", path, suite.Revision().Generation, tries, err)
-			told = tries
+			printed = tries
 		}
 		before = all
 	}

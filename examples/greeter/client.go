@@ -14,7 +14,7 @@ import (
 	"github.com/astra-grpc/astra/jitter"
 )
 
-// sayHello is the method's full name, as policies and fallbacks are told it.
+// sayHello is the method's full name, as policies and fallbacks name it.
 const sayHello = greeterpb.Greeter_SayHello_FullMethodName
 
 // client is all that the author of a service writes to have calls kept alive:
@@ -68,7 +68,7 @@ func (g *lastGreetings) remember(ctx context.Context, method string, req, reply 
 	return err
 }
 
-// cachedMark tells the reader of a greeting that it is an old one.
+// cachedMark shows the reader of a greeting that it is an old one.
 const cachedMark = " (cached)"
 
 // fallback is an [interceptors.Fallback].
@@ -82,7 +82,7 @@ func (g *lastGreetings) fallback(_ context.Context, _ string, req, reply any, er
 }
 
 // demoPolicy is the default policy but for what would make the story long.
-// A story told faster has shorter waits in proportion.
+// A story played faster has shorter waits in proportion.
 func demoPolicy(pace float64) interceptors.Policy {
 	fast := func(d time.Duration) time.Duration { return time.Duration(float64(d) / pace) }
 	return interceptors.Policy{
@@ -108,13 +108,13 @@ func demoPolicy(pace float64) interceptors.Policy {
 }
 
 // demoBalancing is the default, but as for the breaker for its longest wait, and
-// told faster.
+// played faster.
 func demoBalancing(pace float64) interceptors.Balancing {
 	b := demoPolicy(pace).Breaker
 	return interceptors.Balancing{Eject: interceptors.Eject{OpenFor: b.OpenFor, MaxOpenFor: b.MaxOpenFor}}
 }
 
-// knobs tells what of demoPolicy(1) is not the default.
+// knobs describes what of demoPolicy(1) is not the default.
 const knobs = `the defaults, but to make the story a short one
           Retry.Backoff.Base 50 ms (500 ms), Budget.Burst 30 (50),
           Breaker.MaxOpenFor 2 s (60 s)`

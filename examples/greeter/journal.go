@@ -102,7 +102,7 @@ func why(in map[observe.Reason]string, reason observe.Reason) string {
 	return reason.String()
 }
 
-// event takes down what the suite tells of a call that began took ago.
+// event takes down what the suite reports of a call that began took ago.
 func (j *journal) event(at time.Duration, e observe.Event, took time.Duration) {
 	code := astracodes.Name(e.Code)
 	switch e.Kind {

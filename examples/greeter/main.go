@@ -1,4 +1,4 @@
-// Command greeter tells, live and in half a minute, how a client with an
+// Command greeter shows, live and in half a minute, how a client with an
 // Astra suite lives through a bad day of its server: transient faults, which
 // retries mend; an outage, in which the retry budget runs dry, the breaker
 // opens and a fallback answers from a cache; the probes; the recovery; one of
@@ -17,7 +17,7 @@
 //
 // client.go is what the author of a service writes; the rest is the show.
 //
-// Exit codes: 0 the story was told, or Ctrl-C ended it (after which go run
+// Exit codes: 0 the story was played, or Ctrl-C ended it (after which go run
 // itself reports 1, whatever it ran); 1 an address or a file is not to be had,
 // the policy file has faults, or no call was answered; 2 wrong usage.
 package main
@@ -70,7 +70,7 @@ type settings struct {
 
 const maxPace = 10
 
-// parse reads the flags. What is wrong with them it has told on stderr.
+// parse reads the flags. What is wrong with them it has printed to stderr.
 func parse(args []string, stderr io.Writer) (settings, error) {
 	var cfg settings
 	flags := cfg.flags(stderr)
@@ -135,7 +135,7 @@ func (cfg *settings) fault(flags *flag.FlagSet) error {
 // cannotListen says, in one line, what cannot be served where, and what to do.
 func cannotListen(what, addr, option string, err error) error {
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		err = op.Err // without the address, which is told already
+		err = op.Err // without the address, which is printed already
 	}
 	return fmt.Errorf("cannot serve %s on %s: %w; choose another address with %s", what, addr, err, option)
 }

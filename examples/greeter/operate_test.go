@@ -67,7 +67,7 @@ func TestEditedConfig(t *testing.T) {
 	p.stop()
 	p.exits(t, 0)
 	if text := p.stdout.String(); strings.Contains(text, "generation 4") || strings.Count(text, "bad file") != 1 {
-		t.Errorf("the file with faults was taken, or told twice:\n%s", text)
+		t.Errorf("the file with faults was taken, or written twice:\n%s", text)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestStateOfTheWholeShow(t *testing.T) {
 	}
 }
 
-// TestEventsOfNoCall: what a store tells of a breaker comes without a call.
+// TestEventsOfNoCall: what a store reports of a breaker comes without a call.
 func TestEventsOfNoCall(t *testing.T) {
 	books := newLedger(1)
 	books.openUntil = time.Now().Add(1450 * time.Millisecond)
@@ -230,13 +230,13 @@ func TestEventsOfNoCall(t *testing.T) {
 	streamBook{books, sayHelloServerStream}.event(t.Context(), restored)
 	books.openUntil = time.Time{}
 	books.event(t.Context(), restored)
-	var told []string
+	var written []string
 	for _, e := range books.glimpse().journal.entries {
-		told = append(told, e.text)
+		written = append(written, e.text)
 	}
 	want := []string{"breaker open since before the restart: half-open in 1.4 s at most", "breaker open since before the restart: half-open at once"}
-	if fmt.Sprint(told) != fmt.Sprint(want) {
-		t.Errorf("%q, want %q", told, want)
+	if fmt.Sprint(written) != fmt.Sprint(want) {
+		t.Errorf("%q, want %q", written, want)
 	}
 }
 
@@ -250,11 +250,11 @@ func TestSuitesWarningsAreTold(t *testing.T) {
 	log.Error("astra: faults", "err", err)
 	log.Info("astra: unimportant")
 	log.Warn("astra: state cannot be saved", "path", "p", "err", errors.New("full"))
-	var told []string
+	var written []string
 	for _, e := range books.glimpse().journal.entries {
-		told = append(told, e.text)
+		written = append(written, e.text)
 	}
-	if want := []string{"bad file, one", "state cannot be saved: full"}; fmt.Sprint(told) != fmt.Sprint(want) {
-		t.Errorf("%q, want %q", told, want)
+	if want := []string{"bad file, one", "state cannot be saved: full"}; fmt.Sprint(written) != fmt.Sprint(want) {
+		t.Errorf("%q, want %q", written, want)
 	}
 }

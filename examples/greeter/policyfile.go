@@ -22,7 +22,7 @@ type policies struct {
 }
 
 // readPolicies reads the file, which it writes first if there is none. The error
-// tells every fault.
+// reports every fault.
 func readPolicies(path string, pace float64) (*policies, error) {
 	if path == "" {
 		p := demoPolicy(pace)
@@ -53,7 +53,7 @@ func (p *policies) follow(ctx context.Context, s *interceptors.Suite) error {
 
 // again returns what a full budget holds now that policies were replaced.
 func (p *policies) again() float64 {
-	if doc, err := config.DecodeFile(p.path); err == nil { // or it was edited since: that will be told, too
+	if doc, err := config.DecodeFile(p.path); err == nil { // or it was edited since: that will be reported, too
 		p.burst = burstOf(doc)
 	}
 	return p.burst
@@ -91,7 +91,7 @@ func defaultFile(pace float64) string {
 	p := demoPolicy(pace)
 	return fmt.Sprintf(`# What the greeter's client does when calls fail: gRPC's service config, with
 # an object astra in its entries. Save this file, and what it says holds at once.
-# "go doc ./config" tells the whole grammar.
+# "go doc ./config" describes the whole grammar.
 
 methodConfig:
   - name: [{}]              # all methods; {service: helloworld.Greeter} for one service

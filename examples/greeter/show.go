@@ -144,7 +144,7 @@ func (st *stage) view(out io.Writer) *view {
 	return v
 }
 
-// perform tells the story to its end, or until ctx ends; when it returns, every
+// perform plays the story to its end, or until ctx ends; when it returns, every
 // call has ended.
 func (st *stage) perform(ctx context.Context, greeter *client, v *view) {
 	var viewer, callers sync.WaitGroup

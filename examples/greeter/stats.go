@@ -181,7 +181,7 @@ func (l *ledger) count(c *call, now time.Time, e observe.Event) {
 }
 
 // unknownAct is where calls are counted that no act is known for: a server in
-// another process has not answered yet, or tells no story.
+// another process has not answered yet, or plays no story.
 const unknownAct = "unknown"
 
 func (l *ledger) tally() *tally {
@@ -222,8 +222,8 @@ func (l *ledger) enter(name string) {
 	l.journal.act(l.entered.Sub(l.began), name)
 }
 
-// mended writes that the bad backend serves again, which nobody has told the
-// client.
+// mended writes that the bad backend serves again, which nobody has reported to
+// the client.
 func (l *ledger) mended() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

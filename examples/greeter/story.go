@@ -97,7 +97,7 @@ var story = []act{
 // that they began in, so that both sides count them for the same one.
 const actKey = "greeter-act"
 
-// seed makes the server draw the same faults each time the story is told.
+// seed makes the server draw the same faults each time the story is played.
 const seed = 7
 
 func aboutAct(name string) string {

@@ -87,7 +87,7 @@ func (l *ledger) checked(err error) {
 	l.journal.example(time.Since(l.began), "not whole", clip(err.Error(), 60))
 }
 
-// during tells whether the act is this one.
+// during reports whether the act is this one.
 func (l *ledger) during(act string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

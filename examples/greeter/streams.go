@@ -49,7 +49,7 @@ func streams(ctx context.Context, greeter greeterpb.GreeterClient, books *ledger
 }
 
 // heard is what came of a stream so far. It goes with the stream's context, so
-// that the journal can tell where the stream was cut. Both look at it on the
+// that the journal can show where the stream was cut. Both look at it on the
 // goroutine that receives.
 type heard struct{ messages []string }
 
@@ -97,7 +97,7 @@ func introduce(ctx context.Context, greeter greeterpb.GreeterClient, i int) erro
 	for n := range party {
 		said = append(said, names[(i+n)%len(names)])
 		if err := stream.Send(&greeterpb.HelloRequest{Name: said[n]}); err != nil {
-			break // CloseAndRecv tells why
+			break // CloseAndRecv returns why
 		}
 		wait(ctx, nameEvery)
 	}

@@ -39,7 +39,7 @@ func newRig(t *testing.T) *rig {
 	return &rig{c, server, books}
 }
 
-func (r *rig) told() string {
+func (r *rig) written() string {
 	var b strings.Builder
 	for _, e := range r.books.glimpse().journal.entries {
 		b.WriteString(e.text + "\n")
@@ -53,7 +53,7 @@ func TestServerStreamsAreWhole(t *testing.T) {
 		name             string
 		meets            []flakyserver.Step
 		retried, resumed int
-		told             string
+		written          string
 	}{
 		{"not cut", nil, 0, 0, ""},
 		{"before the first", []flakyserver.Step{fail, fail}, 2, 0, "stream cut before its first message: retried\n"},
@@ -77,8 +77,8 @@ func TestServerStreamsAreWhole(t *testing.T) {
 			if got := r.books.glimpse().streams; got != want {
 				t.Errorf("%+v, want %+v", got, want)
 			}
-			if got := r.told(); got != c.told {
-				t.Errorf("journal:\n%swant:\n%s", got, c.told)
+			if got := r.written(); got != c.written {
+				t.Errorf("journal:\n%swant:\n%s", got, c.written)
 			}
 		})
 	}
@@ -87,7 +87,7 @@ func TestServerStreamsAreWhole(t *testing.T) {
 func TestClientStreamIsReplayed(t *testing.T) {
 	r := newRig(t)
 	r.server.Script(sayHelloClientStream, flakyserver.Fail(codes.Unavailable, "died").AfterReceived(2),
-		flakyserver.OK().After(20*time.Millisecond)) // a replay that the stream outruns is not told of
+		flakyserver.OK().After(20*time.Millisecond)) // a replay that the stream outruns is not reported
 	if err := introduce(t.Context(), r, 8); err != nil {
 		t.Error(err)
 	}
@@ -95,8 +95,8 @@ func TestClientStreamIsReplayed(t *testing.T) {
 	if got.done != 1 || got.replayed < 2 || got.replayed > party || got.retried+got.resumed > 0 {
 		t.Errorf("%+v", got)
 	}
-	if want := "client stream: " + plural(got.replayed, "message") + " sent again\n"; r.told() != want {
-		t.Errorf("journal:\n%swant:\n%s", r.told(), want)
+	if want := "client stream: " + plural(got.replayed, "message") + " sent again\n"; r.written() != want {
+		t.Errorf("journal:\n%swant:\n%s", r.written(), want)
 	}
 }
 
@@ -112,8 +112,8 @@ func TestStreamsThatFail(t *testing.T) {
 	if got := r.books.glimpse().streams; got != (streamCounts{}) {
 		t.Errorf("%+v", got)
 	}
-	if want := "stream failed after 1 attempt: INTERNAL\n"; r.told() != want {
-		t.Errorf("journal:\n%swant:\n%s", r.told(), want)
+	if want := "stream failed after 1 attempt: INTERNAL\n"; r.written() != want {
+		t.Errorf("journal:\n%swant:\n%s", r.written(), want)
 	}
 }
 

@@ -33,7 +33,7 @@ func (l *ledger) SuiteEvent(e observe.SuiteEvent) {
 	l.journal.write(entry{at, entrySuite, fmt.Sprintf("policies replaced: generation %d", l.generation)})
 }
 
-// firstFault tells a policy file's first fault in a line that is not too long
+// firstFault describes a policy file's first fault in a line that is not too long
 // for a view: the line number says where its key is.
 func firstFault(err error) string {
 	if first := (*config.Fault)(nil); errors.As(err, &first) {
@@ -79,7 +79,7 @@ func (s suiteLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// keptState is a store that tells the ledger how long the breaker of sayHello
+// keptState is a store that reports to the ledger how long the breaker of sayHello
 // has to stay open, if an earlier process left it so.
 type keptState struct {
 	interceptors.Store

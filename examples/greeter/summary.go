@@ -102,7 +102,7 @@ func (s *summary) rows(all *tally) []string {
 	return rows
 }
 
-// balanced tells what became of the backend that went bad.
+// balanced describes what became of the backend that went bad.
 func (s *summary) balanced() string {
 	for _, a := range s.acts {
 		if a.bad.all > 0 {
@@ -113,7 +113,7 @@ func (s *summary) balanced() string {
 	return ""
 }
 
-// streamed tells of the streams among the calls.
+// streamed describes the streams among the calls.
 func (s *summary) streamed() string {
 	n := &s.streams
 	text := fmt.Sprintf("Of all calls %d were streams that ended well. Cut, they were retried %s\nbefore the first message, resumed %s after it, and sent %s again.",

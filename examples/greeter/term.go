@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// isTerminal tells whether a view can redraw itself on w. /dev/null is a
+// isTerminal reports whether a view can redraw itself on w. /dev/null is a
 // character device too, but not one to draw on.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

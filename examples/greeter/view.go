@@ -73,14 +73,14 @@ func (v *view) frames() (show func(glimpse), leave func()) {
 // lines shows events as they come, and numbers once a second; those of streams
 // once a second of the story, if there are new ones.
 func (v *view) lines() (show func(glimpse), leave func()) {
-	told, next := 0, time.Second
+	printed, next := 0, time.Second
 	second := time.Duration(float64(time.Second) / v.pace)
 	streams, nextStreams := streamCounts{}, second
 	return func(g glimpse) {
-		for _, e := range g.journal.after(told) {
+		for _, e := range g.journal.after(printed) {
 			fmt.Fprintf(v.out, "%6.1f s  %s\n", e.at.Seconds(), mark(e.kind)+e.text)
 		}
-		told = g.journal.written
+		printed = g.journal.written
 		if g.at >= next {
 			next = g.at.Truncate(time.Second) + time.Second
 			fmt.Fprintf(v.out, "%6.1f s  %s\n", g.at.Seconds(), v.line(g))

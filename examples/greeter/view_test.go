@@ -148,7 +148,7 @@ func TestKnobsAreTold(t *testing.T) {
 			t.Errorf("no %q in %q", want, knobs)
 		}
 	}
-	// The rest is the default, if the demo is told at its own pace.
+	// The rest is the default, if the demo runs at its own pace.
 	p.Retry.Backoff.Base, p.Budget.Burst, p.Breaker.MaxOpenFor = 0, 0, 0
 	want := interceptors.Policy{Budget: interceptors.Budget{MinPerSecond: 0.1}, Breaker: interceptors.Breaker{OpenFor: time.Second}}
 	if !reflect.DeepEqual(p, want) {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	pb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -220,5 +221,23 @@ func TestExperiment(t *testing.T) {
 	}
 	if len(r.Harms()) == 0 {
 		t.Error("three duplicates are no harm")
+	}
+}
+
+// TestFailing: both sides meet the same failures, however often they try.
+func TestFailing(t *testing.T) {
+	first := context.Background()
+	retry := metadata.NewIncomingContext(first, metadata.Pairs("grpc-previous-rpc-attempts", "1"))
+	f := Failing{OneIn: 3}
+	var got []codes.Code
+	for _, ctx := range []context.Context{first, first, first, retry, retry, retry, first, first, first} {
+		got = append(got, status.Code(f.Next(ctx)))
+	}
+	want := []codes.Code{0, 0, codes.Unavailable, 0, 0, 0, 0, 0, codes.Unavailable}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if err := (&Failing{}).Next(first); err != nil {
+		t.Errorf("a server that is to fail none fails one: %v", err)
 	}
 }

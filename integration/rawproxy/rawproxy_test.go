@@ -11,18 +11,15 @@ import (
 	"os"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/mwitkow/grpc-proxy/proxy"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
 	pb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/integration/lab"
 )
@@ -75,7 +72,7 @@ type side struct {
 
 func newSide(t testing.TB, s *lab.Side, failing uint64) *side {
 	t.Helper()
-	b := &backend{TestServiceServer: interop.NewTestServer(), failing: failing, runs: map[string]int{}}
+	b := &backend{TestServiceServer: interop.NewTestServer(), unaries: lab.Failing{OneIn: failing}, streams: lab.Failing{OneIn: failing}, runs: map[string]int{}}
 	p := s.Proxy(t, b.serve(t))
 	//nolint:staticcheck // WithCodec is what users of grpc-proxy pass
 	behind := dial(t, p.Addr, append(s.DialOptions(), grpc.WithCodec(proxy.Codec()))...)
@@ -180,8 +177,7 @@ func (s *side) finish() {
 // backend is grpc-go's own server for tests. It counts how often each call ran.
 type backend struct {
 	pb.TestServiceServer
-	failing uint64
-	calls   atomic.Uint64
+	unaries, streams lab.Failing
 
 	mu   sync.Mutex
 	runs map[string]int // by the call's name
@@ -195,9 +191,9 @@ func (b *backend) serve(t testing.TB) (addr string) {
 }
 
 // run reports that the call is to run, or how it fails.
-func (b *backend) run(ctx context.Context) error {
-	if n := b.calls.Add(1); b.failing > 0 && n%b.failing == 0 {
-		return status.Error(codes.Unavailable, "not now")
+func (b *backend) run(ctx context.Context, f *lab.Failing) error {
+	if err := f.Next(ctx); err != nil {
+		return err
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	b.mu.Lock()
@@ -209,14 +205,14 @@ func (b *backend) run(ctx context.Context) error {
 }
 
 func (b *backend) UnaryCall(ctx context.Context, req *pb.SimpleRequest) (*pb.SimpleResponse, error) {
-	if err := b.run(ctx); err != nil {
+	if err := b.run(ctx, &b.unaries); err != nil {
 		return nil, err
 	}
 	return b.TestServiceServer.UnaryCall(ctx, req)
 }
 
 func (b *backend) FullDuplexCall(s grpc.BidiStreamingServer[pb.StreamingOutputCallRequest, pb.StreamingOutputCallResponse]) error {
-	if err := b.run(s.Context()); err != nil {
+	if err := b.run(s.Context(), &b.streams); err != nil {
 		return err
 	}
 	return b.TestServiceServer.FullDuplexCall(s)

@@ -9,14 +9,13 @@ import (
 	"net"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+
+	"github.com/astra-grpc/astra/integration/lab"
 )
 
 const (
@@ -29,8 +28,7 @@ const (
 type agent struct {
 	workload.UnimplementedSpiffeWorkloadAPIServer
 	key     *ecdsa.PrivateKey
-	failing uint64 // one fetch in so many ends UNAVAILABLE; 0: none
-	fetches atomic.Uint64
+	fetches lab.Failing // one in so many ends UNAVAILABLE
 	svid    *workload.X509SVIDResponse
 
 	mu      sync.Mutex
@@ -46,7 +44,7 @@ func newAgent(t testing.TB, failing uint64) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{key: key, failing: failing, created: map[int64]time.Time{}, changed: make(chan struct{})}
+	a := &agent{key: key, fetches: lab.Failing{OneIn: failing}, created: map[int64]time.Time{}, changed: make(chan struct{})}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -106,8 +104,8 @@ func (a *agent) rotate(t testing.TB) {
 
 // FetchX509SVID sends the SVID, and stays open for the next as agents do.
 func (a *agent) FetchX509SVID(_ *workload.X509SVIDRequest, s workload.SpiffeWorkloadAPI_FetchX509SVIDServer) error {
-	if n := a.fetches.Add(1); a.failing > 0 && n%a.failing == 0 {
-		return status.Error(codes.Unavailable, "no SVID yet")
+	if err := a.fetches.Next(s.Context()); err != nil {
+		return err
 	}
 	if err := s.Send(a.svid); err != nil {
 		return err

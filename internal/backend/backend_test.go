@@ -230,3 +230,38 @@ func TestQuiet(t *testing.T) {
 		t.Error("quiet, though nothing is in flight")
 	}
 }
+
+// TestWaiting: how long an attempt waits says how slow a backend is before it answers.
+func TestWaiting(t *testing.T) {
+	var m Meter
+	m.Restart(0)
+	m.Succeeded(0, time.Second)
+	bound := func(now, want time.Duration) {
+		t.Helper()
+		if got := m.Expected(now).Bound; got != want {
+			t.Errorf("at %v it is expected to take %v at least, want %v", now, got, want)
+		}
+	}
+	bound(9*time.Second, 0)
+	m.Enter()
+	m.Ask(10 * time.Second)
+	m.Enter()
+	m.Ask(11 * time.Second)  // a later one
+	bound(9*time.Second, 0)  // by a clock that was read before
+	bound(11*time.Second, 0) // as long as others have
+	bound(12*time.Second, 4*time.Second)
+	m.Heard(13 * time.Second)
+	bound(14*time.Second, 0)
+	m.Ask(14 * time.Second)
+	bound(16*time.Second, 4*time.Second)
+	m.Leave()
+	m.Leave()
+	bound(16*time.Second, 0) // all have been given up
+	var fresh Meter
+	fresh.Restart(0)
+	fresh.Enter()
+	fresh.Ask(0)
+	if p := fresh.Expected(time.Hour); p.Bound != 0 {
+		t.Errorf("a backend of which nothing is known is expected to take %v at least", p.Bound)
+	}
+}

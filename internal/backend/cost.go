@@ -63,6 +63,15 @@ func (p Past) AtLeast(now, took time.Duration) Past {
 	return p
 }
 
+// Waiting returns the past while an attempt has been waiting for so long. One that
+// waits for longer than any has taken is likely to wait for as long again.
+func (p Past) Waiting(now, waited time.Duration) Past {
+	if p.Latency == 0 || waited <= p.Latency {
+		return p
+	}
+	return p.AtLeast(now, 2*waited)
+}
+
 func (p Past) bound(now time.Duration) time.Duration {
 	if p.Bound == 0 {
 		return 0

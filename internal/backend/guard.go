@@ -79,6 +79,16 @@ func (m *Meter) Pending() bool { return Pending(m.unanswered.Load()) }
 // QuietSince returns when the first of the attempts began that are not answered.
 func (m *Meter) QuietSince() time.Duration { return time.Duration(m.quietSince.Load()) }
 
+// Expected returns the past, and what an attempt that waits for its answer adds to it:
+// a backend that has become slow is so before it answers for the first time.
+func (m *Meter) Expected(now time.Duration) Past {
+	p := m.Past()
+	if m.unanswered.Load() == 0 || m.inFlight.Load() <= 0 {
+		return p
+	}
+	return p.Waiting(now, now-time.Duration(m.quietSince.Load()))
+}
+
 // Quiet reports whether the backend is silent. Once nothing is in flight any
 // more, it is not: what it was asked has failed, and that is another's to judge.
 func (m *Meter) Quiet(now time.Duration) bool {

@@ -11,16 +11,18 @@ func TestGuardKeepsNoLock(t *testing.T) {
 	now := time.Second
 	g.Restore(now, Snapshot{Left: time.Second, Openings: 1}, Restored)
 	for name, call := range map[string]func(){
-		"Admit":       func() { g.Admit(now) },
-		"At":          func() { g.At(now) },
-		"Hint":        func() { g.Hint(now) },
-		"CutOff":      func() { g.CutOff() },
-		"Connected":   func() { g.Connected(now) },
-		"Reconfigure": func() { g.Reconfigure(now, testConfig()) },
-		"Refuses":     func() { g.Refuses(now) },
-		"Restore":     func() { g.Restore(now, Snapshot{Left: 1}, Restored) },
-		"Skipped":     func() { g.Skipped(1) },
-		"Snapshot":    func() { g.Snapshot(now) },
+		"Admit":        func() { g.Admit(now) },
+		"At":           func() { g.At(now) },
+		"Hint":         func() { g.Hint(now) },
+		"CutOff":       func() { g.CutOff() },
+		"Connected":    func() { g.Connected(now) },
+		"Reconfigure":  func() { g.Reconfigure(now, testConfig()) },
+		"Refuses":      func() { g.Refuses(now) },
+		"Restore":      func() { g.Restore(now, Snapshot{Left: 1}, Restored) },
+		"Skipped":      func() { g.Skipped(1) },
+		"AdmitPatient": func() { g.AdmitPatient(1) },
+		"SettleAfter":  func() { g.SettleAfter(now, Token{gen: g.word.Load() >> stateBits}, Failure, 1, 0) },
+		"Snapshot":     func() { g.Snapshot(now) },
 	} {
 		call()
 		if !g.mu.TryLock() {

@@ -28,7 +28,7 @@ func (f Force) String() string {
 // [ByHand], or [Restored] for what was so in an earlier process.
 func (m *Machine) Force(now, d time.Duration, f Force, why Reason) Transition {
 	end := later(now, d)
-	m.refused, m.halfOpenedEarly, m.cutOff = 0, false, false
+	m.refused, m.halfOpenedEarly, m.cutOff, m.outlast = 0, false, false, 0
 	to := Closed
 	if f == ForcedOpen {
 		to, m.until = Open, end

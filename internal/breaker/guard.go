@@ -132,6 +132,11 @@ func (g *Guard) Succeed(now time.Duration, t Token, shardHint uint32) Transition
 
 // Settle is [Machine.Settle].
 func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
+	return g.SettleAfter(now, t, o, 0, u)
+}
+
+// SettleAfter is [Machine.SettleAfter].
+func (g *Guard) SettleAfter(now time.Duration, t Token, o Outcome, waited time.Duration, u float64) Transition {
 	gen := g.word.Load() >> stateBits
 	late := gen != t.gen && (o != Success || gen != t.gen+1) // see Machine.answeredLate
 	if !t.Probe() && (o == Neutral || late) {
@@ -141,7 +146,7 @@ func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transit
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.book(&before)
-	change := g.m.Settle(now, t, o, u)
+	change := g.m.SettleAfter(now, t, o, waited, u)
 	g.publish()
 	return change
 }

@@ -24,17 +24,18 @@ type Config struct {
 // Token is a call's admission. It is settled exactly once; what it says is
 // heard only while the breaker stands as it did at admission.
 type Token struct {
-	gen   uint64
-	probe probe
-	early bool
+	gen     uint64
+	probe   probe
+	early   bool
+	patient bool
 }
 
 // Probe reports whether the call was let through to find out if the server is
 // back.
 func (t Token) Probe() bool { return t.probe.serial != 0 }
 
-// Early reports whether the call is a probe that refused calls have earned. It
-// is worth one attempt.
+// Early reports whether the call is a probe that refused calls have earned, or
+// passes for its patience. It is worth one attempt.
 func (t Token) Early() bool { return t.early }
 
 // Transition is a change of state; the zero value is no change.
@@ -61,6 +62,7 @@ type Machine struct {
 	opened   time.Duration // when it left the closed state the last time …
 	cause    Reason        // … and why
 	cutOff   bool          // it opened because there was no connection
+	outlast  time.Duration // calls that have so much time pass all the same; 0: none does
 	forced   Force
 	release  time.Duration // when forced ends
 
@@ -115,12 +117,18 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 		m.refused++
 		return Token{}, change, false
 	}
-	return Token{m.gen, p, extra || m.halfOpenedEarly}, change, true
+	return Token{gen: m.gen, probe: p, early: extra || m.halfOpenedEarly}, change, true
 }
 
 // Settle hears how an admitted call ended. Results of calls admitted before
 // the last transition fall away. u in [0,1) spreads the open time.
 func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
+	return m.SettleAfter(now, t, o, 0, u)
+}
+
+// SettleAfter is Settle of a call that failed because its time ran out: for the
+// longest of its attempts it had waited in vain. 0: it did not fail for that.
+func (m *Machine) SettleAfter(now time.Duration, t Token, o Outcome, waited time.Duration, u float64) Transition {
 	m.free(t.probe)
 	if t.gen != m.gen {
 		if o == Success && !t.Probe() {
@@ -128,31 +136,37 @@ func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Trans
 		}
 		return Transition{}
 	}
-	switch m.state {
-	case Closed:
-		return m.count(now, o, u)
-	case HalfOpen:
-		return m.judge(now, o, u)
+	switch {
+	case t.patient:
+		m.settlePatient(now, o, waited)
+	case m.state == Closed:
+		return m.count(now, o, waited, u)
+	case m.state == HalfOpen:
+		return m.judge(now, o, waited, u)
 	}
-	return Transition{} // no call is admitted while open
+	return Transition{} // no other call is admitted while open
 }
 
-func (m *Machine) count(now time.Duration, o Outcome, u float64) Transition {
+func (m *Machine) count(now time.Duration, o Outcome, waited time.Duration, u float64) Transition {
 	if o == Neutral || m.held(now) {
 		return Transition{}
 	}
-	if reason := m.calls.add(now, &m.cfg, o); reason != None {
-		m.refused, m.halfOpenedEarly = 0, false
-		return m.open(now, reason, o, u)
+	reason := m.calls.add(now, &m.cfg, o, waited)
+	if reason == None {
+		return Transition{}
 	}
-	return Transition{}
+	m.refused, m.halfOpenedEarly = 0, false
+	change := m.open(now, reason, o, u)
+	m.outlast = outlasting(m.calls.vain)
+	return change
 }
 
-func (m *Machine) judge(now time.Duration, o Outcome, u float64) Transition {
+func (m *Machine) judge(now time.Duration, o Outcome, waited time.Duration, u float64) Transition {
 	switch {
 	case o == Neutral:
 		return Transition{}
 	case o != Success:
+		m.waited(o, waited)
 		return m.open(now, ProbeFailed, o, u)
 	}
 	m.probeSuccesses++
@@ -197,7 +211,14 @@ func (m *Machine) Connected(now time.Duration) {
 // call is a probe. It is once for an opening, and not where probes are hardly
 // ever to come before the open time is over.
 func (m *Machine) answeredLate(now time.Duration, t Token) {
-	if m.state != Open || m.gen != t.gen+1 || m.answered || !m.cfg.LateProbe || m.cfg.ProbeShare < minShare {
+	if m.state == Open && m.gen == t.gen+1 {
+		m.probeNext(now)
+	}
+}
+
+// probeNext makes the next call a probe.
+func (m *Machine) probeNext(now time.Duration) {
+	if m.answered || !m.cfg.LateProbe || m.cfg.ProbeShare < minShare {
 		return
 	}
 	m.answered = true
@@ -208,7 +229,7 @@ func (m *Machine) answeredLate(now time.Duration, t Token) {
 func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {
 	t := Transition{m.state, s, why}
 	if t.From == Closed {
-		m.opened, m.cause = now, why
+		m.opened, m.cause, m.outlast = now, why, 0
 	}
 	m.state, m.since, m.why, m.forced = s, now, why, NotForced
 	m.gen++

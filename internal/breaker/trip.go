@@ -15,7 +15,8 @@ import "time"
 // zero where fewer do.
 type detector struct {
 	window  window
-	row     int // failures since the last success
+	row     int           // failures since the last success
+	vain    time.Duration // the longest that one of them had waited; never: one had not
 	balance float64
 }
 
@@ -39,14 +40,19 @@ func (d *detector) succeeded(cfg *Config, n uint64) {
 	if n == 0 {
 		return
 	}
-	d.row = 0
+	d.row, d.vain = 0, 0
 	d.balance = max(0, d.balance-float64(n)*cfg.weight())
 }
 
-// add books a call, and says what it gives reason for.
-func (d *detector) add(now time.Duration, cfg *Config, o Outcome) Reason {
+// add books a call, and says what it gives reason for. waited is as in
+// [Machine.SettleAfter].
+func (d *detector) add(now time.Duration, cfg *Config, o Outcome, waited time.Duration) Reason {
 	d.window.add(now, o)
 	if o.failed() {
+		if waited <= 0 {
+			waited = never
+		}
+		d.vain = max(d.vain, waited)
 		d.row++
 		d.balance++
 	} else {

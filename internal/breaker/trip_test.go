@@ -76,9 +76,9 @@ func TestPatienceGrowsWithTheKnobs(t *testing.T) {
 	cfg.FailureRate, cfg.Consecutive, cfg.MinCalls = 1, 1000, 1000
 	d := newDetector(&cfg)
 	for range 999 {
-		d.add(0, &cfg, Failure)
+		d.add(0, &cfg, Failure, 0)
 	}
-	d.add(0, &cfg, Success)
+	d.add(0, &cfg, Success, 0)
 	if d.balance != 0 {
 		t.Errorf("balance %v after a success", d.balance)
 	}
@@ -108,7 +108,7 @@ func TestGuardBooksSuccessesExactly(t *testing.T) {
 				t.Fatal("it has opened")
 			}
 			got := g.Settle(now, token, Failure, 0)
-			want := plain.add(now, &cfg, Failure) // which knows nothing of the window
+			want := plain.add(now, &cfg, Failure, 0) // which knows nothing of the window
 			if (want == Consecutive || want == Balance) && got.Reason != want && got.Reason != FailureRate {
 				t.Fatalf("the guard opens for %v, want %v", got.Reason, want)
 			}

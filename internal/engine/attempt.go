@@ -48,7 +48,7 @@ func (c *Call) beginAttempt(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 	c.loop.Attempts++
 	a.Number, a.Kind = c.loop.Attempts, c.kind
 	c.losses, c.answered = c.Plan.Losses.Load(), false
-	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream || c.Plan.Recorders.Timed {
+	if c.Policy.SlowCall > 0 || c.Policy.Hedges() || c.stream || c.Plan.Recorders.Timed || c.bounded() {
 		a.Began = c.Host.Now()
 	}
 	ctx := c.Ctx

@@ -56,6 +56,7 @@ type Call struct {
 	code      codes.Code      // of the last attempt
 	last      verdict.Verdict // on it
 	losses    uint64          // Plan.Losses when it began
+	vain      time.Duration   // the longest that an attempt has waited for an answer until its time ran out
 	why       failure.Reason  // there was no other attempt
 	rejected  observe.Outcome // who refused the call; OutcomeNone: nobody
 	refusal   observe.Reason  // why
@@ -102,8 +103,10 @@ func (c *Call) Start(ctx context.Context) { c.Ctx = c.begins(ctx, observe.CallSt
 // that has to wait for a slot does so as returned, and asks again. The channel may
 // be nil.
 func (c *Call) Admit(channel Channel) (Wait, error) {
-	if w, err := c.takeSlot(channel); err != nil || w.Needed() {
-		return w, err
+	if c.Plan.Limit != nil {
+		if w, err := c.takeSlot(channel); err != nil || w.Needed() {
+			return w, err
+		}
 	}
 	g := c.breaker()
 	if g == nil {
@@ -115,12 +118,15 @@ func (c *Call) Admit(channel Channel) (Wait, error) {
 		var change breaker.Transition
 		var wait time.Duration
 		token, change, wait, ok = g.Admit(c.Host.Now())
-		switch c.changed(change); {
-		case !ok && c.exempt(g):
+		c.changed(change)
+		if !ok && c.exempt(g) {
 			c.observed()
 			return Wait{}, nil
-		case !ok:
-			return Wait{}, c.refusedByBreaker(g, wait)
+		}
+		if !ok {
+			if token, ok = g.AdmitPatient(c.ownTime()); !ok {
+				return Wait{}, c.refusedByBreaker(g, wait)
+			}
 		}
 	}
 	c.token, c.admitted = token, true
@@ -289,6 +295,11 @@ func (c *Call) Unwind() bool {
 	if c.finished {
 		return false
 	}
+	c.unwind()
+	return true
+}
+
+func (c *Call) unwind() {
 	if c.running.Ctx != nil {
 		c.End(ErrPanicked, Evidence{})
 	}
@@ -303,5 +314,4 @@ func (c *Call) Unwind() bool {
 	}
 	c.Refund()
 	c.Finish(ErrPanicked, false)
-	return true
 }

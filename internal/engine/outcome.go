@@ -58,9 +58,19 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 		Stream:   c.stream,
 		Old:      c.old,
 	})
+	c.noteVain(a, ev)
 	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
 	if a.backend != nil {
 		c.settleBackend(a, c.backendEnd(err, ev))
+	}
+}
+
+// noteVain notes how long an attempt has waited that failed because its time had run
+// out: the caller's, or its own.
+func (c *Call) noteVain(a *Attempt, ev Evidence) {
+	own := c.Policy.AttemptTimeout > 0 && len(ev.Trailer) == 0
+	if c.code == codes.DeadlineExceeded && c.last.Breaker == verdict.Bad && (own || CallerOf(c.Ctx) == failure.Expired) {
+		c.vain = max(c.vain, c.Host.Now()-a.Began)
 	}
 }
 

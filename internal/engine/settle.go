@@ -3,6 +3,8 @@ package engine
 import (
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
@@ -75,7 +77,9 @@ func (c *Call) earn() {
 // counts is the last attempt: a call saved by a retry is a success, one whose
 // attempts all failed is one failure.
 func (c *Call) Settle(err error) {
-	c.releaseSlot(true)
+	if c.slot.held {
+		c.releaseSlot(true)
+	}
 	c.Refund()
 	good := err == nil && c.last.Breaker != verdict.Bad || c.loop.Attempts > 0 && c.last.Earns
 	if good {
@@ -95,7 +99,30 @@ func (c *Call) Settle(err error) {
 		c.changed(g.Succeed(now, c.token, c.shard))
 		return
 	}
-	c.changed(g.Settle(now, c.token, o, c.Host.chance()))
+	waited := c.vain
+	if c.code != codes.DeadlineExceeded {
+		waited = 0
+	}
+	c.changed(g.SettleAfter(now, c.token, o, waited, c.Host.chance()))
+}
+
+// bounded reports whether an attempt may run out of time, so that it matters how
+// much it had.
+func (c *Call) bounded() bool {
+	_, ok := c.Ctx.Deadline()
+	return ok || c.Policy.AttemptTimeout > 0
+}
+
+// ownTime is how long an attempt that begins now can wait for an answer; 0: nobody
+// has said.
+func (c *Call) ownTime() (d time.Duration) {
+	if deadline, ok := c.Ctx.Deadline(); ok {
+		d = max(0, c.Host.until(deadline))
+	}
+	if t := c.Policy.AttemptTimeout; t > 0 && (d == 0 || t < d) {
+		return t
+	}
+	return d
 }
 
 // outcome is what the call says to the breaker: nothing bad while its method is

@@ -161,7 +161,8 @@ func (s *selection) cheaper(turn int) int {
 	if n == 1 {
 		return 0
 	}
-	if b := c.backends[turn]; turns-b.pickedTurn.Load() >= lookAfter && s.now-time.Duration(b.picked.Load()) >= patience && !s.special(turn) {
+	if b := c.backends[turn]; b.leftOut(s.now, turns) && !s.special(turn) {
+		b.looks.Add(1)
 		b.pickedTurn.Store(turns)
 		return turn
 	}
@@ -178,7 +179,7 @@ func (s *selection) cheaper(turn int) int {
 		}
 	}
 	a, b := &c.backends[i].Meter, &c.backends[j].Meter
-	p, q := a.Past(), b.Past()
+	p, q := a.Expected(s.now), b.Expected(s.now)
 	switch p0, q0 := p.Share(s.now), q.Share(s.now); {
 	case p0 < q0:
 		if r.chance()*q0 >= p0 || backend.Cheaper(s.now, q, b.InFlight(), p, a.InFlight()) {
@@ -189,13 +190,40 @@ func (s *selection) cheaper(turn int) int {
 			i = j
 		}
 	}
-	c.backends[i].pickedTurn.Store(turns)
+	c.backends[i].chosen(turns)
 	return i
 }
 
-// lookAfter is how many choices a backend must have been left out of to be asked
-// whatever it costs.
-const lookAfter = 100
+const (
+	// lookAfter is how many choices a backend must have been left out of to be asked
+	// whatever it costs: of callers who mind one call in a hundred, half must be left
+	// for what chance does.
+	lookAfter = 200
+	// lookDoubles is how often that doubles, and patience with it, while the backend
+	// is asked for no other reason …
+	lookDoubles = 2
+	// … and lookAtLast is the time after which it is asked in any case.
+	lookAtLast = 10 * time.Second
+)
+
+// leftOut reports whether a backend has been left out for so long that it is to be
+// asked whatever it costs.
+func (b *Backend) leftOut(now time.Duration, turns uint64) bool {
+	since := now - time.Duration(b.picked.Load())
+	if since < patience {
+		return false
+	}
+	doubled := min(b.looks.Load(), lookDoubles)
+	return since >= patience<<doubled && turns-b.pickedTurn.Load() >= lookAfter<<doubled || since >= lookAtLast
+}
+
+// chosen notes by which choice a backend was the cheaper.
+func (b *Backend) chosen(turns uint64) {
+	b.pickedTurn.Store(turns)
+	if b.looks.Load() != 0 {
+		b.looks.Store(0)
+	}
+}
 
 // quiet reports whether a backend may be silent. Now and then it is asked all
 // the same.

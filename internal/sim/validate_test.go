@@ -57,6 +57,9 @@ func runs(t *testing.T, s sim.Setup, n int, figure func(*sim.Result) float64) (m
 // TestOutageIsTheBenchs: 280 calls a second, a server that answers UNAVAILABLE
 // for a while (bench/real/outage.go).
 func TestOutageIsTheBenchs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours of virtual time, on one goroutine: nothing for the race detector")
+	}
 	outage := func(seconds float64) sim.Setup {
 		down := time.Duration(seconds * float64(time.Second))
 		return sim.Setup{

@@ -1,4 +1,4 @@
-// Package astraredis lets the instances of a fleet tell each other, over Redis,
+// Package astraredis lets the instances of a fleet report to each other, over Redis,
 // which breakers have opened:
 //
 //	store, err := astraredis.New(client, astraredis.WithInstance(podName))

@@ -174,8 +174,8 @@ func join(t *testing.T, st *store, opts ...interceptors.Option) *peer {
 func (p *peer) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
 func (p *peer) SuiteEvent(n observe.SuiteEvent)        { p.notices <- n }
 
-// await waits until the instance has told that many times of a result, and
-// returns what it told else.
+// await waits until the instance has reported a result that many times, and
+// returns what else it reported.
 func (p *peer) await(t *testing.T, result string, times int) (others []observe.SuiteEvent) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
@@ -188,7 +188,7 @@ func (p *peer) await(t *testing.T, result string, times int) (others []observe.S
 				others = append(others, n)
 			}
 		case <-limit:
-			t.Fatalf("not told of %q; of others: %v; log:\n%s", result, others, &p.log)
+			t.Fatalf("no report of %q; others: %v; log:\n%s", result, others, &p.log)
 		}
 	}
 	return others

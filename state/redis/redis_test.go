@@ -49,7 +49,7 @@ func TestAdvisory(t *testing.T) {
 		}
 	}
 	if received > 2 { // B's, and C's unless that is still under way
-		t.Errorf("told of %d reports, want only the others'", received)
+		t.Errorf("received %d reports, want only the others'", received)
 	}
 }
 
@@ -71,7 +71,7 @@ func TestQuiet(t *testing.T) {
 		t.Fatal(err)
 	}
 	if others := a.await(t, "rejected", 1); len(others) != 0 {
-		t.Errorf("told %v of a connection that is good", others)
+		t.Errorf("reported %v of a connection that is good", others)
 	}
 }
 
@@ -202,7 +202,7 @@ func TestRubbish(t *testing.T) {
 		published(time.Minute, big), published(time.Minute, later), published(time.Minute, nobody),
 		published(0, good), published(-time.Minute, good), published(25*time.Hour, good), "1e3 " + strings.SplitN(published(1, good), " ", 2)[1],
 	}
-	// A report that is one tells that the others have been read.
+	// A valid report shows that the others have been read.
 	end := published(time.Minute, report{version, "y", "e", "", "/x.Y/End", 1})
 	s.listeners(t, a.store.channel, 1)
 	for _, text := range append(rubbish, end) {
@@ -216,7 +216,7 @@ func TestRubbish(t *testing.T) {
 	}
 	for _, n := range others {
 		if n.Result != observe.ResultRejected || n.Err == nil {
-			t.Errorf("told %+v", n)
+			t.Errorf("got %+v", n)
 		}
 	}
 	a.passes(t)
@@ -234,7 +234,7 @@ func TestRubbish(t *testing.T) {
 	a.await(t, "sent", 1)
 	b := s.join(t, WithQuorum(1))
 	if others := b.await(t, "received", 1); len(others) != 3 {
-		t.Errorf("told of %v, want 3 rejected", others)
+		t.Errorf("reported %v, want 3 rejected", others)
 	}
 	b.refuses(t)
 
@@ -294,7 +294,7 @@ func TestKeysExpire(t *testing.T) {
 	}
 }
 
-// TestWithAnotherStore: which is told of what the fleet has done.
+// TestWithAnotherStore: which is given what the fleet has done.
 func TestWithAnotherStore(t *testing.T) {
 	s := startRedis(t)
 	st, err := New(s.client(t), WithQuorum(1))
@@ -310,7 +310,7 @@ func TestWithAnotherStore(t *testing.T) {
 	other.mu.Lock()
 	defer other.mu.Unlock()
 	if len(other.changes) != 1 || !other.changes[0].Remote {
-		t.Errorf("the other store was told %+v", other.changes)
+		t.Errorf("the other store got %+v", other.changes)
 	}
 }
 

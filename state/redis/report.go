@@ -36,7 +36,7 @@ type key struct{ target, method string }
 
 func (r report) key() key { return key{r.Target, r.Method} }
 
-// record is what the suite is told.
+// record is what the suite is given.
 func (r report) record(left time.Duration) interceptors.BreakerRecord {
 	return interceptors.BreakerRecord{Target: r.Target, Method: r.Method, Left: left, Openings: r.Openings}
 }

@@ -167,7 +167,7 @@ func (s *store) notify(result observe.SuiteResult, err error) {
 	s.live.Notify(observe.SuiteEvent{Kind: observe.StateShared, Result: result, Err: err})
 }
 
-// reached tells the log when Redis goes away, and when it is back.
+// reached logs when Redis goes away, and when it is back.
 func (s *store) reached(err error) {
 	s.mu.Lock()
 	was := s.away

@@ -78,7 +78,7 @@ func receive(t *testing.T) (*receiver, *sdk.TracerProvider) {
 	return r, tp
 }
 
-// trees tells what was received: names, kinds, statuses, and who is whose child.
+// trees shows what was received: names, kinds, statuses, and who is whose child.
 func (r *receiver) trees(t *testing.T, tp *sdk.TracerProvider) string {
 	t.Helper()
 	if err := tp.ForceFlush(t.Context()); err != nil {

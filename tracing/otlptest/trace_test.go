@@ -73,7 +73,7 @@ caller internal unset
 		server := start(t, flakyserver.WithServerOptions(grpc.StatsHandler(otelgrpc.NewServerHandler(options...))))
 		suite := newSuite(t, interceptors.WithObserver(tracing.New(tp)))
 		c := client(t, server, append(suite.DialOptions(), grpc.WithStatsHandler(otelgrpc.NewClientHandler(options...)))...)
-		server.Script(tc.method, down, flakyserver.OK().After(50*time.Millisecond)) // time to tell of a replay
+		server.Script(tc.method, down, flakyserver.OK().After(50*time.Millisecond)) // time to report a replay
 		ctx, caller := tp.Tracer("caller").Start(t.Context(), "caller")
 		if err := tc.call(ctx, c); err != nil {
 			t.Fatal(err)
