@@ -78,8 +78,9 @@ func tree(data []byte, f *faults) *node {
 		return nil
 	}
 	b := builder{faults: f, left: maxNodes}
-	// Nearly all of JSON is YAML, too. What is not (a tab before the first brace, the
-	// escape \/, a pair of \u for one character) is why it gets a reader of its own.
+	// Nearly all of JSON is YAML, too. What is not (a tab before the first
+	// brace, the escape \/, a pair of \u for one character) is why it gets a
+	// reader of its own.
 	if json.Valid(data) {
 		return b.json(data)
 	}
