@@ -21,7 +21,7 @@ type Snapshot struct {
 	Calls    []CallSnapshot     `json:"calls"`    // the last 100 that are notable, the latest first
 	Reloads  []ReloadSnapshot   `json:"reloads"`  // the last 20, the latest first
 	Stores   []StoreSnapshot    `json:"stores"`
-	Steered  []SteeringSnapshot `json:"steered"` // the last 20 uses of ForceOpen, ForceClose and Release, the latest first
+	Steered  []SteeringSnapshot `json:"steered"` // the last 20 times that somebody forced something by hand, the latest first
 	// Overflow is true if there are more pairs of target and method than are kept:
 	// the others are not here.
 	Overflow bool `json:"overflow"`
@@ -149,11 +149,17 @@ type BackendSnapshot struct {
 	State     string    `json:"state"`     // "in", "out" (ejected) or "on_trial" (it gets probes)
 	Connected bool      `json:"connected"` // there is a connection to it
 	Believed  bool      `json:"believed"`  // false: so many of the target's are out that none is believed to be
+	Mode      string    `json:"mode"`      // of ejections: "enforce" or "observe"
 	Since     time.Time `json:"since,omitzero"`
 	Why       string    `json:"why,omitempty"`       // an observe.Reason of the state
 	NextProbe time.Time `json:"next_probe,omitzero"` // when it is tried, at the latest
 	Succeeded uint64    `json:"succeeded"`           // attempts, in all
 	Failed    uint64    `json:"failed"`
+	// WouldAvoid counts attempts that would have gone elsewhere, were the mode to
+	// enforce.
+	WouldAvoid  uint64    `json:"would_avoid"`
+	Forced      string    `json:"forced,omitempty"` // "out": by DrainBackend
+	ForcedUntil time.Time `json:"forced_until,omitzero"`
 }
 
 // CallSnapshot is a call that failed, was refused, or succeeded only after a
@@ -193,13 +199,14 @@ type StoreSnapshot struct {
 	Error  string    `json:"error,omitempty"`
 }
 
-// SteeringSnapshot is a use of [Suite.ForceOpen], [Suite.ForceClose] or
-// [Suite.Release].
+// SteeringSnapshot is a use of [Suite.ForceOpen], [Suite.ForceClose],
+// [Suite.Release], [Suite.DrainBackend] or [Suite.ReturnBackend].
 type SteeringSnapshot struct {
-	Time   time.Time `json:"time"`
-	Action string    `json:"action"` // "force_open", "force_close", "release"
-	Target string    `json:"target"`
-	Method string    `json:"method"`
-	For    Seconds   `json:"for_seconds,omitzero"`
-	Error  string    `json:"error,omitempty"`
+	Time    time.Time `json:"time"`
+	Action  string    `json:"action"` // "force_open", "force_close", "release", "drain", "return"
+	Target  string    `json:"target"`
+	Method  string    `json:"method"`            // "" of the last two
+	Backend string    `json:"backend,omitempty"` // its address, of these
+	For     Seconds   `json:"for_seconds,omitzero"`
+	Error   string    `json:"error,omitempty"`
 }

@@ -74,15 +74,18 @@ func (s *Suite) backendSnapshots() []BackendSnapshot {
 		for _, b := range f.Backends() {
 			st := b.Standing(s.Now())
 			one := BackendSnapshot{
-				Target: f.Target, Address: b.Name, Connected: b.Connected(), Believed: f.Believed(),
+				Target: f.Target, Address: b.Name, Connected: b.Connected(), Believed: b.Believed(), Mode: mode(f.Registry().Config().Observe),
 				State:     [...]string{breaker.Closed: "in", breaker.HalfOpen: "on_trial", breaker.Open: "out"}[st.State],
-				Succeeded: b.Count(fleet.Success), Failed: b.Count(fleet.Failure),
+				Succeeded: b.Count(fleet.Success), Failed: b.Count(fleet.Failure), WouldAvoid: b.Avoidable(),
 			}
 			if st.Why != breaker.None {
 				one.Since, one.Why = s.at(st.Since), engine.BreakerReason(st.Why).String()
 			}
 			if st.State == breaker.Open {
 				one.NextProbe = s.at(st.Until)
+			}
+			if st.Forced == breaker.ForcedOpen {
+				one.Forced, one.ForcedUntil = "out", s.at(st.Release)
 			}
 			all = append(all, one)
 		}

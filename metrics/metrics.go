@@ -36,6 +36,7 @@
 //	astra_backend_state              target, backend
 //	astra_backend_attempts_total     target, backend, outcome (success, failure, other)
 //	astra_backend_ejections_total    target, backend, reason
+//	astra_backend_would_avoid_total  target, backend; of ejections that only observe
 //	astra_backend_elsewhere_total    function
 //	astra_config_reloads_total       result (success, failed)
 //	astra_config_last_reload_successful

@@ -19,7 +19,7 @@ const (
 
 // view is what a page shows.
 type view struct {
-	Title, Name string // of the program, of the page: "", "method", "policies"
+	Title, Name string // of the program, of the page: "", "method", "backend", "policies"
 	Now         time.Time
 	Snap        interceptors.Snapshot
 	Live        string // the address of its events
@@ -34,10 +34,13 @@ type view struct {
 	Query    string
 	Calls    []call
 	Policies []policyView
+	Backends []backendRow
 
 	// Of a method's page:
 	Method  *row
 	Explain interceptors.Explanation
+	// Of a backend's page:
+	Backend *backendRow
 	Said    string // of an action
 	Actions *actions
 }
@@ -71,18 +74,21 @@ type policyView struct {
 func (p *page) view(r *http.Request, name string) (v *view, data any, ok bool) {
 	q := r.URL.Query()
 	v = &view{Title: p.title, Name: name, Now: time.Now(), Snap: p.snapshot(), Query: q.Get("q"), Said: q.Get("said")}
-	v.Live = "live?" + url.Values{"page": {name}, "target": {q.Get("target")}, "method": {q.Get("method")}, "q": {v.Query}}.Encode()
+	v.Live = "live?" + url.Values{"page": {name}, "target": {q.Get("target")}, "method": {q.Get("method")}, "backend": {q.Get("backend")}, "q": {v.Query}}.Encode()
+	v.backends()
 	v.assess()
 	switch name {
 	case "method":
 		return p.methodView(r, v)
+	case "backend":
+		return p.backendView(r, v)
 	case "policies":
 		for _, ps := range v.Snap.Policies {
 			v.Policies = append(v.Policies, policyView{ps, yamlOf(ps)})
 		}
 		return v, v.Snap.Policies, true
 	}
-	v.Actions = p.actions(r, "", "")
+	v.Actions = p.actions(r)
 	v.tiles()
 	v.rows()
 	v.calls(v.Snap.Calls, true)
@@ -104,7 +110,7 @@ func (p *page) methodView(r *http.Request, v *view) (*view, any, bool) {
 	if v.Method.Tone == "ok" && len(calls) > 0 {
 		v.Detail = ""
 	}
-	v.Actions = p.actions(r, target, method)
+	v.Actions = p.actions(r)
 	return v, struct {
 		Method  interceptors.MethodSnapshot `json:"method"`
 		Explain interceptors.Explanation    `json:"explain"`
@@ -224,19 +230,10 @@ func (v *view) others() {
 		t.Tone = "warn"
 		v.Troubles = append(v.Troubles, t)
 	}
-	for _, b := range v.Snap.Backends {
-		if b.State == "in" {
-			continue
+	for i := range v.Backends {
+		if b := &v.Backends[i]; b.State != "in" {
+			add(trouble{What: "Backend " + b.Words, Where: b.Address + " of " + b.Target, Link: b.Link, Since: b.Since, Why: b.Reason, Now: b.Now, Next: b.Until, Then: b.Then})
 		}
-		t := trouble{What: "Backend " + strings.ReplaceAll(b.State, "_", " "), Where: b.Address + " of " + b.Target, Since: b.Since, Why: "Because " + breakerWhy[b.Why] + ".",
-			Now: "Others get its calls. It is tried", Next: b.NextProbe, Then: ", or sooner if there are many."}
-		switch {
-		case !b.Believed:
-			t.Now, t.Next, t.Then = "So many of the target's are out that none is believed to be: all get calls.", time.Time{}, ""
-		case b.NextProbe.IsZero():
-			t.Now, t.Then = "Others get its calls. It is being tried.", ""
-		}
-		add(t)
 	}
 	for _, t := range v.Snap.Targets {
 		for _, b := range t.Budgets {

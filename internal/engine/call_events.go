@@ -36,9 +36,14 @@ func (c *Call) reason() observe.Reason {
 	return RetryReason(c.why)
 }
 
+// BackendChange returns the event of a backend's transition that has just been.
+func BackendChange(name string, t breaker.Transition) observe.Event {
+	return observe.Event{Kind: observe.BackendChange, Backend: name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)}
+}
+
 func (c *Call) backendChanged(ch fleet.Change) {
 	if t := ch.Transition; t.Happened() {
-		e := observe.Event{Kind: observe.BackendChange, Backend: ch.Backend.Name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)}
+		e := BackendChange(ch.Backend.Name, t)
 		c.Emit(e)
 		if c.Host.LogChange != nil {
 			c.Host.LogChange(c.Plan.Method, c.Plan.Target, e)
