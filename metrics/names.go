@@ -186,7 +186,7 @@ var (
 	}
 	limitQueueSeconds = family{
 		"astra_limit_queue_seconds",
-		"How long calls that had to wait for their limit did, in vain or not.",
+		"How long calls waited for their limit, whether they got a slot or not.",
 		[]string{labelFunction},
 	}
 	limitRefusedTotal = family{
