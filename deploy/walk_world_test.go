@@ -34,21 +34,39 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/internal/flakyserver"
 	"github.com/astra-grpc/astra/metrics"
-	"github.com/astra-grpc/astra/observe"
 	"github.com/astra-grpc/astra/statuspage"
 	"github.com/astra-grpc/astra/tracing"
 )
 
 // text is a log, and safe for concurrent use.
 type text struct {
-	mu sync.Mutex
+	wrote chan struct{} // somebody has; nil: nobody waits for that
+
+	mu sync.Mutex // guards what follows
 	b  bytes.Buffer
 }
 
 func (l *text) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	select {
+	case l.wrote <- struct{}{}:
+	default:
+	}
 	return l.b.Write(p)
+}
+
+// await returns when the log has this.
+func (l *text) await(t *testing.T, part string) {
+	t.Helper()
+	late := time.After(30 * time.Second)
+	for !strings.Contains(l.String(), part) {
+		select {
+		case <-l.wrote:
+		case <-late:
+			t.Fatalf("the log has no %s after 30 s:\n%s", part, l)
+		}
+	}
 }
 
 func (l *text) String() string {
@@ -61,11 +79,9 @@ func (l *text) String() string {
 type walked struct {
 	t        *testing.T
 	registry *prometheus.Registry
-	metricsC *metrics.Metrics
 	suite    *interceptors.Suite
 	handler  http.Handler
 	log      text
-	reloads  chan observe.SuiteEvent
 	cc       *grpc.ClientConn
 	servers  []*flakyserver.Server
 	faults   func() // beside the walk's
@@ -76,33 +92,22 @@ type walked struct {
 	seen  series
 	at    []time.Time // of scrapes
 
+	looked        int    // how many scrapes there had been
 	page, metrics string // what they showed when somebody looked
 	cards         []string
+	cardsAfter    []string // when it was over
 }
 
 func newWalked(t *testing.T) *walked {
-	return &walked{t: t, seen: series{}, reloads: make(chan observe.SuiteEvent, 100)}
-}
-
-// Observe implements [observe.Observer].
-func (*walked) Observe(observe.Endpoint) observe.Hooks { return observe.Hooks{} }
-
-// SuiteEvent implements [observe.SuiteObserver].
-func (w *walked) SuiteEvent(e observe.SuiteEvent) {
-	if e.Kind == observe.Reloaded {
-		select {
-		case w.reloads <- e:
-		default:
-		}
-	}
+	return &walked{t: t, seen: series{}}
 }
 
 func (w *walked) start(n int, serve func(...flakyserver.Option) *flakyserver.Server, opts ...interceptors.Option) {
 	logger := slog.New(slog.NewJSONHandler(&w.log, nil))
-	w.metricsC = metrics.New()
+	collector := metrics.New()
 	w.registry = prometheus.NewPedanticRegistry()
-	w.registry.MustRegister(w.metricsC)
-	suite, err := interceptors.New(append(opts, interceptors.WithLogger(logger), interceptors.WithObserver(w.metricsC, tracing.NewLogger(logger), w))...)
+	w.registry.MustRegister(collector)
+	suite, err := interceptors.New(append(opts, interceptors.WithLogger(logger), interceptors.WithObserver(collector, tracing.NewLogger(logger)))...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -149,6 +154,17 @@ func (w *walked) beginFault(f func(*walked)) {
 	}
 }
 
+// mend ends the fault.
+func (w *walked) mend() {
+	for _, s := range w.servers {
+		s.SetUp()
+		s.Always(flakyserver.Any, flakyserver.OK())
+	}
+	if w.mended != nil {
+		w.mended()
+	}
+}
+
 func (w *walked) scrape() {
 	w.seen.scrape(w.t, w.registry, len(w.at))
 	w.at = append(w.at, time.Now())
@@ -174,9 +190,7 @@ func (w *walked) scrapes() (stop func()) {
 // end closes all there is.
 func (w *walked) end() {
 	w.running.Wait()
-	if w.mended != nil {
-		w.mended()
-	}
+	w.cardsAfter = cardOf.FindAllString(w.get(statuspage.New(w.suite), "/astra/"), -1) // another page, which has nothing kept
 	if err := w.suite.Close(); err != nil {
 		w.t.Error(err)
 	}
@@ -211,6 +225,7 @@ func (w *walked) get(h http.Handler, address string) string {
 func (w *walked) look() {
 	overview := w.get(w.handler, "/astra/")
 	w.cards = cardOf.FindAllString(overview, -1)
+	w.looked = len(w.at)
 	w.page = flat(overview) + "\n" + flat(w.get(w.handler, "/astra/method?"+url.Values{"target": {shop}, "method": {method}}.Encode()))
 	w.metrics = w.get(promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{}), "/metrics")
 }
@@ -262,13 +277,13 @@ func (w *walked) gauge(begin string) []string {
 	return w.seen[found[0]]
 }
 
-// last is what a series was at the last scrape of the fault.
+// last is what a series was when somebody looked.
 func (w *walked) last(begin string) float64 {
 	values := w.gauge(begin)
-	if len(values) == 0 {
+	if len(values) < w.looked {
 		return 0
 	}
-	f, err := strconv.ParseFloat(values[len(values)-1], 64)
+	f, err := strconv.ParseFloat(values[w.looked-1], 64)
 	if err != nil {
 		w.t.Error(err)
 	}
@@ -411,7 +426,7 @@ func (c walk) checkAlerts(t *testing.T, w *walked) {
 	for name := range c.alerts {
 		names = append(names, name)
 	}
-	made, err := scenario{want: map[int][]string{4: nil, firesBy: names}}.promtoolTest(w.seen, path)
+	made, err := scenario{want: map[int][]string{4: nil, firesBy: names, overBy: nil}}.promtoolTest(w.seen, path)
 	if err != nil {
 		t.Fatal(err)
 	}
