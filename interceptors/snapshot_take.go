@@ -139,11 +139,12 @@ func (r *registry) unwell(now time.Duration, p *plan) *UnwellSnapshot {
 		return nil
 	}
 	u := &UnwellSnapshot{Since: r.at(since), Last: r.at(last), Count: count}
-	notes, g := p.record.Notes(), p.Breaker
-	if len(notes) < 2 || count < uint64(len(notes)) || g == nil || g.Standing(now).State != breaker.Closed {
+	g := p.Breaker
+	if count < journal.Own || g == nil || g.Standing(now).State != breaker.Closed {
 		return u
 	}
-	if calls, while := g.Recent(now); calls > 0 {
+	notes := p.record.Notes()
+	if calls, while := g.Recent(now); calls > 0 && len(notes) > 1 {
 		first := notes[len(notes)-1].At // of the last ones
 		apart := max(now-first, time.Millisecond) / time.Duration(len(notes)-1)
 		u.Share = min(1, float64(while)/float64(calls)/float64(apart))

@@ -14,9 +14,9 @@ import (
 const (
 	// Max is how many notes a suite keeps of all its calls.
 	Max = 100
-	// maxOwn is how many it keeps of an endpoint, so that a busy one that
-	// fails does not hide the others.
-	maxOwn = 12
+	// Own is how many it keeps of an endpoint, so that a busy one that fails does
+	// not hide the others.
+	Own = 12
 	// MaxTrail is how many attempts of a call a note has: the first ones, and the
 	// last.
 	MaxTrail = 8
@@ -102,7 +102,7 @@ func (r *Record) Own() *Journal {
 	if j := r.journal.Load(); j != nil {
 		return j
 	}
-	r.journal.CompareAndSwap(nil, New(maxOwn))
+	r.journal.CompareAndSwap(nil, New(Own))
 	return r.journal.Load()
 }
 
