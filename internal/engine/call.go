@@ -103,8 +103,10 @@ func (c *Call) Start(ctx context.Context) { c.Ctx = c.begins(ctx, observe.CallSt
 // that has to wait for a slot does so as returned, and asks again. The channel may
 // be nil.
 func (c *Call) Admit(channel Channel) (Wait, error) {
-	if w, err := c.takeSlot(channel); err != nil || w.Needed() {
-		return w, err
+	if c.Plan.Limit != nil {
+		if w, err := c.takeSlot(channel); err != nil || w.Needed() {
+			return w, err
+		}
 	}
 	g := c.breaker()
 	if g == nil {
@@ -296,6 +298,11 @@ func (c *Call) Unwind() bool {
 	if c.finished {
 		return false
 	}
+	c.unwind()
+	return true
+}
+
+func (c *Call) unwind() {
 	if c.running.Ctx != nil {
 		c.End(ErrPanicked, Evidence{})
 	}
@@ -310,5 +317,4 @@ func (c *Call) Unwind() bool {
 	}
 	c.Refund()
 	c.Finish(ErrPanicked, false)
-	return true
 }

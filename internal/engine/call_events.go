@@ -15,9 +15,13 @@ import (
 
 func (c *Call) changed(t breaker.Transition) {
 	if t.Happened() {
-		c.Emit(BreakerChange(c.breaker(), c.Host.Now(), t))
-		c.Plan.Changed(c.breaker(), t)
+		c.emitChange(t)
 	}
+}
+
+func (c *Call) emitChange(t breaker.Transition) {
+	c.Emit(BreakerChange(c.breaker(), c.Host.Now(), t))
+	c.Plan.Changed(c.breaker(), t)
 }
 
 // BreakerChange returns the event of a transition that has just been.
@@ -113,7 +117,7 @@ func (c *Call) flushFirstEnd(succeeded bool) {
 // begins calls the Start hooks for a call or an attempt that begins, and returns
 // the context that they want it to have.
 func (c *Call) begins(ctx context.Context, k observe.Kind) context.Context {
-	if rs := c.Plan.Recorders; !rs.Elapsed && len(rs.Starters) == 0 {
+	if !c.Plan.Recorders.Begins {
 		return ctx
 	}
 	return c.callStarters(ctx, k)

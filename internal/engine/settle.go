@@ -79,7 +79,9 @@ func (c *Call) earn() {
 // counts is the last attempt: a call saved by a retry is a success, one whose
 // attempts all failed is one failure.
 func (c *Call) Settle(err error) {
-	c.releaseSlot(true)
+	if c.slot.held {
+		c.releaseSlot(true)
+	}
 	c.Refund()
 	good := err == nil && c.last.Breaker != verdict.Bad || c.loop.Attempts > 0 && c.last.Earns
 	if good {
