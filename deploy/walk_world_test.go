@@ -89,8 +89,10 @@ type walked struct {
 	running  sync.WaitGroup
 
 	began time.Time // the fault
-	seen  series
-	at    []time.Time // of scrapes
+
+	scraping sync.Mutex // guards what follows, until it is over
+	seen     series
+	at       []time.Time // of scrapes
 
 	looked        int    // how many scrapes there had been
 	page, metrics string // what they showed when somebody looked
@@ -166,6 +168,8 @@ func (w *walked) mend() {
 }
 
 func (w *walked) scrape() {
+	w.scraping.Lock()
+	defer w.scraping.Unlock()
 	w.seen.scrape(w.t, w.registry, len(w.at))
 	w.at = append(w.at, time.Now())
 }
@@ -225,7 +229,9 @@ func (w *walked) get(h http.Handler, address string) string {
 func (w *walked) look() {
 	overview := w.get(w.handler, "/astra/")
 	w.cards = cardOf.FindAllString(overview, -1)
+	w.scraping.Lock()
 	w.looked = len(w.at)
+	w.scraping.Unlock()
 	w.page = flat(overview) + "\n" + flat(w.get(w.handler, "/astra/method?"+url.Values{"target": {shop}, "method": {method}}.Encode()))
 	w.metrics = w.get(promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{}), "/metrics")
 }
