@@ -92,9 +92,13 @@ func newClient(t *testing.T, l *lab, b interceptors.Balancing, p interceptors.Po
 		t.Fatal(err)
 	}
 	c.Suite = s
-	c.cc = l.dial(append(s.DialOptions(), opts...)...)
-	c.GreeterClient = greeterpb.NewGreeterClient(c.cc)
+	c.connect(l, opts...)
 	return c
+}
+
+func (c *client) connect(l *lab, opts ...grpc.DialOption) {
+	c.cc = l.dial(append(c.DialOptions(), opts...)...)
+	c.GreeterClient = greeterpb.NewGreeterClient(c.cc)
 }
 
 func (c *client) close() {
@@ -585,8 +589,9 @@ func TestStateOutlivesTheProcess(t *testing.T) {
 
 // keeper is a store in memory.
 type keeper struct {
-	live  interceptors.StoreHandle
-	state interceptors.State
+	live    interceptors.StoreHandle
+	state   interceptors.State
+	changes []interceptors.Change
 }
 
 func (k *keeper) Attach(l interceptors.StoreHandle) error {
@@ -594,8 +599,8 @@ func (k *keeper) Attach(l interceptors.StoreHandle) error {
 	l.Restore(k.state)
 	return nil
 }
-func (*keeper) Changed(interceptors.Change) {}
-func (*keeper) Close() error                { return nil }
+func (k *keeper) Changed(c interceptors.Change) { k.changes = append(k.changes, c) }
+func (*keeper) Close() error                    { return nil }
 
 // TestBadBackendDoesNotDrainTheBudget: probes that fail are made again at no cost.
 func TestBadBackendDoesNotDrainTheBudget(t *testing.T) {

@@ -57,6 +57,11 @@ type Balancing struct {
 // four times its latency, and 50 ms at least, while others have, is avoided
 // before any call has failed; see docs/backends.md.
 type Eject struct {
+	// Mode is [ModeEnforce], the default, or [ModeObserve]: backends are judged,
+	// and their states shown and logged, as ever, but no attempt is kept away from
+	// one, be it for its failures or its silence. Attempts that would have gone
+	// elsewhere are counted (astra_backend_would_avoid_total).
+	Mode Mode
 	// Disabled leaves none alone.
 	Disabled bool
 	// MaxShare is how many of the resolved endpoints may be out, rounded down,
@@ -107,6 +112,7 @@ func (b Balancing) validate() []error {
 	}
 	f.path = "Eject."
 	e := b.Eject
+	e.Mode.validate(&f)
 	if m := e.MaxShare; m != 0 && !(m >= 0.01 && m <= 1) {
 		f.add("MaxShare", m, theDefault, "from 0.01 to 1")
 	}
@@ -142,6 +148,7 @@ func (b Balancing) config() fleet.Config {
 		SameBackend: b.SameBackend,
 		KeepBackoff: b.KeepBackoff,
 		EjectOff:    e.Disabled,
+		Observe:     e.Mode == ModeObserve,
 		MaxShare:    e.MaxShare,
 		Breaker: breaker.Config{
 			FailureRate: e.FailureRate,

@@ -17,8 +17,8 @@ type Store interface {
 	// fails. Return one only for misuse; report missing or unreadable state with
 	// [StoreHandle.Notify] and log it.
 	Attach(l StoreHandle) error
-	// Changed is called after a breaker's state has changed, on the goroutine
-	// of the call that changed it: it must return at once and must not call the
+	// Changed is called after a breaker's state has changed, or that of a backend
+	// by hand, on the goroutine of the call that changed it: it must return at once and must not call the
 	// suite. Calls that still run may change something after Close.
 	Changed(c Change)
 	// Close is called by Suite.Close. It must write what is pending and end the
@@ -36,16 +36,17 @@ const MaxStateAge = 24 * time.Hour
 type State struct {
 	Breakers []BreakerRecord
 	Budgets  []BudgetRecord
-	Backends []BackendRecord // that are ejected; see [WithBalancing]
+	Backends []BackendRecord // that are ejected or drained; see [WithBalancing]
 }
 
-// BackendRecord is the state of a backend that is ejected, or on trial.
+// BackendRecord is the state of a backend that is ejected, on trial or drained.
 type BackendRecord struct {
 	Target   string        // with its scheme
 	Backend  string        // its addresses
 	Left     time.Duration // of the time that it is out
 	Openings int           // how often in a row
 	Age      time.Duration // how long ago all this was so
+	Drained  bool          // by hand, for Left; see [Suite.DrainBackend]
 }
 
 // BreakerRecord is the state of a breaker that is not closed, or held closed.
@@ -79,14 +80,16 @@ func (b BudgetRecord) Level(later time.Duration) float64 {
 	return min(b.Burst, b.Tokens+b.MinPerSecond*(b.Age+later).Seconds())
 }
 
-// Change is a breaker's change of state.
+// Change is a breaker's change of state, or that of a backend that somebody has
+// drained or returned: then Backend is its address, and Method is "".
 type Change struct {
 	Target, Method string
+	Backend        string
 	From, To       observe.BreakerState
 	Left           time.Duration // of the open time, if To is BreakerOpen
 	Openings       int           // in a row, this one included
 	Remote         bool          // reported by a store, not found by this suite itself
-	ByHand         bool          // [Suite.ForceOpen], ForceClose or Release: the state may be the one that was
+	ByHand         bool          // [Suite.ForceOpen], ForceClose, Release, DrainBackend or ReturnBackend: the state may be the one that was
 	Forced         string        // what it is held, "open" or "closed", then; else ""
 }
 

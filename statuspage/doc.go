@@ -20,8 +20,8 @@
 //
 // # Actions
 //
-// A breaker can be held open or closed, or be let probe, only if the program
-// passes [WithActions] a function that says who may. Requests that change something
+// A breaker can be held open or closed, or be let probe, and a backend be drained
+// and brought back, only if the program passes [WithActions] a function that says who may. Requests that change something
 // are POSTs of the same origin, with a token that the page has; they name a time
 // after which they are undone, are logged, and counted
 // (astra_suite_steered_total).

@@ -26,7 +26,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 // Option configures the page.
 type Option func(*page)
 
-// WithActions lets those who may steer breakers by hand. Authorise is called with
+// WithActions lets those who may steer breakers and backends by hand. Authorise is called with
 // each request, those that only read too, to know whether to offer it; an error
 // refuses the action, and its text is shown. It must be safe for concurrent use.
 func WithActions(authorise func(*http.Request) error) Option {
@@ -123,7 +123,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch name {
-	case "", "method", "policies":
+	case "", "method", "backend", "policies":
 		p.show(w, r, name)
 	case "live":
 		p.live(w, r)
@@ -139,11 +139,17 @@ func asset(w http.ResponseWriter, r *http.Request, name string) {
 	http.ServeFileFS(w, r, ui, "ui/"+name)
 }
 
+// missing is what is said of pages that there are not.
+var missing = map[string]string{
+	"method":  "404: method not found: no recent call used it",
+	"backend": "404: backend not found: no connection of the suite knows it",
+}
+
 // show answers with a page, or what it is made of.
 func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 	v, data, ok := p.view(r, name)
 	if !ok {
-		http.Error(w, "404: method not found: no recent call used it", http.StatusNotFound)
+		http.Error(w, missing[name], http.StatusNotFound)
 		return
 	}
 	switch format(r) {

@@ -15,7 +15,7 @@ type Chooser struct {
 	backends []*Backend
 	resolved int // backends that the connection knows of
 	next     atomic.Uint32
-	belief   atomic.Uint64 // whether the ejected are believed out, as of a version of the fleet
+	belief   atomic.Uint64 // whether the ejected are believed out, as of a version of the fleet in which none was drained
 }
 
 // NewChooser returns a chooser. There must be a backend, and all must be the
@@ -52,26 +52,47 @@ func (c *Chooser) Choose(a *Attempt) int {
 // turn returns the backend whose turn it is.
 func (c *Chooser) turn() int { return int(c.next.Add(1) % uint32(len(c.backends))) }
 
-// believed reports whether ejected backends are believed out on this connection:
-// if they are few enough, and not all there are.
-func (c *Chooser) believed(cfg *Config) bool {
+// believe returns whether ejected backends are believed out on this connection: if
+// they are few enough, and not all there are; and whether the drained are: if there
+// is another. judged does not ask whether ejections keep attempts away.
+func (c *Chooser) believe(cfg *Config, now time.Duration) (judged, drained bool) {
 	v := c.fleet.version.Load()
 	if known := c.belief.Load(); known>>1 == v {
-		return known&1 == 1
+		return known&1 == 1, false
 	}
-	out := 0
+	ejected, held := 0, 0
 	for _, b := range c.backends {
-		if !b.closed() {
-			out++
+		switch {
+		case b.drained(now):
+			held++
+		case !b.closed():
+			ejected++
 		}
 	}
-	yes := out > 0 && out < len(c.backends) && out <= backend.Most(c.resolved, cfg.MaxShare)
+	in := len(c.backends) - held
+	judged = !cfg.EjectOff && ejected > 0 && ejected < in && ejected <= backend.Most(c.undrained(held), cfg.MaxShare)
+	if cfg.steers() {
+		in -= ejected
+	}
+	if c.fleet.held.Load() > 0 { // which ends by itself
+		return judged, held > 0 && in > 0
+	}
 	word := v << 1
-	if yes {
+	if judged {
 		word |= 1
 	}
 	c.belief.Store(word)
-	return yes
+	return judged, false
+}
+
+// undrained returns how many backends the connection knows of that are not
+// drained. So many of those that are ready are.
+func (c *Chooser) undrained(held int) int {
+	if c.fleet.held.Load() == 0 {
+		return c.resolved
+	}
+	_, all := c.fleet.away()
+	return max(len(c.backends)-held, c.resolved-all)
 }
 
 // selection is one choice.
@@ -81,17 +102,22 @@ type selection struct {
 	cfg     *Config
 	now     time.Duration
 
-	believed bool          // the ejected are out
-	tried    bool          // the call has been somewhere
-	silent   bool          // the silent are few enough to be avoided
-	heard    time.Duration // when another last answered
+	judged bool          // the ejected are believed out …
+	ejects bool          // … and left alone
+	drains bool          // the drained are left alone
+	tried  bool          // the call has been somewhere
+	silent bool          // the silent are few enough to be avoided
+	heard  time.Duration // when another last answered
 }
 
 func (s *selection) run() (int, breaker.Token) {
 	c := s.chooser
-	s.believed = !s.cfg.EjectOff && c.fleet.out.Load() > 0 && c.believed(s.cfg)
+	if c.fleet.out.Load() > 0 {
+		s.judged, s.drains = c.believe(s.cfg, s.now)
+		s.ejects = s.judged && s.cfg.steers()
+	}
 	s.tried = s.attempt != nil && !s.cfg.SameBackend && !s.attempt.Fresh()
-	if s.believed && s.attempt != nil && s.attempt.first && !s.tried {
+	if s.ejects && s.attempt != nil && s.attempt.first && !s.tried {
 		if i, t, ok := s.probe(); ok {
 			return i, t
 		}
@@ -99,8 +125,11 @@ func (s *selection) run() (int, breaker.Token) {
 	i := s.among()
 	b := c.backends[i]
 	t, in := b.guard.AdmitClosed()
-	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or there is no other
-		t, _ = b.probe(s.now, true)
+	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or left alone, or there is no other
+		var probe bool
+		if t, probe = b.probe(s.now, true); !probe && s.judged && !s.ejects && !b.drained(s.now) {
+			b.avoidable.Add(1)
+		}
 	}
 	return i, t
 }
@@ -129,7 +158,18 @@ func (s *selection) among() int {
 // special reports whether a backend may not be the one to choose.
 func (s *selection) special(i int) bool {
 	b := s.chooser.backends[i]
-	return s.tried || s.believed && !b.closed() || s.quiet(b)
+	return s.tried || s.out(b) || s.quiet(b)
+}
+
+// out reports whether a backend is left alone.
+func (s *selection) out(b *Backend) bool {
+	if !s.ejects && !s.drains || b.closed() {
+		return false
+	}
+	if b.drained(s.now) {
+		return s.drains
+	}
+	return s.ejects
 }
 
 // probe asks the ejected whether one is to be tried.
@@ -142,7 +182,7 @@ func (s *selection) probe() (i int, t breaker.Token, ok bool) {
 	start := c.fleet.registry.draw(n)
 	for k := range n {
 		i := (start + k) % n
-		if b := c.backends[i]; !b.closed() {
+		if b := c.backends[i]; !b.closed() && !b.drained(s.now) {
 			if t, ok := b.probe(s.now, s.attempt.steady); ok {
 				return i, t, true
 			}
@@ -201,7 +241,7 @@ const (
 	lookAfter = 200
 	// lookDoubles is how often that doubles, and patience with it, while the backend
 	// is asked for no other reason …
-	lookDoubles = 2
+	lookDoubles = 1
 	// … and lookAtLast is the time after which it is asked in any case.
 	lookAtLast = 10 * time.Second
 )
@@ -228,30 +268,32 @@ func (b *Backend) chosen(turns uint64) {
 // quiet reports whether a backend may be silent. Now and then it is asked all
 // the same.
 func (s *selection) quiet(b *Backend) bool {
-	return !s.cfg.EjectOff && b.Meter.Quiet(s.now) && s.now-time.Duration(b.picked.Load()) < patience
+	return s.cfg.steers() && b.Meter.Quiet(s.now) && s.now-time.Duration(b.picked.Load()) < patience
 }
 
 // listen decides whether silence is to be heeded: if others have been heard
 // meanwhile, and if they are enough.
 func (s *selection) listen() {
 	c := s.chooser
-	away := 0
+	away, held := 0, 0
 	for _, b := range c.backends {
 		switch {
-		case s.believed && !b.closed(), s.quiet(b):
+		case s.drains && b.drained(s.now):
+			held++
+		case s.out(b), s.quiet(b):
 			away++
 		default:
 			s.heard = max(s.heard, b.Meter.LastHeard())
 		}
 	}
-	s.silent = away < len(c.backends) && away <= backend.Most(c.resolved, s.cfg.MaxShare)
+	s.silent = away < len(c.backends)-held && away <= backend.Most(c.undrained(held), s.cfg.MaxShare)
 }
 
 // class is how willingly a backend is chosen.
 func (s *selection) class(i int) backend.Class {
 	b := s.chooser.backends[i]
 	switch {
-	case s.believed && !b.closed():
+	case s.out(b):
 		return backend.Out
 	case s.silent && s.quiet(b) && s.heard > b.Meter.QuietSince():
 		return backend.Silent
