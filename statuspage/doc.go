@@ -5,12 +5,12 @@
 //
 //	http.Handle("/astra/", statuspage.New(suite))
 //
-// It may be mounted anywhere, with or without http.StripPrefix; its path ends in a
-// slash. It needs nothing from elsewhere, and nothing at all but the suite: no
-// script is needed to read it, one keeps it current. The same addresses answer with
-// JSON, see [interceptors.Snapshot], if the Accept header asks for that, or
-// "?format=json" does; policies as YAML, ready for a policy file, for
-// "?format=yaml".
+// It may be mounted anywhere, with or without http.StripPrefix; its path ends
+// in a slash. It needs nothing from elsewhere, and nothing at all but the
+// suite: no script is needed to read it, one keeps it current. The same
+// addresses answer with JSON, see [interceptors.Snapshot], if the Accept header
+// asks for that, or "?format=json" does; policies as YAML, ready for a policy
+// file, for "?format=yaml".
 //
 // # Who may see it
 //
@@ -20,9 +20,9 @@
 //
 // # Actions
 //
-// A breaker can be held open or closed, or be let probe, and a backend be drained
-// and brought back, only if the program passes [WithActions] a function that says who may. Requests that change something
-// are POSTs of the same origin, with a token that the page has; they name a time
-// after which they are undone, are logged, and counted
-// (astra_suite_steered_total).
+// A breaker can be held open or closed, or be let probe, and a backend be
+// drained and brought back, only if the program passes [WithActions] a function
+// that says who may. Requests that change something are POSTs of the same
+// origin, with a token that the page has; they name a time after which they are
+// undone, are logged, and counted (astra_suite_steered_total).
 package statuspage

@@ -26,9 +26,10 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 // Option configures the page.
 type Option func(*page)
 
-// WithActions lets those who may steer breakers and backends by hand. Authorise is called with
-// each request, those that only read too, to know whether to offer it; an error
-// refuses the action, and its text is shown. It must be safe for concurrent use.
+// WithActions lets those who may steer breakers and backends by hand. Authorise
+// is called with each request, those that only read too, to know whether to
+// offer it; an error refuses the action, and its text is shown. It must be safe
+// for concurrent use.
 func WithActions(authorise func(*http.Request) error) Option {
 	return func(p *page) { p.authorise = authorise }
 }
@@ -45,7 +46,8 @@ func WithTitle(title string) Option {
 }
 
 // WithMaxViewers bounds how many pages are kept current at a time; those of
-// others are as they were when they were loaded. Default, also for less than 1: 16.
+// others are as they were when they were loaded. Default, also for less than 1:
+// 16.
 func WithMaxViewers(n int) Option {
 	return func(p *page) {
 		if n > 0 {
