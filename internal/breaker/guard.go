@@ -138,7 +138,7 @@ func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transit
 // SettleAfter is [Machine.SettleAfter].
 func (g *Guard) SettleAfter(now time.Duration, t Token, o Outcome, waited time.Duration, u float64) Transition {
 	gen := g.word.Load() >> stateBits
-	late := gen != t.gen && (o != Success || gen != t.gen+1) // see Machine.answeredLate
+	late := gen != t.gen && !t.patient && (o != Success || gen != t.gen+1) // see Machine.answeredLate
 	if !t.Probe() && (o == Neutral || late) {
 		return Transition{} // nothing to say, or too late; and no slot to give back
 	}

@@ -56,7 +56,7 @@ type Call struct {
 	code      codes.Code      // of the last attempt
 	last      verdict.Verdict // on it
 	losses    uint64          // Plan.Losses when it began
-	vain      time.Duration   // the longest that an attempt has waited for an answer until its time ran out
+	vain      time.Duration   // the longest that an attempt has waited for an answer until its time ran out; notInVain: one failed otherwise
 	why       failure.Reason  // there was no other attempt
 	rejected  observe.Outcome // who refused the call; OutcomeNone: nobody
 	refusal   observe.Reason  // why
