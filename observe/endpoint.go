@@ -31,6 +31,9 @@ type BreakerStatus struct {
 type BudgetStatus struct {
 	Tokens   float64 // retries that it would allow now
 	Capacity float64 // tokens held at most
+	// EmptySince is when it first refused a retry, if it has not been half full
+	// since; zero: it has.
+	EmptySince time.Time
 }
 
 // LimitState is how far a limit is used.

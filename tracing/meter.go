@@ -54,6 +54,8 @@ type meter struct {
 //	astra.retry.hedges           astra.result (won, lost, suppressed)
 //	astra.retry.budget.tokens    gauge, by grpc.target alone, as the next
 //	astra.retry.budget.capacity  gauge
+//	astra.retry.budget.empty_since
+//	                             gauge, s: Unix time since which it is empty; 0: it is not
 //	astra.breaker.state          gauge: 0 closed, 1 half-open, 2 open
 //	astra.breaker.open           gauge: 1 from the opening to the recovery
 //	astra.breaker.open_since     gauge, s: Unix time of the opening; 0 while closed

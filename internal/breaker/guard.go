@@ -279,6 +279,17 @@ func (g *Guard) Standing(now time.Duration) Standing {
 // Forced returns what holds the breaker at a time. It takes no lock.
 func (g *Guard) Forced(now time.Duration) Force { return g.Standing(now).Forced }
 
+// Recent returns how many calls were booked in the last while of a breaker that is
+// closed.
+func (g *Guard) Recent(now time.Duration) (calls uint64, while time.Duration) {
+	before := g.collect(now)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.book(&before)
+	w := &g.m.calls.window
+	return w.sum(now).calls, w.width * buckets
+}
+
 // Force is [Machine.Force].
 func (g *Guard) Force(now, d time.Duration, f Force) Transition {
 	g.mu.Lock()

@@ -14,11 +14,11 @@ import "time"
 // lies below FailureRate (4 in 9 for the default of a half), and is drawn to
 // zero where fewer do.
 type detector struct {
-	window  window
-	row     int           // failures since the last success
-	vain    time.Duration // the longest that one of them had waited; never: one had not
-	balance float64
-	owed    time.Duration // as vain, of the failures since it was zero
+	window      window
+	row         int           // failures since the last success
+	vain        time.Duration // the longest that one of them had waited; never: one had not
+	balance     float64
+	balanceVain time.Duration // as vain, of the failures since it was zero
 }
 
 const (
@@ -43,7 +43,7 @@ func (d *detector) succeeded(cfg *Config, n uint64) {
 	}
 	d.row, d.vain = 0, 0
 	if d.balance = max(0, d.balance-float64(n)*cfg.weight()); d.balance == 0 {
-		d.owed = 0
+		d.balanceVain = 0
 	}
 }
 
@@ -55,7 +55,7 @@ func (d *detector) add(now time.Duration, cfg *Config, o Outcome, waited time.Du
 		if waited <= 0 {
 			waited = never
 		}
-		d.vain, d.owed = max(d.vain, waited), max(d.owed, waited)
+		d.vain, d.balanceVain = max(d.vain, waited), max(d.balanceVain, waited)
 		d.row++
 		d.balance++
 	} else {
@@ -74,7 +74,7 @@ func (d *detector) waited(why Reason) time.Duration {
 	case Consecutive:
 		return d.vain
 	case FailureRate, Balance:
-		return d.owed
+		return d.balanceVain
 	}
 	return 0
 }

@@ -67,7 +67,9 @@ func (c *Call) Lived() {
 func (c *Call) earn() {
 	if c.Plan.Budget != nil && !c.Policy.BudgetOff && !c.earned {
 		c.earned = true
-		c.Plan.Budget.Deposit()
+		if c.Plan.Budget.Deposit() {
+			c.budgetTurned()
+		}
 	}
 }
 

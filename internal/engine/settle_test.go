@@ -15,7 +15,7 @@ type late struct {
 
 func (l late) Deadline() (time.Time, bool) { return l.deadline, true }
 
-func TestOwnTime(t *testing.T) {
+func TestOwnTimeOfAContextThatIsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := func(d time.Duration) context.Context { return late{context.Background(), time.Now().Add(d)} }
 		for name, tc := range map[string]struct {
