@@ -9,32 +9,33 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// ForceOpen has the breaker of a method of a target, by the names that
-// [Suite.Snapshot] has, refuse all calls for a time, probes too, whatever it would
-// judge. When the time is over the next call is a probe, as after any open time. It
-// refuses in [ModeObserve] as well.
+// ForceOpen makes the breaker of a method of a target, named as in
+// [Suite.Snapshot], refuse all calls for d, without probes. Afterwards the next
+// call is a probe, as after any open time. It refuses in [ModeObserve] as well.
 //
 // A later ForceOpen or ForceClose replaces it, [Suite.Release] ends it. A store
-// keeps it, for the rest of its time, past a restart; other instances do not hear
-// of it. It is logged, observers receive an [observe.Steered] event, and the
-// snapshot shows it.
+// keeps it past a restart, for the rest of its time; it is not shared with
+// other instances. It is logged, observers receive an [observe.Steered] event,
+// and the snapshot shows it.
 //
-// The error says what is wrong: the time is not from 1 ms to 24 h; no call has
-// asked for the pair yet, or not lately; its policy has no breaker; the suite is
-// closed. Calls with a [WithCallPolicy] that disables the breaker are not refused.
+// It returns an error if d is not from 1 ms to 24 h, if no call has used the
+// pair yet or recently, if its policy has no breaker, or if the suite is
+// closed. Calls with a [WithCallPolicy] that disables the breaker are not
+// refused.
 func (s *Suite) ForceOpen(target, method string, d time.Duration) error {
 	return s.forceBreaker(forceOpen, target, method, d)
 }
 
-// ForceClose has the breaker of a method of a target let all calls pass for a time,
-// and count none. After it, it counts anew. For the rest see [Suite.ForceOpen].
+// ForceClose makes the breaker of a method of a target let all calls pass,
+// uncounted, for d. Afterwards it starts counting again. For the rest see
+// [Suite.ForceOpen].
 func (s *Suite) ForceClose(target, method string, d time.Duration) error {
 	return s.forceBreaker(forceClose, target, method, d)
 }
 
-// Release leaves the breaker of a method of a target to its own judgement, before
-// the time of ForceOpen or ForceClose is over. Of one that is open, forced or not,
-// the next call is a probe. It does nothing to others. For its errors see
+// Release ends ForceOpen or ForceClose for the breaker of a method of a target
+// before its time. If the breaker is open, forced or not, the next call is a
+// probe. It has no effect on other breakers. For its errors see
 // [Suite.ForceOpen].
 func (s *Suite) Release(target, method string) error {
 	return s.forceBreaker(release, target, method, 0)

@@ -11,31 +11,32 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// DrainBackend keeps new attempts away from a backend for a time, before it is shut
-// down, say: as long as another is there that is neither drained nor ejected.
-// Attempts and streams under way go on. It does so in [ModeObserve] as well, and
-// with Eject.Disabled; drained backends do not count among those of Eject.MaxShare.
-// When the time is over, probes bring the backend back, or the next attempt where
-// ejections keep none away.
+// DrainBackend keeps new attempts away from a backend for d, before it is shut
+// down for example, while there is another backend that is neither drained nor
+// ejected. Attempts and streams in flight continue. It does so in [ModeObserve]
+// as well, and with Eject.Disabled; drained backends do not count toward
+// Eject.MaxShare. When the time is over, probes bring the backend back, or the
+// next attempt where ejections keep none away.
 //
-// The backend is given by the target and address that [Suite.Snapshot] lists; the
-// name of the target that methods have there will do, too. A later DrainBackend
-// replaces it, [Suite.ReturnBackend] ends it. A store keeps it, for the rest of its
-// time, past a restart; so does the suite should the resolver leave the endpoint
-// out for a while; other instances do not hear of it. It is logged, observers
-// receive an [observe.Steered] event, and one of kind BackendChange if a method of
-// the target has been called, and the snapshot shows it.
+// The backend is given by the target and address that [Suite.Snapshot] lists;
+// the name of the target that methods have there will do, too. A later
+// DrainBackend replaces it, [Suite.ReturnBackend] ends it. A store keeps it
+// past a restart, for the rest of its time; so does the suite if the resolver
+// leaves the endpoint out for a while; it is not shared with other instances.
+// It is logged, observers receive an [observe.Steered] event, and one of kind
+// BackendChange if a method of the target has been called, and the snapshot
+// shows it.
 //
-// The error says what is wrong: the time is not from 1 ms to 24 h; the suite does
-// not balance load ([WithBalancing]); the target has no such backend; the suite is
-// closed.
+// It returns an error if d is not from 1 ms to 24 h, if the suite does not
+// balance load ([WithBalancing]), if the target has no such backend, or if the
+// suite is closed.
 func (s *Suite) DrainBackend(target, backend string, d time.Duration) error {
 	return s.forceBackend(drain, target, backend, d)
 }
 
-// ReturnBackend brings a backend back that [Suite.DrainBackend] keeps attempts away
-// from, or that is ejected: at once, without a probe, and judged anew. It does
-// nothing to others. For names and errors see [Suite.DrainBackend].
+// ReturnBackend brings back a backend that is drained by [Suite.DrainBackend]
+// or ejected: at once, without a probe, and without its past. It has no effect
+// on others. For names and errors see [Suite.DrainBackend].
 func (s *Suite) ReturnBackend(target, backend string) error {
 	return s.forceBackend(giveBack, target, backend, 0)
 }
@@ -113,8 +114,8 @@ func (s *Suite) reportBackend(f *fleet.Fleet, b *fleet.Backend, t breaker.Transi
 	on.recorders.Emit(context.Background(), e)
 }
 
-// storeBackend reports to the stores what was done by hand, also where the state is
-// the one that was.
+// storeBackend reports to the stores what was done by hand, also where the
+// state is the one that was.
 func (s *Suite) storeBackend(f *fleet.Fleet, b *fleet.Backend, t breaker.Transition) {
 	if len(s.stores) == 0 {
 		return

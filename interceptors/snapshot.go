@@ -8,7 +8,7 @@ import (
 // Snapshot is what a suite is doing, for people and their tools: see
 // [Suite.Snapshot]. As JSON its names are those of its fields' tags, times are
 // RFC 3339 and durations seconds; names are not changed, others may be added.
-// Nothing of it is of a call's payload, metadata or messages.
+// It holds nothing of a call's payload, metadata or messages.
 type Snapshot struct {
 	Time     time.Time          `json:"time"`
 	Started  time.Time          `json:"started"` // when New was called
@@ -22,8 +22,8 @@ type Snapshot struct {
 	Reloads  []ReloadSnapshot   `json:"reloads"`  // the last 20, the latest first
 	Stores   []StoreSnapshot    `json:"stores"`
 	Steered  []SteeringSnapshot `json:"steered"` // the last 20 times that somebody forced something by hand, the latest first
-	// Overflow is true if there are more pairs of target and method than are kept:
-	// the others are not here.
+	// Overflow is true if there are more pairs of target and method than are
+	// kept: the others are not here.
 	Overflow bool `json:"overflow"`
 }
 
@@ -65,11 +65,12 @@ type ReloadSnapshot struct {
 type PolicySnapshot struct {
 	ID      string `json:"id"`      // in MethodSnapshot.Policy, of this snapshot alone
 	Pattern string `json:"pattern"` // that it was given for; "*": every method
-	// Variant is "idempotent" for methods declared so, if that makes a difference,
-	// "undeclared" for those that a policy which hedges does not hedge, or "".
+	// Variant is "idempotent" for methods declared so, if that makes a
+	// difference, "undeclared" for those that a policy which hedges does not
+	// hedge, or "".
 	Variant string `json:"variant,omitempty"`
-	// Source is where it comes from: a file and a line ("policy.yaml:7"), "code", or
-	// "default" if no policy was given.
+	// Source is where it comes from: a file and a line ("policy.yaml:7"),
+	// "code", or "default" if no policy was given.
 	Source   string       `json:"source"`
 	Revision uint64       `json:"revision"` // RevisionSnapshot.Generation
 	Policy   PolicyFields `json:"policy"`
@@ -100,18 +101,19 @@ type MethodSnapshot struct {
 	Unwell     *UnwellSnapshot  `json:"unwell,omitempty"` // nil: for a minute no call was notable
 }
 
-// UnwellSnapshot is a time in which calls of a method failed, were refused or were
-// rescued, with no minute between any two of them.
+// UnwellSnapshot is a time in which calls of a method failed, were refused or
+// were rescued, less than a minute apart.
 type UnwellSnapshot struct {
 	Since time.Time `json:"since"` // when the first of these calls ended
 	Last  time.Time `json:"last"`
 	Count uint64    `json:"count"` // these calls
-	// Share is how many of all calls they are lately, about; 0: that is not known,
-	// as they are few, or the breaker is not closed, or there is none.
+	// Share is about which share of all recent calls these are. 0: not known,
+	// since they are few, or the breaker is not closed, or there is none.
 	Share float64 `json:"share,omitzero"`
 }
 
-// BreakerSnapshot is a breaker. Times are left out if there is none.
+// BreakerSnapshot is the state of a breaker. Times that do not apply are left
+// out.
 type BreakerSnapshot struct {
 	State string    `json:"state"` // "closed", "half-open" or "open"
 	Mode  string    `json:"mode"`  // "enforce" or "observe"
@@ -129,7 +131,7 @@ type BreakerSnapshot struct {
 	ForcedUntil time.Time `json:"forced_until,omitzero"`
 }
 
-// BudgetSnapshot is a retry budget.
+// BudgetSnapshot is the state of a retry budget.
 type BudgetSnapshot struct {
 	Tokens       float64 `json:"tokens"`
 	Capacity     float64 `json:"capacity"`
@@ -146,7 +148,7 @@ type HedgeSnapshot struct {
 	Measured bool    `json:"measured"`      // from the method's own latency
 }
 
-// LimitSnapshot is how far a limit is used.
+// LimitSnapshot is the use of a limit.
 type LimitSnapshot struct {
 	Mode        string `json:"mode"` // "enforce" or "observe"
 	InFlight    int    `json:"in_flight"`
@@ -182,8 +184,8 @@ type BackendSnapshot struct {
 }
 
 // CallSnapshot is a call that failed, was refused, or succeeded only after a
-// retry or by its fallback. Refusals of a method for one reason, one after
-// another, share one.
+// retry or by its fallback. Consecutive refusals of a method for the same
+// reason share one.
 type CallSnapshot struct {
 	Time      time.Time         `json:"time"`      // when it ended
 	LastTime  time.Time         `json:"last_time"` // when the last of Count did
@@ -200,7 +202,7 @@ type CallSnapshot struct {
 	Trail     []AttemptSnapshot `json:"trail,omitempty"`  // those that failed: the first seven and the last; and the one that succeeded
 }
 
-// AttemptSnapshot is one of a call's.
+// AttemptSnapshot is an attempt of a [CallSnapshot].
 type AttemptSnapshot struct {
 	Number int       `json:"number"`
 	Kind   string    `json:"kind"` // an observe.AttemptKind
@@ -209,7 +211,7 @@ type AttemptSnapshot struct {
 	Delay  Seconds   `json:"delay_seconds,omitzero"` // planned, before the next
 }
 
-// StoreSnapshot is a [Store] and what it last reported.
+// StoreSnapshot is a [Store] and its last report.
 type StoreSnapshot struct {
 	Store  string    `json:"store"`           // its type
 	Event  string    `json:"event,omitempty"` // an observe.SuiteEventKind

@@ -18,10 +18,10 @@ import (
 )
 
 // Snapshot returns what the suite is doing now. It is meant for a page or a
-// command that somebody looks at, a few times a second at most: with 4096 pairs
-// it takes some milliseconds. It holds no lock of the suite meanwhile; budgets,
-// limits, and breakers of methods that are unwell, are read under their own, for as
-// long as a copy takes.
+// command, and for a few calls a second at most: with 4096 pairs it takes some
+// milliseconds. It holds no lock of the suite meanwhile; budgets, limits, and
+// breakers of methods that are unwell, are read under their own, for as long as
+// a copy takes.
 func (s *Suite) Snapshot() Snapshot {
 	t := taking{suite: s, now: s.Now(), policies: map[*compiled]string{}, budgets: map[*budget.Guard]*BudgetSnapshot{}, canonical: map[string]string{}}
 	t.Time = s.at(t.now)
@@ -43,8 +43,9 @@ func (s *Suite) Snapshot() Snapshot {
 	return t.Snapshot
 }
 
-// MethodCalls returns the last notable calls of a pair, the latest first, twelve at
-// most; ok is false if the suite does not know the pair. See [CallSnapshot].
+// MethodCalls returns the last notable calls of a pair, the latest first,
+// twelve at most; ok is false if the suite does not know the pair. See
+// [CallSnapshot].
 func (s *Suite) MethodCalls(target, method string) (calls []CallSnapshot, ok bool) {
 	p := s.known(target, method)
 	if p == nil {

@@ -7,26 +7,27 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// Store carries the state of breakers and budgets beyond a suite: to the next
-// process, as package state does, or to other instances, as its nested module
-// state/redis does. A suite waits for its stores only in [New] and
-// [Suite.Close].
+// Store carries the state of breakers and budgets to the next process, as
+// package state does, or to other instances, as its nested module state/redis
+// does. A suite waits for its stores only in [New] and [Suite.Close].
 type Store interface {
 	// Attach is called once, by New, before it returns. The store may restore
 	// state at once, and keeps l for later. If Attach returns an error, New
 	// fails. Return one only for misuse; report missing or unreadable state with
 	// [StoreHandle.Notify] and log it.
 	Attach(l StoreHandle) error
-	// Changed is called after a breaker's state has changed, or that of a backend
-	// by hand, on the goroutine of the call that changed it: it must return at once and must not call the
-	// suite. Calls that still run may change something after Close.
+	// Changed is called after a breaker's state has changed, or that of a
+	// backend by hand, on the goroutine of the call that changed it: it must
+	// return at once and must not call the suite. Calls that still run may
+	// change something after Close.
 	Changed(c Change)
 	// Close is called by Suite.Close. It must write what is pending and end the
-	// store's goroutines. Called again, it must return the same.
+	// store's goroutines. When called again, it must return the same.
 	Close() error
 }
 
-// MaxStateAge is the age past which state is dropped. No open time is longer.
+// MaxStateAge is the age past which saved state is dropped. It is also the
+// longest open time.
 const MaxStateAge = 24 * time.Hour
 
 // State is what of a suite is worth keeping: breakers that are not closed and,
@@ -58,8 +59,8 @@ type BreakerRecord struct {
 	// Openings is how often it has opened without closing between. Its open
 	// time grows with it.
 	Openings int
-	// Age is how long ago all this was so. 0: it is, in a breaker in use; more
-	// in one restored that no call has asked for yet.
+	// Age is how long ago this was recorded. 0: now, by a breaker in use. It is
+	// more in a record that was restored and that no call has used yet.
 	Age time.Duration
 	// Forced is "open" or "closed" if it is held so by hand for Left, see
 	// [Suite.ForceOpen]; else "".
@@ -93,8 +94,8 @@ type Change struct {
 	Forced         string        // what it is held, "open" or "closed", then; else ""
 }
 
-// StoreHandle is a running suite as its store sees it. Its methods may be called at
-// any time, from any goroutine, but not from within Changed. After
+// StoreHandle is a running suite as its store sees it. Its methods may be
+// called at any time, from any goroutine, but not from within Changed. After
 // [Suite.Close] they change nothing.
 type StoreHandle struct {
 	registry *registry
@@ -105,13 +106,13 @@ type StoreHandle struct {
 func (l StoreHandle) State() State { return l.registry.state() }
 
 // Restore hands the suite state of an earlier one. Breakers and budgets begin
-// with it when a call first asks for them; those in use keep what they have.
-// Open times are bounded by the policy's MaxOpenFor, tokens by Burst; budgets
-// have earned what the time since has brought. If a budget's policy has
-// changed, it begins with the least that one of its target held. Records that
-// make no sense, whose names are longer than 512 bytes, that are older than
-// MaxStateAge, or more than 16384, are dropped. Backends are out when a resolver
-// first names them.
+// with it when a call first asks for them; those in use are not changed. Open
+// times are bounded by the policy's MaxOpenFor, tokens by Burst; budgets also
+// get the tokens of the time since. If a budget's policy has changed, it begins
+// with the fewest tokens that a budget of its target held. Records that are
+// invalid, have names longer than 512 bytes or are older than MaxStateAge are
+// dropped, and so are those past 16384. Backends are ejected when a resolver
+// first returns them.
 func (l StoreHandle) Restore(st State) { l.registry.restore(st) }
 
 // Open opens a closed breaker for r.Left, bounded by the policy, because other

@@ -87,8 +87,8 @@ func (m *Metrics) collectCounts(ch chan<- prometheus.Metric, functions []*functi
 }
 
 // collectEndpoints reads the gauges that the suites keep, and sees that the
-// counters of breakers that a reload has brought exist. Endpoints may share their label values: the worst
-// of them is shown.
+// counters of breakers that a reload has brought exist. Endpoints may share
+// their label values: the worst of them is shown.
 func (m *Metrics) collectEndpoints(ch chan<- prometheus.Metric, recorders []*recorder) {
 	breakers := make(map[pairKey]observe.BreakerStatus)
 	budgets := make(map[string]observe.BudgetStatus)

@@ -64,9 +64,9 @@
 //
 // Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets], the
 // backends of a target by 100, and there are none unless a suite balances load;
-// those past the bounds share the label value "other". Bytes of a name that are
-// no UTF-8 are replaced, names are cut at 512 bytes. Codes outside gRPC's 17,
-// which a server may well send, count as Unknown.
+// further ones share the label value "other". Invalid UTF-8 in a name is
+// replaced, and names are cut at 512 bytes. Codes outside gRPC's 17, which a
+// server may send, count as Unknown.
 package metrics
 
 import (
@@ -87,11 +87,11 @@ import (
 // that of each suite.
 //
 // A counter whose labels are known beforehand begins at zero, so that its first
-// count is an increase: those of suites with New, except for
-// reports to other instances, a method's and its targets' with its first call, a
-// limit's with the first scrape after that. Counters stay. A breaker's state, a
-// budget's tokens and how far a limit is used are read at each scrape and go when
-// the suite forgets the method.
+// count is an increase: those of suites with New, except for reports to other
+// instances, a method's and its targets' with its first call, a limit's with
+// the first scrape after that. Counters stay. A breaker's state, a budget's
+// tokens and how far a limit is used are read at each scrape and go when the
+// suite forgets the method.
 //
 // A first attempt that succeeds costs one atomic addition, without allocation,
 // lock or label look-up.

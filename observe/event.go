@@ -50,8 +50,8 @@ func name(names []string, n uint8) string {
 }
 
 // Event is something that happened to a call, or to the breaker of its method.
-// Kind decides which fields are filled; the others are zero. Kind and Shard are
-// always filled, except that a BreakerChange of no call has no Shard.
+// Kind determines which fields are filled; the others are zero. Kind and Shard
+// are always filled, except Shard in a BreakerChange that belongs to no call.
 //
 //	CallStart      AttemptKind (FirstAttempt)
 //	AttemptStart   Attempt, AttemptKind

@@ -81,11 +81,11 @@ type ChangeLogger interface {
 	LogsChanges()
 }
 
-// SuiteObserver is implemented by an [Observer] that is to receive what concerns
-// a suite and no call. SuiteEvent is called on the goroutine where the event
-// happens, seldom, and by several at a time. It must return at once and must not
-// call the suite. A panic is recovered and logged, as those of an Observer. A
-// wrapper of an Observer that embeds the interface hides it, and must forward it.
+// SuiteObserver is implemented by an [Observer] that receives events of the
+// suite itself. SuiteEvent is called on the goroutine where the event happens.
+// It must return at once, must not call the suite, and must be safe for
+// concurrent use. A panic is recovered and logged, as those of an Observer. A
+// wrapper that embeds Observer hides this interface, and must forward it.
 type SuiteObserver interface {
 	SuiteEvent(SuiteEvent)
 }

@@ -91,26 +91,26 @@ func LogExcept(cs ...codes.Code) LogOption {
 //	trace_id, span_id
 //	          of the call's span, if there is one; of the caller's without [New]
 //
-// It also logs each change of a breaker: that it opened ("breaker opened", Warn)
-// and recovered ("breaker closed", Info), and at level Debug what its probes find
-// out ("breaker probes", "breaker stays open"). So it does of a backend ("backend
-// ejected", "backend back in use"). Their attributes are method,
-// target, backend, from, to and reason, as astra_breaker_transitions_total has them,
-// next_probe_in (at the latest) or open_for, and dropped. That the target's budget
-// refuses a retry ("retry budget empty", Warn) has the code that is not retried, and
-// that it is half full again ("retry budget recovered", Info) has empty_for. A suite without such an
-// observer logs them to its own logger, which also has what happens to policies and
-// stores; see [interceptors.WithLogger].
+// It also logs each change of a breaker: that it opened ("breaker opened",
+// Warn) and recovered ("breaker closed", Info), and at level Debug what its
+// probes find out ("breaker probes", "breaker stays open"). So it does for a
+// backend ("backend ejected", "backend back in use"). Their attributes are
+// method, target, backend, from, to and reason, as
+// astra_breaker_transitions_total has them, next_probe_in (at the latest) or
+// open_for, and dropped. That the target's budget refuses a retry ("retry
+// budget empty", Warn) has the code that is not retried, and that it is half
+// full again ("retry budget recovered", Info) has empty_for. A suite without
+// such an observer logs them to its own logger, which also has what happens to
+// policies and stores; see [interceptors.WithLogger].
 //
-// Neither messages nor metadata are logged, nor the text of errors that are not the
-// suite's own unless [LogMessages] says so.
+// Neither messages nor metadata are logged, nor the text of errors that are not
+// the suite's own unless [LogMessages] says so.
 //
-// Records beyond [LogRate] are counted and dropped, before they cost anything.
-// Calls that failed, that were refused and that were rescued, breakers that turned
-// and their probes have a rate each.
-// The handler runs on a goroutine of the suite's, so that a slow one delays no
-// call, and gets the call's context, which may have ended. Suite.Close waits
-// for records that are queued.
+// Records beyond [LogRate] are counted and dropped before they are made. Failed
+// calls, refused calls, rescued calls, changes of breakers and results of
+// probes have a rate each. The handler runs on a goroutine of the suite's, so
+// that a slow one delays no call, and gets the call's context, which may have
+// ended. Suite.Close waits for records that are queued.
 func NewLogger(to *slog.Logger, opts ...LogOption) observe.Observer {
 	l := &logger{to: to}
 	for _, o := range opts {
@@ -175,8 +175,9 @@ type methodLog struct {
 	method, target         slog.Attr
 }
 
-// ours reports whether the error is one of the suite's own, which holds nothing but
-// the names of method and target, since when, why and until when it refuses.
+// ours reports whether the error is one of the suite's own, which holds nothing
+// but the names of method and target, since when, why and until when it
+// refuses.
 func ours(r observe.Reason) bool {
 	switch r {
 	case observe.ReasonBreakerOpen, observe.ReasonQueueFull, observe.ReasonQueueTimeout, observe.ReasonRateLimited:
