@@ -298,3 +298,22 @@ func TestFastAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestSlow(t *testing.T) {
+	usual := Past{Latency: 10}
+	for name, tc := range map[string]struct {
+		p, other Past
+		want     bool
+	}{
+		"twice as slow":      {Past{Latency: 20}, usual, false},
+		"slower than that":   {Past{Latency: 21}, usual, true},
+		"has not answered":   {Past{Latency: 1, Bound: 21}, usual, true},
+		"did so long ago":    {Past{Latency: 1, Bound: 21, BoundAt: -time.Minute}, usual, false},
+		"nothing to compare": {Past{Latency: 20}, Past{}, false},
+		"nothing known":      {Past{}, usual, false},
+	} {
+		if got := tc.p.Slow(0, tc.other); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

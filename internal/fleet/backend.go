@@ -28,7 +28,7 @@ type Backend struct {
 
 	picked     atomic.Int64  // when it was last chosen …
 	pickedTurn atomic.Uint64 // … and by which of the choices by cost
-	looks      atomic.Int32  // how often since then only because it had been left out
+	looks      atomic.Int32  // how often since then only because it had been left out, as it is slow
 
 	counts    [3]atomic.Uint64 // of attempts, by Outcome
 	ejections [breaker.ByHand + 1]atomic.Uint64

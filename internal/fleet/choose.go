@@ -123,15 +123,21 @@ func (s *selection) run() (int, breaker.Token) {
 		}
 	}
 	i := s.among()
-	b := c.backends[i]
+	return i, s.admit(c.backends[i])
+}
+
+// admit returns what an attempt has that is no probe, unless its backend is out:
+// nobody is believed to be, or left alone, or there is no other.
+func (s *selection) admit(b *Backend) breaker.Token {
 	t, in := b.guard.AdmitClosed()
-	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or left alone, or there is no other
-		var probe bool
-		if t, probe = b.probe(s.now, true); !probe && s.judged && !s.ejects && !b.drained(s.now) {
-			b.avoidable.Add(1)
-		}
+	if in || s.attempt == nil || s.cfg.EjectOff {
+		return t
 	}
-	return i, t
+	t, probe := b.probe(s.now, true)
+	if !probe && s.judged && !s.ejects && !b.drained(s.now) {
+		b.avoidable.Add(1)
+	}
+	return t
 }
 
 // among returns the backend that the attempt goes to if it is no probe.
@@ -202,8 +208,8 @@ func (s *selection) cheaper(turn int) int {
 		return 0
 	}
 	if b := c.backends[turn]; b.leftOut(s.now, turns) && !s.special(turn) {
-		b.looks.Add(1)
-		b.pickedTurn.Store(turns)
+		other := c.backends[(turn+1)%n]
+		b.look(turns, b.Meter.Past().Slow(s.now, other.Meter.Past()))
 		return turn
 	}
 	r := c.fleet.registry
@@ -236,11 +242,10 @@ func (s *selection) cheaper(turn int) int {
 
 const (
 	// lookAfter is how many choices a backend must have been left out of to be asked
-	// whatever it costs: of callers who mind one call in a hundred, half must be left
-	// for what chance does.
-	lookAfter = 200
-	// lookDoubles is how often that doubles, and patience with it, while the backend
-	// is asked for no other reason …
+	// whatever it costs. Of callers who mind one call in a hundred, half must be left
+	// for what chance does: so it doubles, and patience with it, lookDoubles times while
+	// the backend is slow, and asked for no other reason …
+	lookAfter   = 100
 	lookDoubles = 1
 	// … and lookAtLast is the time after which it is asked in any case.
 	lookAtLast = 10 * time.Second
@@ -255,6 +260,17 @@ func (b *Backend) leftOut(now time.Duration, turns uint64) bool {
 	}
 	doubled := min(b.looks.Load(), lookDoubles)
 	return since >= patience<<doubled && turns-b.pickedTurn.Load() >= lookAfter<<doubled || since >= lookAtLast
+}
+
+// look notes that a backend is asked because it has been left out. Only one that is
+// slow is asked less and less often: others need the calls to show that they are well.
+func (b *Backend) look(turns uint64, slow bool) {
+	b.pickedTurn.Store(turns)
+	if slow {
+		b.looks.Add(1)
+	} else {
+		b.looks.Store(0)
+	}
 }
 
 // chosen notes by which choice a backend was the cheaper.
