@@ -123,15 +123,21 @@ func (s *selection) run() (int, breaker.Token) {
 		}
 	}
 	i := s.among()
-	b := c.backends[i]
+	return i, s.admit(c.backends[i])
+}
+
+// admit returns the token of an attempt for the backend that it goes to, which may
+// be one that is out: nobody is believed to be, or left alone, or there is no other.
+func (s *selection) admit(b *Backend) breaker.Token {
 	t, in := b.guard.AdmitClosed()
-	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or left alone, or there is no other
-		var probe bool
-		if t, probe = b.probe(s.now, true); !probe && s.judged && !s.ejects && !b.drained(s.now) {
-			b.avoidable.Add(1)
-		}
+	if in || s.attempt == nil || s.cfg.EjectOff {
+		return t
 	}
-	return i, t
+	t, probe := b.probe(s.now, true)
+	if !probe && s.judged && !s.ejects && !b.drained(s.now) {
+		b.avoidable.Add(1)
+	}
+	return t
 }
 
 // among returns the backend that the attempt goes to if it is no probe.
