@@ -20,10 +20,11 @@ type capture struct {
 	trailer metadata.MD
 	peer    peer.Peer
 
-	theirs   []grpc.CallOption // as the caller gave them
-	ours     []grpc.CallOption // as attempts get them; kept for its memory
-	effects  bool              // some of theirs are to be honoured in the end
-	finished bool              // onFinish has been called
+	theirs   []grpc.CallOption  // as the caller gave them
+	ours     []grpc.CallOption  // as attempts get them; kept for its memory
+	usual    [2]grpc.CallOption // as attempts get them if the caller gave none
+	effects  bool               // some of theirs are to be honoured in the end
+	finished bool               // onFinish has been called
 
 	wantHeader bool // though the caller does not
 }
@@ -35,6 +36,10 @@ type capture struct {
 // the caller's variable.
 func (c *capture) wrap(theirs []grpc.CallOption, trailer bool) []grpc.CallOption {
 	c.theirs = theirs
+	if len(theirs) == 0 && trailer && !c.wantHeader {
+		c.usual = [2]grpc.CallOption{grpc.Peer(&c.peer), grpc.Trailer(&c.trailer)}
+		return c.usual[:]
+	}
 	c.ours = c.ours[:0]
 	c.ours = append(c.ours, grpc.Peer(&c.peer))
 	if trailer {
@@ -117,7 +122,13 @@ func (c *capture) deliver() {
 // onFinish calls the caller's OnFinish options, once; after deliver, as
 // grpc-go has it.
 func (c *capture) onFinish(err error) {
-	if c.effects && !c.finished {
+	if c.effects {
+		c.finishOnce(err)
+	}
+}
+
+func (c *capture) finishOnce(err error) {
+	if !c.finished {
 		c.finished = true
 		onFinish(c.theirs, err)
 	}
@@ -133,7 +144,10 @@ func onFinish(opts []grpc.CallOption, err error) {
 
 // release lets go of everything but the memory of the options.
 func (c *capture) release() {
-	clear(c.ours)
+	if len(c.ours) > 0 {
+		clear(c.ours)
+		c.ours = c.ours[:0]
+	}
 	c.theirs = nil
 	c.effects, c.finished, c.wantHeader = false, false, false
 	c.reset()

@@ -181,8 +181,15 @@ type plan struct {
 
 // fleetOf returns the fleet of a connection; nil: the suite does not balance load.
 func (p *plan) fleetOf(cc *grpc.ClientConn) *fleet.Fleet {
+	if p.balancing == nil || cc == nil {
+		return nil
+	}
+	return p.balancedFleetOf(cc)
+}
+
+func (p *plan) balancedFleetOf(cc *grpc.ClientConn) *fleet.Fleet {
 	b := p.balancing
-	if b == nil || cc == nil || b.registry.Closed() {
+	if b.registry.Closed() {
 		return nil
 	}
 	if l := p.located.Load(); l != nil && l.target == cc.Target() {

@@ -97,6 +97,18 @@ type MethodSnapshot struct {
 	Budget     *BudgetSnapshot  `json:"budget,omitempty"`
 	Hedge      *HedgeSnapshot   `json:"hedge,omitempty"`
 	Limit      *LimitSnapshot   `json:"limit,omitempty"`
+	Unwell     *UnwellSnapshot  `json:"unwell,omitempty"` // nil: for a minute no call was notable
+}
+
+// UnwellSnapshot is a time in which calls of a method failed, were refused or were
+// rescued, with no minute between any two of them.
+type UnwellSnapshot struct {
+	Since time.Time `json:"since"` // when the first of these calls ended
+	Last  time.Time `json:"last"`
+	Count uint64    `json:"count"` // these calls
+	// Share is how many of all calls they are lately, about; 0: that is not known,
+	// as they are few, or the breaker is not closed, or there is none.
+	Share float64 `json:"share,omitzero"`
 }
 
 // BreakerSnapshot is a breaker. Times are left out if there is none.
@@ -107,6 +119,7 @@ type BreakerSnapshot struct {
 	Why   string    `json:"why,omitempty"` // an observe.Reason of the state
 	// NotClosedSince is when it opened; probes that fail do not change it.
 	NotClosedSince time.Time `json:"not_closed_since,omitzero"`
+	Cause          string    `json:"cause,omitempty"` // an observe.Reason: why it opened then
 	// NextProbe is when a call may pass, at the latest.
 	NextProbe   time.Time `json:"next_probe,omitzero"`
 	Openings    int       `json:"openings"` // in a row
@@ -122,6 +135,9 @@ type BudgetSnapshot struct {
 	Capacity     float64 `json:"capacity"`
 	Ratio        float64 `json:"ratio"`
 	MinPerSecond float64 `json:"min_per_second"`
+	// EmptySince is when it first refused a retry, if it has not been half full
+	// since.
+	EmptySince time.Time `json:"empty_since,omitzero"`
 }
 
 // HedgeSnapshot is when hedges start.
@@ -151,10 +167,13 @@ type BackendSnapshot struct {
 	Believed  bool      `json:"believed"`  // false: so many of the target's are out that none is believed to be
 	Mode      string    `json:"mode"`      // of ejections: "enforce" or "observe"
 	Since     time.Time `json:"since,omitzero"`
-	Why       string    `json:"why,omitempty"`       // an observe.Reason of the state
-	NextProbe time.Time `json:"next_probe,omitzero"` // when it is tried, at the latest
-	Succeeded uint64    `json:"succeeded"`           // attempts, in all
-	Failed    uint64    `json:"failed"`
+	Why       string    `json:"why,omitempty"` // an observe.Reason of the state
+	// NotInSince is when it was ejected; probes that fail do not change it.
+	NotInSince time.Time `json:"not_in_since,omitzero"`
+	Cause      string    `json:"cause,omitempty"`     // an observe.Reason: why it was ejected then
+	NextProbe  time.Time `json:"next_probe,omitzero"` // when it is tried, at the latest
+	Succeeded  uint64    `json:"succeeded"`           // attempts, in all
+	Failed     uint64    `json:"failed"`
 	// WouldAvoid counts attempts that would have gone elsewhere, were the mode to
 	// enforce.
 	WouldAvoid  uint64    `json:"would_avoid"`
@@ -197,6 +216,8 @@ type StoreSnapshot struct {
 	Result string    `json:"result,omitempty"`
 	Time   time.Time `json:"time,omitzero"`
 	Error  string    `json:"error,omitempty"`
+	// FailingSince is when what it reports began to fail.
+	FailingSince time.Time `json:"failing_since,omitzero"`
 }
 
 // SteeringSnapshot is a use of [Suite.ForceOpen], [Suite.ForceClose],

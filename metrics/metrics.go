@@ -21,6 +21,7 @@
 //	astra_retry_attempt_seconds      function, outcome
 //	astra_retry_budget_tokens        target
 //	astra_retry_budget_capacity      target
+//	astra_retry_budget_empty_since_seconds target
 //	astra_limit_in_flight            function, target
 //	astra_limit_max                  function, target
 //	astra_limit_queued               function, target
@@ -45,6 +46,7 @@
 //	astra_state_saves_total          result (success, failed)
 //	astra_state_reports_total        result (sent, received, rejected, failed)
 //	astra_suite_steered_total        result (success, failed)
+//	astra_suite_failures_total       event (reloaded, state_saved, …), reason (invalid, no_space, permission, not_found, timeout, other)
 //
 // function is the full method name, "/helloworld.Greeter/SayHello". Attempts
 // divided by calls is the load that retries add:
@@ -106,6 +108,7 @@ type Metrics struct {
 	transitions *prometheus.CounterVec
 	refused     *prometheus.CounterVec // by breakers
 	suiteEvents map[observe.SuiteEventKind]*prometheus.CounterVec
+	failures    *prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 	durations   *durationVecs // nil: not wanted
 	limits      limits
@@ -124,11 +127,11 @@ type Metrics struct {
 // descs are of what Collect computes. The first three have the identity of a
 // vector of Metrics.
 type descs struct {
-	attempts, calls, kinds *prometheus.Desc
-	target                 *prometheus.Desc
-	level                  *prometheus.Desc
-	tokens, capacity       *prometheus.Desc
-	state, open, since     *prometheus.Desc
+	attempts, calls, kinds  *prometheus.Desc
+	target                  *prometheus.Desc
+	level                   *prometheus.Desc
+	tokens, capacity, empty *prometheus.Desc
+	state, open, since      *prometheus.Desc
 }
 
 var (
@@ -157,6 +160,7 @@ func New(opts ...Option) *Metrics {
 		delays:      delaysSeconds.histograms(l, bounds(append(s.delayBuckets, delayBuckets...)...)),
 		durations:   newDurations(s.durations, l),
 		suiteEvents: newSuiteEvents(l),
+		failures:    newFailures(l),
 		limits:      newLimits(l),
 		observed:    newObserved(l),
 		backends:    newBackends(l),
@@ -169,6 +173,7 @@ func New(opts ...Option) *Metrics {
 			level:    backoffLevel.desc(l),
 			tokens:   budgetTokens.desc(l),
 			capacity: budgetCapacity.desc(l),
+			empty:    budgetEmptySince.desc(l),
 			state:    breakerState.desc(l),
 			open:     breakerOpen.desc(l),
 			since:    breakerOpenSince.desc(l),
@@ -202,6 +207,9 @@ func (m *Metrics) Observe(e observe.Endpoint) observe.Hooks {
 func (m *Metrics) SuiteEvent(e observe.SuiteEvent) {
 	if v := m.suiteEvents[e.Kind]; v != nil {
 		v.WithLabelValues(resultLabel(e.Result)).Inc()
+		if reason, failed := failure(e); failed {
+			m.failures.WithLabelValues(e.Kind.String(), reason).Inc()
+		}
 	}
 	m.reloads.event(e)
 }

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"runtime"
 	"testing"
 	"unsafe"
 )
@@ -44,5 +45,17 @@ func TestTallyGrows(t *testing.T) {
 	got.fold(&c)
 	if want := (good{attempts: 2*busy + 1, calls: 2 * busy, firsts: 2*busy - 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// There are as many shards as processors, up to a power of two, and asking how many
+// there are changes nothing for the program.
+func TestShardsForTheProcessors(t *testing.T) {
+	for procs, want := range map[int]int{1: 1, 2: 2, 3: 4, 64: 64, 65: 64} {
+		before := runtime.GOMAXPROCS(procs)
+		n, after := len(newShards()), runtime.GOMAXPROCS(before)
+		if n != want || after != procs {
+			t.Errorf("%d shards for %d processors, want %d; GOMAXPROCS is %d then", n, procs, want, after)
+		}
 	}
 }

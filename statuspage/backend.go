@@ -1,6 +1,7 @@
 package statuspage
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,7 +16,8 @@ type backendRow struct {
 
 	Words, Tone, Link, Reason string
 	Now, Then                 string
-	Until                     time.Time // between them, of what comes; zero: nothing is known to
+	From                      time.Time // since when it is not in, or is as it is
+	Until                     time.Time // between Now and Then, of what comes; zero: nothing is known to
 }
 
 func backendLink(target, address string) string {
@@ -33,7 +35,13 @@ func (v *view) backends() {
 		if b.Forced != "" {
 			r.Words = "drained"
 		}
-		if b.Why != "" {
+		if r.From = b.NotInSince; r.From.IsZero() {
+			r.From = b.Since
+		}
+		switch {
+		case b.Cause != "" && b.Forced == "":
+			r.Reason = fmt.Sprintf("It was ejected because %s. It failed %s attempts in all.", breakerWhy[b.Cause], num(b.Failed))
+		case b.Why != "":
 			r.Reason = "Because " + breakerWhy[b.Why] + "."
 		}
 		r.now()

@@ -54,6 +54,8 @@ type meter struct {
 //	astra.retry.hedges           astra.result (won, lost, suppressed)
 //	astra.retry.budget.tokens    gauge, by grpc.target alone, as the next
 //	astra.retry.budget.capacity  gauge
+//	astra.retry.budget.empty_since
+//	                             gauge, s: Unix time since which it is empty; 0: it is not
 //	astra.breaker.state          gauge: 0 closed, 1 half-open, 2 open
 //	astra.breaker.open           gauge: 1 from the opening to the recovery
 //	astra.breaker.open_since     gauge, s: Unix time of the opening; 0 while closed
@@ -92,7 +94,7 @@ func NewMeter(mp metric.MeterProvider) (observe.Observer, error) {
 	delay, err3 := of.Float64Histogram("grpc.client.call.retry_delay", metric.WithUnit("s"),
 		metric.WithDescription("Total time of delay while there is no active attempt during the client call."), metric.WithExplicitBucketBoundaries(latencyBounds...))
 	queue, err4 := of.Float64Histogram("astra.limit.queue_time", metric.WithUnit("s"),
-		metric.WithDescription("How long calls that had to wait for their limit did, in vain or not."), metric.WithExplicitBucketBoundaries(latencyBounds...))
+		metric.WithDescription("How long calls waited for their limit, whether they got a slot or not."), metric.WithExplicitBucketBoundaries(latencyBounds...))
 	counts, err5 := newCounts(of)
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err

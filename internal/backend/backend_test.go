@@ -265,3 +265,32 @@ func TestWaiting(t *testing.T) {
 		t.Errorf("a backend of which nothing is known is expected to take %v at least", p.Bound)
 	}
 }
+
+// TestFastAgain: the peak of a backend that is asked seldom would outlast it.
+func TestFastAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		latency, bound, took time.Duration
+		want                 bool
+	}{
+		"half the peak":         {100, 0, 50, true},
+		"more than half of it":  {100, 0, 51, false},
+		"half of what was lost": {10, 100, 50, true},
+		"more than that":        {10, 100, 51, false},
+		"nothing known":         {0, 0, 1, false},
+	} {
+		var m Meter
+		m.Restart(0)
+		m.latency.Store(int64(tc.latency))
+		m.AtLeast(time.Second, tc.bound)
+		m.Failed(time.Second, 0)
+		was := m.Past()
+		got, p := m.FastAgain(time.Second, tc.took), m.Past()
+		want := was
+		if tc.want {
+			want = Past{Latency: tc.took, At: time.Second, BoundAt: was.BoundAt, Success: was.Success, Since: time.Second}
+		}
+		if got != tc.want || p != want {
+			t.Errorf("%s: %v, %+v; want %v, %+v", name, got, p, tc.want, want)
+		}
+	}
+}

@@ -110,6 +110,22 @@ func (m *Meter) Succeeded(now, took time.Duration) {
 	}
 }
 
+// FastAgain begins anew, as with a backend that has recovered, if an attempt on one
+// that had been left out for its cost took at most half of the latency that was
+// reckoned with. It reports whether it did: memory of a peak is for backends that
+// are asked often, and would keep this one out for as long as it lasts.
+func (m *Meter) FastAgain(now, took time.Duration) bool {
+	p := m.Past()
+	if 2*took > max(p.Latency, p.bound(now)) {
+		return false
+	}
+	m.latency.Store(int64(took))
+	m.at.Store(int64(now))
+	m.bound.Store(0)
+	m.since.Store(int64(now))
+	return true
+}
+
 // Failed books a failure after that time.
 func (m *Meter) Failed(now, took time.Duration) {
 	m.success.Store(math.Float64bits(m.Past().Succeeded(false).Success))

@@ -37,13 +37,10 @@ type Channel interface {
 	Down() bool
 }
 
-// takeSlot takes a slot of the method's limit, unless the call has to wait for
+// takeSlot takes a slot of the method's limit, which there must be, unless the call has to wait for
 // it. The error is what the caller gets.
 func (c *Call) takeSlot(channel Channel) (Wait, error) {
 	g := c.Plan.Limit
-	if g == nil {
-		return Wait{}, nil
-	}
 	if c.Policy.LimitObserve {
 		c.slot.held = g.EnterFree() || c.wouldHaveSlot(g)
 		if !c.slot.held {

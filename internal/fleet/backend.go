@@ -100,6 +100,12 @@ func (b *Backend) Avoidable() uint64 { return b.avoidable.Load() }
 // Count returns how many attempts have ended so.
 func (b *Backend) Count(o Outcome) uint64 { return b.counts[o].Load() }
 
+// Lasts returns how long what a change has begun will last, or what it has ended
+// has lasted: see [breaker.Guard.Lasts].
+func (b *Backend) Lasts(now time.Duration, t breaker.Transition) time.Duration {
+	return b.guard.Lasts(now, t)
+}
+
 // Ejections calls yield for each reason for which the backend has been ejected.
 func (b *Backend) Ejections(yield func(reason breaker.Reason, n uint64)) {
 	for r := range b.ejections {

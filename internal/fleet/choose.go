@@ -247,7 +247,7 @@ const (
 	lookAfter = 200
 	// lookDoubles is how often that doubles, and patience with it, while the backend
 	// is asked for no other reason …
-	lookDoubles = 2
+	lookDoubles = 1
 	// … and lookAtLast is the time after which it is asked in any case.
 	lookAtLast = 10 * time.Second
 )

@@ -453,8 +453,8 @@ func TestLookAgain(t *testing.T) {
 		{1, 2*patience - 1, 2 * lookAfter, false},
 		{1, 2 * patience, 2*lookAfter - 1, false},
 		{1, 2 * patience, 2 * lookAfter, true},
-		{7, 4*patience - 1, 1 << 20, false},
-		{7, 4 * patience, 4 * lookAfter, true},
+		{7, 2*patience - 1, 1 << 20, false},
+		{7, 2 * patience, 2 * lookAfter, true},
 		{7, lookAtLast - 1, 0, false},
 		{7, lookAtLast, 0, true},
 	} {

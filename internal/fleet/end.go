@@ -46,7 +46,19 @@ func (a *Attempt) End(now time.Duration, e End) Change {
 		b.Meter.Heard(now)
 	}
 	o := a.judged(b, e, took, losses)
+	a.measure(b, e, now, took)
+	b.count(e)
+	if counted {
+		return Change{Backend: b}
+	}
+	return Change{b, b.settle(now, t, o, e.Shard)}
+}
+
+// measure has the meter learn of the attempt.
+func (a *Attempt) measure(b *Backend, e End, now, took time.Duration) {
 	switch {
+	case e.Done && !a.stream && b.looks.Load() > 0 && b.Meter.FastAgain(now, took):
+		b.looks.Store(0)
 	case e.Done && !a.stream:
 		b.Meter.Succeeded(now, took)
 	case e.Good && a.stream:
@@ -56,11 +68,6 @@ func (a *Attempt) End(now time.Duration, e End) Change {
 	default:
 		b.Meter.AtLeast(now, a.bound(took))
 	}
-	b.count(e)
-	if counted {
-		return Change{Backend: b}
-	}
-	return Change{b, b.settle(now, t, o, e.Shard)}
 }
 
 // bound is what the attempt says of latency if nobody answered: as a stream may

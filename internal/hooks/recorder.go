@@ -20,6 +20,7 @@ type Recorders struct {
 	Summary  []*Recorder // called once for a first success …
 	Detailed []*Recorder // … and the others of all
 	evicted  []*Recorder // those with an Evicted hook
+	Begins   bool        // one of them wants to know that a call or an attempt begins, or when
 	Elapsed  bool        // one wants to know how long calls take
 	Timed    bool        // … and attempts
 }
@@ -36,10 +37,12 @@ func (rs *Recorders) Add(o *Observer, e observe.Endpoint) {
 	if h.Start != nil {
 		r.Bit = 1 << len(rs.Starters)
 		rs.Starters = append(rs.Starters, r)
+		rs.Begins = true
 	}
 	if h.Event != nil {
 		rs.All = append(rs.All, r)
 		rs.Elapsed = rs.Elapsed || h.Elapsed
+		rs.Begins = rs.Begins || h.Elapsed
 		rs.Timed = rs.Timed || h.AttemptElapsed
 	}
 	if h.FirstSuccess != nil {

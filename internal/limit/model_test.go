@@ -361,6 +361,49 @@ func TestStories(t *testing.T) {
 				t.Errorf("%+v, want the pace of late", a)
 			}
 		},
+		"fewer slots than calls in flight": func(t *testing.T, q *Queue, enter func(now, patience time.Duration) (answer, *Ticket)) {
+			q.Reconfigure(0, Config{MaxConcurrent: 4})
+			for range 4 {
+				_, _ = enter(0, s)
+			}
+			q.Reconfigure(0, Config{MaxConcurrent: 1, MaxQueue: 1})
+			_, first := enter(s, Forever) // a slot is wanted from here on
+			q.Leave(2*s, Sample{})
+			if a, _ := enter(10*s, s); a.Verdict != QueueFull || a.after != 2*8*s {
+				t.Errorf("%+v, want two slots of 8 s, since one call waits all that time", a)
+			}
+			q.Cancel(10*s, first)
+			q.Leave(10*s, Sample{}) // nobody waits any more
+			q.Reconfigure(10*s, Config{MaxConcurrent: 1})
+			if a, _ := enter(60*s, s); a.Verdict != QueueFull || a.after >= 50*s {
+				t.Errorf("%+v, want no pace of a time when nobody wanted a slot", a)
+			}
+		},
+		"the first goes, others wait on": func(t *testing.T, q *Queue, enter func(now, patience time.Duration) (answer, *Ticket)) {
+			q.Reconfigure(0, Config{MaxConcurrent: 1, MaxQueue: 2})
+			for range 3 {
+				_, _ = enter(0, Forever)
+			}
+			q.Leave(s, Sample{})
+			if q.Promote(s) == nil {
+				t.Fatal("nobody goes")
+			}
+			_, _ = enter(5*s, Forever)
+			if a, _ := enter(5*s, Forever); a.Verdict != QueueFull || a.after != 3*4*s {
+				t.Errorf("%+v, want three slots of the 4 s that one has waited since", a)
+			}
+		},
+		"nobody waits on": func(t *testing.T, q *Queue, enter func(now, patience time.Duration) (answer, *Ticket)) {
+			q.Reconfigure(0, Config{MaxConcurrent: 1, MaxQueue: 1})
+			_, _ = enter(0, Forever)
+			_, _ = enter(0, Forever)
+			q.Leave(s, Sample{})
+			_ = q.Promote(s)
+			_, _ = enter(60*s, Forever)
+			if a, _ := enter(60*s, Forever); a.Verdict != QueueFull || a.after != 2*s {
+				t.Errorf("%+v, want two slots of 1 s: nobody has wanted one since", a)
+			}
+		},
 		"rate": func(t *testing.T, q *Queue, enter func(now, patience time.Duration) (answer, *Ticket)) {
 			q.Reconfigure(0, Config{Rate: 2, Burst: 1})
 			_, _ = enter(0, s)

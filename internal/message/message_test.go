@@ -66,6 +66,7 @@ func marshals(tee *Tee, m any) error {
 func TestKeptIsSentAsItWas(t *testing.T) {
 	m := &plain{A: "a"}
 	s := wrapperspb.String("a")
+	b := []byte("a")
 	for name, tc := range map[string]struct {
 		codec   encoding.Codec
 		m       any
@@ -77,11 +78,14 @@ func TestKeptIsSentAsItWas(t *testing.T) {
 		"what cannot be decoded":     {oneWay{}, m, func() { m.A = "b" }, marshals, `{"A":"a","B":"","M":null}`},
 		"a proto.Message":            {nil, s, func() { s.Value = "b" }, marshals, "\n\x01a"},
 		"bytes":                      {jsonCodec{}, []byte("a"), func() {}, marshals, `"YQ=="`},
+		"bytes withheld":             {jsonCodec{}, b, func() { b[0] = 'b' }, func(*Tee, any) error { return nil }, `"YQ=="`},
+		"a string withheld":          {jsonCodec{}, "a", func() {}, func(*Tee, any) error { return nil }, `"a"`},
+		"proto of another codec":     {oneWay{}, s, func() { s.Value = "b" }, marshals, `{"value":"a"}`},
 		"one withheld":               {nil, s, func() { s.Value = "b" }, func(*Tee, any) error { return nil }, "\n\x01a"},
 		"one replaced":               {nil, s, func() { s.Value = "b" }, func(tee *Tee, _ any) error { return marshals(tee, wrapperspb.String("x")) }, "\n\x01a"},
 		"one with another before it": {nil, s, func() { s.Value = "b" }, func(tee *Tee, m any) error { return marshals2(tee, wrapperspb.String("x"), m) }, "\n\x01a"},
 	} {
-		m.A, s.Value = "a", "a"
+		m.A, s.Value, b[0] = "a", "a", 'a'
 		tee, k, ok := sendThrough(t, tc.codec, tc.m, tc.beneath)
 		if !ok {
 			t.Errorf("%s is not kept", name)
@@ -198,5 +202,100 @@ func TestRestore(t *testing.T) {
 	}
 	for _, r := range []any{nil, plain{}, (*plain)(nil)} {
 		BeforeOf(r).Restore(r)
+	}
+}
+
+// unfaithful decodes something else than it has encoded.
+type unfaithful struct{ jsonCodec }
+
+func (c unfaithful) Unmarshal(b []byte, v any) error {
+	v.(*plain).B = "made up"
+	return c.jsonCodec.Unmarshal([]byte(`{"A":"made up"}`), v)
+}
+
+// A message is copied through a codec that is not grpc-go's only if the copy is
+// encoded as the message was.
+func TestKeptCopyIsProved(t *testing.T) {
+	m := &plain{A: "a"}
+	for name, c := range map[string]struct {
+		codec encoding.Codec
+		ok    bool
+	}{"faithful": {jsonCodec{}, true}, "unfaithful": {unfaithful{}, false}} {
+		tee, k, _ := sendThrough(t, c.codec, m, marshals)
+		like, err := k.Copy(tee.Base)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if p, ok := like.(*plain); ok != c.ok || ok && (p == m || p.A != "a") {
+			t.Errorf("%s: the copy is %+v", name, like)
+		}
+		k.Free()
+	}
+}
+
+// A tee looks only while a message is being sent: what an interceptor beneath encodes
+// between two, from a goroutine of its own, is nobody's, and leaves no buffer out.
+func TestTeeLooksOnlyWhileSending(t *testing.T) {
+	p := &pool{}
+	tee := &Tee{}
+	tee.Use([]grpc.CallOption{grpc.ForceCodecV2(pooled{p})})
+	m := new(plain)
+	first, own, err := tee.Send(m, func(m any) error { return marshals(tee, m) })
+	if !own || err != nil {
+		t.Fatal(own, err)
+	}
+	if err := marshals(tee, m); err != nil { // late
+		t.Fatal(err)
+	}
+	if _, own, _ := tee.Send(m, func(any) error { return nil }); own {
+		t.Error("what was encoded before is taken for the next message's encoding")
+	}
+	if err := tee.Resend(m, first, func(m any) error { return marshals(tee, m) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, own, _ := tee.Send(m, func(any) error { return nil }); own {
+		t.Error("what was sent again is taken for the next message's encoding")
+	}
+	first.Free()
+	if p.out != 0 {
+		t.Errorf("%d buffers are out", p.out)
+	}
+}
+
+// One message is recognized whatever its kind, and told from one that is only equal.
+func TestIdentical(t *testing.T) {
+	a, b := &plain{A: "a"}, &plain{A: "a"}
+	s := []byte("abc")
+	type odd struct{ f []int }
+	for name, c := range map[string]struct {
+		a, b any
+		want bool
+	}{
+		"a pointer":               {a, a, true},
+		"equal pointees":          {a, b, false},
+		"a slice":                 {s, s, true},
+		"its beginning":           {s, s[:2], false},
+		"equal slices":            {s, []byte("abc"), false},
+		"equal values":            {"abc", "abc", true},
+		"what cannot be compared": {odd{}, odd{}, false},
+		"other types":             {"abc", s, false},
+		"nothing":                 {nil, nil, false},
+		"nothing and something":   {a, nil, false},
+	} {
+		if got := identical(c.a, c.b); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// The first message of a log, the only one of most calls, costs no allocation.
+func TestFirstOfALogIsFree(t *testing.T) {
+	var l Log
+	var all Ledger
+	if n := testing.AllocsPerRun(100, func() {
+		l.Add(Kept{form: callers}, 1000, &all)
+		l.Release(&all)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

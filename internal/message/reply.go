@@ -16,7 +16,7 @@ type Before struct {
 
 // BeforeOf notes what a reply is. Of a proto.Message there is nothing to note.
 func BeforeOf(reply any) (b Before) {
-	if _, ok := reply.(proto.Message); ok {
+	if _, ok := reply.(proto.Message); ok || reply == nil {
 		return b
 	}
 	return beforeOf(reply)
@@ -24,7 +24,7 @@ func BeforeOf(reply any) (b Before) {
 
 func beforeOf(reply any) (b Before) {
 	v := reflect.ValueOf(reply)
-	if v.Kind() != reflect.Pointer || v.IsNil() { // nil is of no kind
+	if v.Kind() != reflect.Pointer || v.IsNil() {
 		return b
 	}
 	if b.empty = v.Elem().IsZero(); !b.empty {

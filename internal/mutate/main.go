@@ -3,11 +3,16 @@
 //
 //	go run ./internal/mutate -sample 50 -write docs/reliability.md internal/breaker internal/budget
 //
-// A mutant is compiled with go test -overlay, so that no file is touched. It is
-// killed if a test fails or does not end in time, and survives otherwise; one that
-// does not compile does not count. Survivors are for a person to look at: each is
-// a hole in the tests, or equivalent, that is, it behaves as the code does.
-// Those are listed, with the reason, in equivalent.txt, and count no more.
+// Mutants are compiled with go test -c -overlay, so that no file is touched, as many as
+// can be into one program. Each meets the short tests of its package, and of those that tests.txt names. It is
+// killed if a test fails twice, the second time alone, so that a busy machine kills
+// none; or if the tests do not end in time. It survives otherwise; one that does not
+// compile does not count. Survivors are for a person to look at: each is a hole in
+// the tests, or equivalent, that is, it behaves as the code does. Those are listed,
+// with the reason, in equivalent.txt, and count no more.
+//
+// A sample that was drawn before its survivors were looked at is no measure of the
+// tests written for them: draw another, with -seed, for the score.
 package main
 
 import (
@@ -36,7 +41,6 @@ type options struct {
 	timeout time.Duration
 	write   string
 	only    string
-	also    string
 	dirs    []string
 }
 
@@ -45,10 +49,9 @@ func parse(args []string) (o options, err error) {
 	f.IntVar(&o.sample, "sample", 0, "mutants of a package at most, drawn by chance; 0: all")
 	f.Uint64Var(&o.seed, "seed", 1, "of the sample")
 	f.IntVar(&o.jobs, "jobs", max(runtime.NumCPU()/2, 1), "mutants tried at a time")
-	f.DurationVar(&o.timeout, "timeout", time.Minute, "of a mutant's tests")
+	f.DurationVar(&o.timeout, "timeout", time.Minute, "of a package's tests with a mutant")
 	f.StringVar(&o.write, "write", "", "the document whose table is to have the results, beside those of other packages")
-	f.StringVar(&o.only, "only", "", "files whose names match this regular expression")
-	f.StringVar(&o.also, "also", "", "another package, whose tests survivors are to survive too")
+	f.StringVar(&o.only, "only", "", "mutants that match this regular expression as they are printed, such as 'tee.go:' or 'tee.go:72:'")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -68,17 +71,25 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	more, err := readTests(testsFile)
+	if err != nil {
+		return err
+	}
 	for _, dir := range o.dirs {
 		all, err := mutantsOf(dir, o.only)
 		if err != nil {
 			return err
 		}
-		r := result{dir: dir, all: len(all)}
-		if err := sound(dir, o); err != nil {
+		r := result{dir: dir, seed: o.seed, all: len(all)}
+		drawn := pick(all, o)
+		for _, m := range drawn {
+			m.tests = more.of(m)
+		}
+		built, clean, err := build(dir, drawn, o, out)
+		if err != nil {
 			return err
 		}
-		clean := tidy(dir)
-		for _, m := range try(pick(all, o), o, out) {
+		for _, m := range try(drawn, built, o, out) {
 			r.add(m, known)
 		}
 		clean()
@@ -102,22 +113,28 @@ func pick(all []*mutant, o options) []*mutant {
 	return all[:o.sample]
 }
 
-// try runs the tests of each mutant's package.
-func try(all []*mutant, o options, out io.Writer) []*mutant {
-	var running sync.WaitGroup
+// try tries all mutants, and prints what survives when it does: the run may be long.
+func try(all []*mutant, built programs, o options, out io.Writer) []*mutant {
+	var (
+		running sync.WaitGroup
+		mu      sync.Mutex // guards out and done
+		done    int
+	)
 	work := make(chan *mutant)
 	for range o.jobs {
 		running.Go(func() {
 			for m := range work {
-				m.try(o)
+				m.try(built, o)
+				mu.Lock()
+				if done++; m.err == nil && m.fate == survived {
+					fmt.Fprintf(out, "%d of %d: %v\n", done, len(all), m)
+				}
+				mu.Unlock()
 			}
 		})
 	}
-	for i, m := range all {
+	for _, m := range all {
 		work <- m
-		if i%10 == 9 {
-			fmt.Fprintf(out, "%s: %d of %d\n", m.dir, i+1, len(all))
-		}
 	}
 	close(work)
 	running.Wait()

@@ -21,8 +21,10 @@ type mutant struct {
 	before, after string // what stands there, and what comes in its place
 	source        []byte // of the file
 
-	fate fate
-	err  error // why it could not be tried
+	id    int     // in a schema; 0: it is compiled by itself
+	tests []tests // that it meets, in this order
+	fate  fate
+	err   error // why it could not be tried
 }
 
 // swaps are the operators that are exchanged.
@@ -44,7 +46,7 @@ func mutantsOf(dir, only string) ([]*mutant, error) {
 	}
 	var all []*mutant
 	for _, path := range files {
-		if strings.HasSuffix(path, "_test.go") || !match.MatchString(filepath.Base(path)) {
+		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
 		source, err := os.ReadFile(path)
@@ -55,7 +57,11 @@ func mutantsOf(dir, only string) ([]*mutant, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, some...)
+		for _, m := range some {
+			if match.MatchString(m.String()) {
+				all = append(all, m)
+			}
+		}
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s: nothing to change: want a directory with Go files", dir)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const code = `package p
@@ -62,7 +63,7 @@ func module(t *testing.T, tests string) {
 	}
 }
 
-const tests = `package p
+const clampTests = `package p
 
 import "testing"
 
@@ -85,9 +86,11 @@ func TestRun(t *testing.T) {
 		t.Skip("compiles some twenty times")
 	}
 	weak := "{5, 5, false}, {20, 10, true}, {-5, -5, true}"
-	module(t, strings.Replace(tests, "CASES", weak, 1))
+	module(t, strings.Replace(clampTests, "CASES", weak, 1))
+	// The tests of q see what those of p do not: that ten is not clamped.
+	q := "package q\n\nimport (\n\t\"m/p\"\n\t\"testing\"\n)\n\nfunc TestTen(t *testing.T) {\n\tif _, clamped := p.Clamp(10); clamped {\n\t\tt.Error(10)\n\t}\n}\n"
 	equivalent := "# reasons\np/p.go\treturn n, n < ⟦0⟧ && limit == 10\t1\tan example\n"
-	for path, text := range map[string]string{equivalentsFile: equivalent, "doc.md": "before\n" + tableBegin + "| p | 1 |\n| q/r | 2 |\n\n- `p/p.go:1: x`\n- `q/r/r.go:1: x`\n" + tableEnd + "after\n"} {
+	for path, text := range map[string]string{equivalentsFile: equivalent, testsFile: "# more\np/.*\tp\tNone\np/p.go\tq\tTestT\n", "q/q_test.go": q, "doc.md": "before\n" + tableBegin + "| p | 1 |\n| q/r | 2 |\n\n- `p/p.go:1: x`\n- `q/r/r.go:1: x`\n" + tableEnd + "after\n"} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -99,17 +102,20 @@ func TestRun(t *testing.T) {
 	if err := run([]string{"-write", "doc.md", "p"}, &out); err != nil {
 		t.Fatal(err)
 	}
+	var one bytes.Buffer
+	if err := run([]string{"-only", "p.go:12: .*⟦<⟧", "p"}, &one); err != nil || !strings.Contains(one.String(), "of 1 mutants 1 tried") {
+		t.Errorf("%v, %s; want one mutant", err, one.String())
+	}
 	doc, err := os.ReadFile("doc.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for text, wants := range map[string][]string{
 		out.String(): {
-			"p: of 10 mutants 10 tried, 7 killed, 1 equivalent, 2 survived: 78 %",
-			"p/p.go:8: if n ⟦>⟧ limit { → >=", // nobody asks for Clamp(10)
+			"p: of 10 mutants 10 tried (seed 1), 8 killed, 1 equivalent, 1 survived: 89 %",
 			"p/p.go:12: return n, n ⟦<⟧ 0 && limit == 10 → <=",
 		},
-		string(doc): {"before\n" + tableBegin + tableHead + "| p | 10 | 10 | 7 | 1 | 2 | 78 % |\n| q/r | 2 |\n", "- `q/r/r.go:1: x`\n", "- `p/p.go:8: if n ⟦>⟧ limit { → >=`\n", tableEnd + "after\n"},
+		string(doc): {"before\n" + tableBegin + tableHead + "| p | 10 | 1 | 10 | 8 | 1 | 1 | 89 % |\n| q/r | 2 |\n", "- `q/r/r.go:1: x`\n", "- `p/p.go:12: return n, n ⟦<⟧ 0 && limit == 10 → <=`\n", tableEnd + "after\n"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(text, want) {
@@ -124,7 +130,7 @@ func TestRun(t *testing.T) {
 
 // Tests that fail without any change show nothing.
 func TestUnsound(t *testing.T) {
-	module(t, strings.Replace(tests, "CASES", "{1, 2, false}", 1))
+	module(t, strings.Replace(clampTests, "CASES", "{1, 2, false}", 1))
 	if err := run([]string{"p"}, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "fail without any change") {
 		t.Errorf("%v, want that the tests fail by themselves", err)
 	}
@@ -133,5 +139,43 @@ func TestUnsound(t *testing.T) {
 	}
 	if err := run(nil, &bytes.Buffer{}); err == nil {
 		t.Error("no packages are taken")
+	}
+}
+
+// A test that fails now and then kills no mutant.
+func TestFlaky(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles")
+	}
+	module(t, `package p
+
+import (
+	"os"
+	"testing"
+)
+
+func TestOnce(t *testing.T) {
+	if _, err := os.Stat("seen"); err != nil {
+		_ = os.WriteFile("seen", nil, 0o600)
+		t.Error("the first time")
+	}
+}
+`)
+	m := &mutant{dir: "p", file: "p/p.go", source: []byte(code), tests: []tests{{dir: "p"}}}
+	if m.try(nil, options{timeout: time.Minute}); m.err != nil || m.fate != survived {
+		t.Errorf("fate %d, %v; want that it survives", m.fate, m.err)
+	}
+}
+
+// A line that the table of tests cannot mean is an error that quotes it.
+func TestTestsTable(t *testing.T) {
+	for _, line := range []string{"a b c", "(\tq\t."} {
+		path := filepath.Join(t.TempDir(), "tests.txt")
+		if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readTests(path); err == nil || !strings.Contains(err.Error(), "want") && !strings.Contains(err.Error(), "error parsing") {
+			t.Errorf("%q: %v", line, err)
+		}
 	}
 }

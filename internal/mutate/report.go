@@ -49,6 +49,7 @@ func readEquivalents(path string) (equivalents, error) {
 // result is what became of a package's mutants.
 type result struct {
 	dir                              string
+	seed                             uint64
 	all, tried, killed, same, failed int
 	survivors                        []*mutant
 }
@@ -77,13 +78,10 @@ func (r *result) add(m *mutant, known equivalents) {
 func (r *result) score() float64 { return float64(r.killed) / float64(max(r.tried-r.same, 1)) }
 
 func (r *result) print(out io.Writer) {
-	fmt.Fprintf(out, "%s: of %d mutants %d tried, %d killed, %d equivalent, %d survived: %.0f %%\n",
-		r.dir, r.all, r.tried, r.killed, r.same, len(r.survivors), 100*r.score())
+	fmt.Fprintf(out, "%s: of %d mutants %d tried (seed %d), %d killed, %d equivalent, %d survived: %.0f %%\n",
+		r.dir, r.all, r.tried, r.seed, r.killed, r.same, len(r.survivors), 100*r.score())
 	if r.failed > 0 {
 		fmt.Fprintf(out, "%s: %d could not be tried\n", r.dir, r.failed)
-	}
-	for _, m := range r.survivors {
-		fmt.Fprintf(out, "  %v\n", m)
 	}
 }
 
@@ -108,7 +106,7 @@ func replaceTable(path string, results []result) error {
 	return os.WriteFile(path, []byte(before+tableBegin+table(old, results)+tableEnd+after), 0o644) //nolint:gosec // a document
 }
 
-const tableHead = "| Package | mutants | tried | killed | equivalent | survived | score |\n|---|---|---|---|---|---|---|\n"
+const tableHead = "| Package | mutants | seed | tried | killed | equivalent | survived | score |\n|---|---|---|---|---|---|---|---|\n"
 
 // table returns the results, and what the old table has of other packages.
 func table(old string, results []result) string {
@@ -129,7 +127,7 @@ func table(old string, results []result) string {
 		}
 	}
 	for _, r := range results {
-		rows = append(rows, fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %.0f %% |\n", r.dir, r.all, r.tried, r.killed, r.same, len(r.survivors), 100*r.score()))
+		rows = append(rows, fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %.0f %% |\n", r.dir, r.all, r.seed, r.tried, r.killed, r.same, len(r.survivors), 100*r.score()))
 		for _, m := range r.survivors {
 			survivors = append(survivors, fmt.Sprintf("- `%s`\n", strings.ReplaceAll(m.String(), "`", "'")))
 		}

@@ -59,3 +59,23 @@ func TestNoAnswerPastTheDeadline(t *testing.T) {
 		t.Errorf("past the deadline: %+v, want none", v)
 	}
 }
+
+// What somebody who knows better says is carried as said, and of two parts that
+// contradict one another the first holds; nobody overrules a caller who gave up.
+func TestRulingIsCarried(t *testing.T) {
+	for r, want := range map[Ruling]struct{ again, stop, final bool }{
+		0:            {},
+		Again:        {again: true},
+		Stop:         {stop: true, final: true},
+		Again | Stop: {again: true},
+	} {
+		a := Attempt{Code: codes.Unavailable, Failures: astracodes.Failure, Evidence: true, Sent: true, Trailer: true, Ruling: r}
+		if v := Of(a); v.Again != want.again || v.Stop != want.stop || v.Final != want.final {
+			t.Errorf("ruling %b: again %v, stop %v, final %v; want %+v", r, v.Again, v.Stop, v.Final, want)
+		}
+		a.Caller = Cancelled
+		if v := Of(a); v.Again || v.Stop || v.Final {
+			t.Errorf("ruling %b on a call that was cancelled: %+v, want none", r, v)
+		}
+	}
+}
