@@ -1,6 +1,7 @@
 package balancer_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -8,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/observe"
 )
@@ -348,4 +350,45 @@ func TestDrainErrors(t *testing.T) {
 			t.Errorf("%v after Close", err)
 		}
 	})
+}
+
+// TestDrainByTheNameOfMethods: the target may be given by the name that methods have;
+// of its methods the first by name has the event.
+func TestDrainByTheNameOfMethods(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, l *lab) {
+		on := methodsOf{}
+		s, err := interceptors.New(interceptors.WithBalancing(interceptors.Balancing{}), interceptors.WithObserver(on),
+			interceptors.WithTargetName(func(string) string { return "shop" }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &client{Suite: s}
+		c.connect(l)
+		defer c.close()
+		stream, err := c.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "x"})
+		for err == nil {
+			_, err = stream.Recv()
+		}
+		_ = c.says(t, 10, "warm", l.nodes[0])
+		if err := s.DrainBackend("shop", l.nodes[0].addr, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ReturnBackend(labTarget, l.nodes[0].addr); err != nil {
+			t.Fatal(err)
+		}
+		if want := greeterpb.Greeter_SayHello_FullMethodName; len(on) != 1 || on[want] != 2 {
+			t.Errorf("events on %v, want two on %s", on, want)
+		}
+	})
+}
+
+// methodsOf counts changes of backends by the method that they are reported on.
+type methodsOf map[string]int
+
+func (m methodsOf) Observe(e observe.Endpoint) observe.Hooks {
+	return observe.Hooks{Inline: true, Event: func(_ context.Context, ev observe.Event) {
+		if ev.Kind == observe.BackendChange {
+			m[e.Method()]++
+		}
+	}}
 }

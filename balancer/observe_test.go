@@ -30,7 +30,7 @@ func TestEjectObserved(t *testing.T) {
 		if failed != calls/3 {
 			t.Errorf("%d of %d attempts went to one that is to be left alone by nobody, want a third", failed, calls)
 		}
-		if int(l.nodes[0].byCall["x"]) != failed {
+		if l.nodes[0].byCall["x"] != failed {
 			t.Errorf("%d calls failed, %d came to the bad one", failed, l.nodes[0].byCall["x"])
 		}
 		b := c.backend(t, l.nodes[0])

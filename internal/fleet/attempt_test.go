@@ -190,17 +190,10 @@ func TestOneLossIsOneFailure(t *testing.T) {
 	lost := fails
 	lost.Lost = true
 	b := w.all[0]
-	begin := func() *Attempt {
-		for {
-			if a, i := w.begin(nil, Kind{}); i == 0 {
-				return a
-			}
-		}
-	}
 	for loss := range 3 {
 		var all []*Attempt
 		for range 5 {
-			all = append(all, begin())
+			all = append(all, w.at(t, 0, Kind{}))
 		}
 		for k, a := range all {
 			ch := w.end(a, lost)
@@ -286,13 +279,7 @@ func TestStreamThatIsAnswered(t *testing.T) {
 		t.Errorf("%d successes, want 2", n)
 	}
 	for range 3 { // its end counts if it is bad
-		for {
-			a, i := w.begin(nil, Kind{Stream: true})
-			if i == 0 {
-				w.end(a, fails)
-				break
-			}
-		}
+		w.end(w.at(t, 0, Kind{Stream: true}), fails)
 	}
 	if b.closed() {
 		t.Error("streams that fail eject nobody")

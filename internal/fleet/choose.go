@@ -126,8 +126,8 @@ func (s *selection) run() (int, breaker.Token) {
 	return i, s.admit(c.backends[i])
 }
 
-// admit returns what an attempt has that is no probe, unless its backend is out:
-// nobody is believed to be, or left alone, or there is no other.
+// admit returns the token of an attempt for the backend that it goes to, which may
+// be one that is out: nobody is believed to be, or left alone, or there is no other.
 func (s *selection) admit(b *Backend) breaker.Token {
 	t, in := b.guard.AdmitClosed()
 	if in || s.attempt == nil || s.cfg.EjectOff {

@@ -106,19 +106,25 @@ var (
 	fails    = End{Bad: true}
 )
 
-// on makes attempts until one goes to a backend, and ends that so; the others
+// at makes attempts until one goes to a backend, and returns that; the others
 // succeed.
-func (w *world) on(t *testing.T, i int, e End) Change {
+func (w *world) at(t *testing.T, i int, k Kind) *Attempt {
 	t.Helper()
 	for range 10000 {
-		a, at := w.begin(nil, Kind{Steady: true})
-		if at == i {
-			return w.end(a, e)
+		a, to := w.begin(nil, k)
+		if to == i {
+			return a
 		}
 		w.end(a, succeeds)
 	}
 	t.Fatalf("no attempt goes to %s", w.all[i].Name)
-	return Change{}
+	return nil
+}
+
+// on ends an attempt on a backend so.
+func (w *world) on(t *testing.T, i int, e End) Change {
+	t.Helper()
+	return w.end(w.at(t, i, Kind{Steady: true}), e)
 }
 
 // eject has a backend fail until it is out.
