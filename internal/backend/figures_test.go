@@ -190,3 +190,43 @@ func TestChooseLooksNoFurther(t *testing.T) {
 		t.Errorf("%d after %d questions, want the first of those that are well from the start on", i, asked)
 	}
 }
+
+// Where all are out, two of them are drawn all the same.
+func TestChooseTwoOfAllOut(t *testing.T) {
+	if a, b := ChooseTwo(2, func(int) int { return 0 }, func(int) Class { return Out }); a == b {
+		t.Errorf("%d and %d of two that are out", a, b)
+	}
+	if a, b := ChooseTwo(1, nil, func(int) Class { return Out }); a != 0 || b != 0 {
+		t.Errorf("%d and %d of one", a, b)
+	}
+}
+
+// One attempt in flight is enough to say how slow a backend is, and that it is silent;
+// those that have ended are not in flight, and an answer is one whatever it is to.
+func TestOneInFlight(t *testing.T) {
+	var m Meter
+	m.Restart(0)
+	m.Succeeded(0, ms)
+	m.Ask(0)
+	m.Heard(0)
+	for range 2 {
+		m.Enter()
+		m.Ask(0)
+	}
+	if m.Pending() {
+		t.Error("three attempts are counted as not answered, of which one was")
+	}
+	m.Enter()
+	m.Ask(0)
+	m.Leave()
+	m.Leave()
+	if n := m.InFlight(); n != 1 {
+		t.Errorf("%d in flight of three, two of which have ended", n)
+	}
+	if !m.Quiet(s) || m.Expected(s).Bound != 2*s {
+		t.Errorf("silent %v, expected to take %v; want it silent, and 2 s", m.Quiet(s), m.Expected(s).Bound)
+	}
+	if m.Leave(); m.Quiet(s) || m.Expected(s).Bound != 0 {
+		t.Errorf("silent %v, expected to take %v with nothing in flight", m.Quiet(s), m.Expected(s).Bound)
+	}
+}

@@ -114,6 +114,9 @@ func TestRecordersAreSorted(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
+		if n := j.logged("without Inline"); n != c.warns {
+			t.Errorf("%s: warned %d times at once, want %d", name, n, c.warns)
+		}
 		new(Recorders).Add(o, observe.Endpoint{}) // another endpoint
 		if n := j.logged("without Inline"); n != c.warns {
 			t.Errorf("%s: warned %d times, want %d", name, n, c.warns)
@@ -279,6 +282,9 @@ func TestTooSlow(t *testing.T) {
 			t.Errorf("logged %d times with the queue just full", n)
 		}
 		rs.Emit(t.Context(), observe.Event{Attempt: -1})
+		if n := j.logged("observer is too slow"); n != 1 {
+			t.Errorf("logged %d times when the first event is dropped, want once", n)
+		}
 		rs.Emit(t.Context(), observe.Event{Attempt: -2})
 		if n := j.logged("observer is too slow"); n != 1 {
 			t.Errorf("logged %d times, want once", n)

@@ -3,6 +3,7 @@ package message
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -11,6 +12,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	protobuf "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -109,6 +111,10 @@ func TestHandOver(t *testing.T) {
 	if !protobuf.Equal(to, &wrapperspb.StringValue{}) {
 		t.Errorf("got %v, want it empty", to)
 	}
+	var took durationpb.Duration
+	if HandOver(&took, durationpb.New(90*time.Second+time.Millisecond)); took.AsDuration() != 90*time.Second+time.Millisecond {
+		t.Errorf("got %v, want each of its fields", &took)
+	}
 	other := &plain{A: "old", B: "old"}
 	HandOver(other, &plain{A: "new"})
 	if *other.asKey() != (key{"new", ""}) {
@@ -159,6 +165,9 @@ func TestLogIsExact(t *testing.T) {
 	}
 	if !l.Add(keep(5), limit, &all) || all.Load() != maxBytes {
 		t.Errorf("one that just fits: the ledger has %d, want %d", all.Load(), maxBytes)
+	}
+	if maxBytes != 64<<20 {
+		t.Errorf("a suite keeps %d bytes, not the 64 MiB that its documentation says", maxBytes)
 	}
 	if !(&Kept{}).Empty() {
 		t.Error("nothing kept is not empty")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -11,6 +12,8 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+	protobuf "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"go.uber.org/goleak"
@@ -200,7 +203,7 @@ func TestRestore(t *testing.T) {
 	if s.GetValue() != "" {
 		t.Error(s)
 	}
-	for _, r := range []any{nil, plain{}, (*plain)(nil)} {
+	for _, r := range []any{nil, plain{}, (*plain)(nil), (*wrapperspb.StringValue)(nil)} {
 		BeforeOf(r).Restore(r)
 	}
 }
@@ -298,4 +301,110 @@ func TestFirstOfALogIsFree(t *testing.T) {
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// protoCodec encodes protocol buffers, and is not grpc-go's.
+type protoCodec struct{}
+
+func (protoCodec) Marshal(v any) ([]byte, error) { return protobuf.Marshal(v.(protobuf.Message)) }
+func (protoCodec) Unmarshal(b []byte, v any) error {
+	return protobuf.Unmarshal(b, v.(protobuf.Message))
+}
+func (protoCodec) Name() string { return "another" }
+
+// What grpc-go's own codec has encoded is kept as that alone: the caller's message is
+// let go. Of any other codec it is kept too, should it not decode what it encodes; and
+// so is what only embeds a message.
+func TestWhatIsKept(t *testing.T) {
+	s := wrapperspb.String("a")
+	for name, c := range map[string]struct {
+		codec encoding.Codec
+		m     any
+		form  form
+	}{
+		"proto":               {nil, s, encodedProto},
+		"by another codec":    {protoCodec{}, s, callers},
+		"embedded":            {nil, embedding{s}, callers},
+		"dynamic":             {nil, dynamicpb.NewMessage(s.ProtoReflect().Descriptor()), encodedProto},
+		"dynamic, by another": {protoCodec{}, dynamicpb.NewMessage(s.ProtoReflect().Descriptor()), callers},
+	} {
+		tee, k, ok := sendThrough(t, c.codec, c.m, marshals)
+		if !ok || k.form != c.form || (c.form == callers) != (k.what == c.m) {
+			t.Errorf("%s: kept %v as %d, with the caller's message: %v", name, ok, k.form, k.what == c.m)
+		}
+		like, err := k.Copy(tee.Base)
+		if c.m == (embedding{s}) {
+			if err == nil {
+				t.Errorf("%s: copied as %v", name, like)
+			}
+		} else if err != nil || !same(c.m, like) || like == c.m {
+			t.Errorf("%s: %v, %v; want a copy", name, like, err)
+		}
+		k.Free()
+	}
+}
+
+// Buffers of a pool are given back, whoever had them: copies, kept messages, logs.
+func TestPooledBuffersAreGivenBack(t *testing.T) {
+	p := &pool{}
+	opts := []grpc.CallOption{grpc.ForceCodecV2(pooled{p})}
+	if _, err := Copy(new(plain), opts); err != nil || p.out != 0 {
+		t.Errorf("%v, %d buffers are out after a copy", err, p.out)
+	}
+	tee := &Tee{}
+	tee.Use(opts)
+	keep := func() Kept {
+		m := new(plain)
+		encoded, own, _ := tee.Send(m, func(m any) error { return marshals(tee, m) })
+		k, ok := Keep(m, tee.Base, encoded, own)
+		if !ok || p.out == 0 {
+			t.Fatalf("kept %v, %d buffers are out", ok, p.out)
+		}
+		return k
+	}
+	k := keep()
+	if _, err := k.Copy(tee.Base); err != nil || p.out != 1 {
+		t.Errorf("%v, %d buffers are out, want that of the message kept", err, p.out)
+	}
+	k.Ref()
+	k.Free()
+	if p.out != 1 {
+		t.Errorf("%d buffers are out with a reference left, want 1", p.out)
+	}
+	k.Free()
+	if p.out != 0 {
+		t.Errorf("%d buffers are out without a reference", p.out)
+	}
+	var l Log
+	var all Ledger
+	l.Add(keep(), 1<<20, &all)
+	l.Add(keep(), 1<<20, &all)
+	if l.Release(&all); p.out != 0 {
+		t.Errorf("%d buffers are out after the log's end", p.out)
+	}
+}
+
+// panics cannot even encode.
+type panics struct{ jsonCodec }
+
+func (panics) Marshal(any) ([]byte, error) { panic("cannot encode") }
+
+func TestCopyWithACodecThatPanicsAtOnce(t *testing.T) {
+	if _, err := Copy(&plain{}, []grpc.CallOption{grpc.ForceCodec(panics{})}); status.Code(err) != codes.FailedPrecondition {
+		t.Error(err)
+	}
+}
+
+// Once a message has been sent again, it is encoded anew: the caller may have changed it.
+func TestResendEnds(t *testing.T) {
+	m := &plain{A: "old"}
+	tee, k, _ := sendThrough(t, jsonCodec{}, m, marshals)
+	if err := tee.Resend(m, k.encoded, func(m any) error { return marshals(tee, m) }); err != nil {
+		t.Fatal(err)
+	}
+	m.A = "new"
+	if data, err := tee.Marshal(m); err != nil || !strings.Contains(string(data.Materialize()), "new") {
+		t.Errorf("%s, %v", data.Materialize(), err)
+	}
+	k.Free()
 }

@@ -49,7 +49,7 @@ func parse(args []string) (o options, err error) {
 	f.IntVar(&o.sample, "sample", 0, "mutants of a package at most, drawn by chance; 0: all")
 	f.Uint64Var(&o.seed, "seed", 1, "of the sample")
 	f.IntVar(&o.jobs, "jobs", max(runtime.NumCPU()/2, 1), "mutants tried at a time")
-	f.DurationVar(&o.timeout, "timeout", time.Minute, "of a package's tests with a mutant")
+	f.DurationVar(&o.timeout, "timeout", time.Minute, "of a package's tests with a mutant, at most: ten times what they take without, and ten seconds")
 	f.StringVar(&o.write, "write", "", "the document whose table is to have the results, beside those of other packages")
 	f.StringVar(&o.only, "only", "", "mutants that match this regular expression as they are printed, such as 'tee.go:' or 'tee.go:72:'")
 	if err := f.Parse(args); err != nil {
@@ -124,7 +124,7 @@ func try(all []*mutant, built programs, o options, out io.Writer) []*mutant {
 	for range o.jobs {
 		running.Go(func() {
 			for m := range work {
-				m.try(built, o)
+				m.try(built)
 				mu.Lock()
 				if done++; m.err == nil && m.fate == survived {
 					fmt.Fprintf(out, "%d of %d: %v\n", done, len(all), m)

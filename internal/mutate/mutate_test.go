@@ -162,7 +162,7 @@ func TestOnce(t *testing.T) {
 }
 `)
 	m := &mutant{dir: "p", file: "p/p.go", source: []byte(code), tests: []tests{{dir: "p"}}}
-	if m.try(nil, options{timeout: time.Minute}); m.err != nil || m.fate != survived {
+	if m.try(programs{"p": {dir: "p", timeout: time.Minute}}); m.err != nil || m.fate != survived {
 		t.Errorf("fate %d, %v; want that it survives", m.fate, m.err)
 	}
 }

@@ -35,7 +35,7 @@ func tidy(dir string) func() {
 
 // programs are the tests of packages, by directory, with all mutants that can be in one
 // program.
-type programs map[string]string
+type programs map[string]program
 
 // build compiles the tests that drawn mutants of a package meet, as many mutants at
 // once as can be, and sees that they pass while the code does as it was written. clean
@@ -59,7 +59,7 @@ func build(dir string, drawn []*mutant, o options, out io.Writer) (all programs,
 	all = programs{}
 	for _, m := range drawn {
 		for _, ts := range m.tests {
-			if all[ts.dir] != "" {
+			if all[ts.dir].binary != "" {
 				continue
 			}
 			cleans = append(cleans, tidy(ts.dir))
@@ -81,29 +81,33 @@ func build(dir string, drawn []*mutant, o options, out io.Writer) (all programs,
 }
 
 // sound compiles tests and reports if they fail as they are.
-func sound(dir, binary, overlay string, o options) (string, error) {
+func sound(dir, binary, overlay string, o options) (program, error) {
+	p := program{binary, dir, 0, o.timeout}
 	if f, out := compile(dir, binary, overlay); f == invalid {
-		return "", fmt.Errorf("the tests of %s do not compile:\n%s", dir, out)
+		return p, fmt.Errorf("the tests of %s do not compile:\n%s", dir, out)
 	}
-	if f, out := (program{binary, dir, 0, o.timeout}).noticed(""); f != survived {
-		return "", fmt.Errorf("the tests of %s fail without any change:\n%s", dir, out)
+	began := time.Now()
+	if f, out := p.noticed(""); f != survived {
+		return p, fmt.Errorf("the tests of %s fail without any change:\n%s", dir, out)
 	}
-	return binary, nil
+	p.timeout = min(o.timeout, 10*time.Since(began)+10*time.Second) // many mutants never end
+	return p, nil
 }
 
 // try runs the tests with the change, until one notices.
-func (m *mutant) try(all programs, o options) {
+func (m *mutant) try(all programs) {
 	for _, ts := range m.tests {
-		if m.fate, m.err = m.meet(ts, all, o); m.err != nil || m.fate != survived {
+		if m.fate, m.err = m.meet(ts, all); m.err != nil || m.fate != survived {
 			return
 		}
 	}
 }
 
 // meet runs tests with the change.
-func (m *mutant) meet(ts tests, all programs, o options) (fate, error) {
-	if m.id > 0 {
-		f, _ := program{all[ts.dir], ts.dir, m.id, o.timeout}.noticed(ts.run)
+func (m *mutant) meet(ts tests, all programs) (fate, error) {
+	p := all[ts.dir]
+	if p.mutant = m.id; m.id > 0 {
+		f, _ := p.noticed(ts.run)
 		return f, nil
 	}
 	folder, err := os.MkdirTemp("", "mutate")
@@ -115,11 +119,11 @@ func (m *mutant) meet(ts tests, all programs, o options) (fate, error) {
 	if err != nil {
 		return 0, err
 	}
-	binary := filepath.Join(folder, "tests")
-	if f, _ := compile(ts.dir, binary, overlay); f == invalid {
+	p.binary = filepath.Join(folder, "tests")
+	if f, _ := compile(ts.dir, p.binary, overlay); f == invalid {
 		return f, nil
 	}
-	f, _ := program{binary, ts.dir, 0, o.timeout}.noticed(ts.run)
+	f, _ := p.noticed(ts.run)
 	return f, nil
 }
 
