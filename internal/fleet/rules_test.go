@@ -384,7 +384,7 @@ func TestLogged(t *testing.T) {
 
 // TestBounds are what the documentation of stores and of targets says.
 func TestBounds(t *testing.T) {
-	if maxPending != 16384 || maxFleets != 1024 || lookAfter != 200 || maxTried != 4 {
+	if maxPending != 16384 || maxFleets != 1024 || lookAfter != 100 || maxTried != 4 {
 		t.Error("a bound has changed")
 	}
 	Linked()
