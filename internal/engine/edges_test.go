@@ -513,3 +513,226 @@ func TestBreakerOpensInABackoff(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A stream is answered when its attempt ends well, or leaves a header or a message.
+func TestEndsThatAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error
+		ev     Evidence
+		stream bool
+		want   bool
+	}{
+		"well":    {nil, Evidence{}, true, true},
+		"header":  {unavailable, Evidence{Header: true}, true, true},
+		"message": {unavailable, Evidence{Message: true}, true, true},
+		"neither": {unavailable, Evidence{}, true, false},
+		"unary":   {nil, Evidence{}, false, false},
+	} {
+		call := newClocked(t).again(t, 0)
+		call.stream = c.stream
+		call.Begin(nil)
+		if call.End(c.err, c.ev); call.answered != c.want {
+			t.Errorf("%s: answered %v", name, call.answered)
+		}
+	}
+}
+
+// A classifier may ask for another attempt though there is a reply, which is then not
+// the call's success at once.
+func TestRulingOnAReply(t *testing.T) {
+	k := newClocked(t)
+	c := k.again(t, 0)
+	c.Begin(nil)
+	k.events = nil
+	if c.End(nil, Evidence{Ruling: verdict.Again}); !c.Unsatisfied() || c.firstEndPending {
+		t.Errorf("another attempt is asked for: %v; the first is the call's success: %v", c.Unsatisfied(), c.firstEndPending)
+	}
+	c = k.again(t, 0)
+	c.Begin(nil)
+	if c.End(nil, Evidence{}); c.Unsatisfied() {
+		t.Error("another attempt is asked for by nobody")
+	}
+}
+
+// A token that was spent on an attempt is not given back, whatever comes of that; a
+// backoff that is over does not end again.
+func TestSpentIsSpent(t *testing.T) {
+	k := newClocked(t)
+	c := k.again(t, 0)
+	_ = admit(c)
+	try(c, unavailable)
+	delay, _ := c.Next(c.FailureOf(unavailable, nil))
+	c.Pause(delay, unavailable)
+	if again, err := c.Resume(unavailable); !again {
+		t.Fatal(err)
+	}
+	c.Begin(nil)
+	k.events = nil
+	c.Unwind()
+	if got := level(c); got > 1.01 {
+		t.Errorf("%v tokens, want one spent", got)
+	}
+	if got := k.kinds(); !slices.Equal(got, []string{"attempt_end", "call_end"}) {
+		t.Errorf("%v", got)
+	}
+	c.Settle(unavailable) // as a driver may whose panic was recovered above
+	if got := level(c); got > 1.01 {
+		t.Errorf("%v tokens once it was settled too", got)
+	}
+	held := k.again(t, 0)
+	_ = admit(held)
+	try(held, unavailable)
+	_, _ = held.Next(held.FailureOf(unavailable, nil))
+	for range 3 {
+		held.Refund()
+	}
+	if got := level(c); got < 0.99 || got > 1.01 {
+		t.Errorf("%v tokens, want the one of the attempt that was not made back once", got)
+	}
+}
+
+// A call that was saved has its note, though nobody listens, and its trail is bounded.
+func TestNoteWithoutListeners(t *testing.T) {
+	k := newClocked(t)
+	k.Policy.BreakerOff = true
+	k.Plan.Recorders = &hooks.Recorders{}
+	for failures, want := range map[int]int{1: 2, journal.MaxTrail - 1: journal.MaxTrail, journal.MaxTrail: journal.MaxTrail} {
+		k.Plan.Record = new(journal.Record)
+		c := k.again(t, 0)
+		for range failures {
+			try(c, unavailable)
+		}
+		try(c, nil)
+		c.kind = observe.RetryAttempt
+		c.Finish(nil, false)
+		if notes := k.Plan.Record.Notes(); len(notes) != 1 || len(notes[0].Trail) != want {
+			t.Errorf("%d failures: %d notes, want one of %d attempts", failures, len(notes), want)
+		}
+	}
+}
+
+// A slot is given back once; a call that was not made gives its token back too.
+func TestSlotsAreGivenBackOnce(t *testing.T) {
+	for name, cfg := range map[string]limit.Config{"fixed": {MaxConcurrent: 3}, "adaptive": {MaxConcurrent: 3, Adaptive: true}, "queue": {MaxConcurrent: 3, MaxQueue: 1}} {
+		for end, give := range map[string]func(*Call){"settled": func(c *Call) { c.Settle(nil); c.Settle(nil) }, "unwound": func(c *Call) { c.Unwind(); c.unwind() }} {
+			k := newClocked(t)
+			k.Plan.Limit = limit.NewGuard(0, cfg)
+			k.Plan.Adaptive = cfg.Adaptive
+			held, c := k.again(t, 0), k.again(t, 0)
+			for _, c := range []*Call{held, c} {
+				_ = admit(c)
+				try(c, nil)
+			}
+			give(c)
+			if inFlight, _, _, _ := k.Plan.Limit.Level(); inFlight != 1 {
+				t.Errorf("%s, %s: %d in flight, want one", name, end, inFlight)
+			}
+		}
+	}
+	k := newClocked(t)
+	k.Plan.Limit = limit.NewGuard(0, limit.Config{Rate: 1e-9, Burst: 1})
+	for i := range 2 {
+		c := k.again(t, 0)
+		if err := admit(c); err != nil {
+			t.Fatalf("call %d: %v, though none was made before", i+1, err)
+		}
+		c.Settle(unavailable)
+	}
+	c := k.again(t, 0)
+	_ = admit(c)
+	try(c, nil)
+	c.Settle(nil)
+	if err := admit(k.again(t, 0)); !errors.Is(err, ErrLimited) {
+		t.Errorf("%v after a call that was made with the only token", err)
+	}
+}
+
+// A call that would be refused by a breaker without a connection may wait for its slot
+// once there is one.
+func TestReconnectBeforeTheQueue(t *testing.T) {
+	k := newClocked(t)
+	k.Plan.Limit = limit.NewGuard(0, limit.Config{MaxConcurrent: 1, MaxQueue: 1})
+	for range 2 {
+		c := k.again(t, 0)
+		_ = admit(c)
+		c.Begin(nil)
+		c.End(unavailable, Evidence{Known: true, Down: true})
+		c.Settle(unavailable)
+	}
+	k.Plan.Limit.EnterFree()
+	k.now = time.Minute
+	if w, err := k.again(t, 0).Admit(channel(true)); w.Needed() || !errors.Is(err, ErrBreakerOpen) {
+		t.Errorf("%v while there is none", err)
+	}
+	if w, err := k.again(t, 0).Admit(channel(false)); !w.Needed() || err != nil {
+		t.Errorf("%v with a connection, want a wait", err)
+	}
+}
+
+// Only a call that ended because its time was over says how long others should have.
+func TestVainIsTheLastAttempts(t *testing.T) {
+	k := newClocked(t)
+	k.Policy.AttemptTimeout = time.Second
+	for range 2 {
+		c := k.again(t, 0)
+		_ = admit(c)
+		c.Begin(nil)
+		k.now += time.Second
+		c.End(status.Error(codes.DeadlineExceeded, ""), Evidence{Known: true, Sent: true})
+		c.Begin(nil)
+		c.End(unavailable, Evidence{Known: true, Sent: true, Trailer: metadata.Pairs("a", "b")})
+		c.Settle(unavailable)
+	}
+	k.Policy.AttemptTimeout = 0
+	if err := admit(k.again(t, time.Hour)); !errors.Is(err, ErrBreakerOpen) {
+		t.Errorf("%v: a patient call passes a breaker that UNAVAILABLE opened", err)
+	}
+}
+
+// A method without a budget has nothing to earn or to pay.
+func TestWithoutBudget(t *testing.T) {
+	k := newClocked(t)
+	k.Plan.Budget = nil
+	c := k.again(t, 0)
+	_ = admit(c)
+	try(c, unavailable)
+	if _, again := c.Next(c.FailureOf(unavailable, nil)); !again {
+		t.Error("no retry")
+	}
+	try(c, nil)
+	c.Settle(nil)
+	k.Plan.Budget = newCall(t).Plan.Budget
+	k.Policy.BudgetOff = true
+	for range 5 {
+		free := k.again(t, 0)
+		_ = admit(free)
+		try(free, unavailable)
+		if _, again := free.Next(free.FailureOf(unavailable, nil)); !again {
+			t.Fatal("no retry, though the budget is off")
+		}
+		try(free, nil)
+		free.Settle(nil)
+	}
+	if got := level(c); got < 1.99 {
+		t.Errorf("%v tokens, want all of a budget that is off", got)
+	}
+}
+
+// A stream that was answered is settled as a success, once, and later failures of its
+// call are none.
+func TestAnsweredIsSettled(t *testing.T) {
+	k := newClocked(t)
+	c := k.again(t, 0)
+	c.stream = true
+	_ = admit(c)
+	c.Begin(nil)
+	c.End(nil, Evidence{Header: true})
+	c.Settle(nil)
+	c.last.Breaker, c.last.Earns, c.answered = verdict.Bad, false, false
+	for range 3 {
+		c.Settle(unavailable)
+	}
+	if got := k.Plan.Breaker.At(0); got != breaker.Closed {
+		t.Errorf("%v", got)
+	}
+}

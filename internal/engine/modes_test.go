@@ -109,6 +109,9 @@ func TestExpire(t *testing.T) {
 		if !errors.Is(err, cause) || errors.Is(err, unavailable) || !c.slow {
 			t.Errorf("%s: %v, slow %v", name, err, c.slow)
 		}
+		if c.why == failure.Again {
+			t.Errorf("%s: nothing says why there is no other attempt", name)
+		}
 		if bad := c.last.Breaker == verdict.Bad; bad != (cause == context.DeadlineExceeded) {
 			t.Errorf("%s: counts against the server: %v", name, bad)
 		}
@@ -191,6 +194,17 @@ func TestObserveMode(t *testing.T) {
 	if err := admit(free); err != nil || !free.slot.held {
 		t.Errorf("%v, slot %v: want the slot that is free", err, free.slot.held)
 	}
+	if b, l := k.Plan.Record.BreakerWouldRefuse.Load(), k.Plan.Record.LimitWouldRefuse.Load(); b != 4 || l != 3 {
+		t.Errorf("the breaker would have refused %d, the limit %d; want 4 and 3", b, l)
+	}
+	if _, waiting, _, _ := k.Plan.Limit.Level(); waiting != 0 {
+		t.Errorf("%d wait in observe mode", waiting)
+	}
+	k.Plan.Limit.Reconfigure(0, limit.Config{MaxConcurrent: 10, Rate: 1000, Burst: 10})
+	k.now += time.Second // tokens have come
+	if rated := k.again(t, 0); admit(rated) != nil || !rated.slot.held {
+		t.Errorf("slot %v, want one, since there are tokens", rated.slot.held)
+	}
 	k.Plan.Breaker.Force(0, time.Hour, breaker.ForcedOpen)
 	if err := admit(k.again(t, 0)); !errors.Is(err, ErrBreakerOpen) {
 		t.Errorf("%v; a breaker that is forced open refuses all", err)
@@ -212,7 +226,7 @@ func TestStreamIsASuccessOnceAnswered(t *testing.T) {
 	if got := level(c); got < 0.49 || got > 0.51 {
 		t.Errorf("%v tokens, want half a token earned once", got)
 	}
-	c.EndStream(unavailable, true, func() Evidence { return Evidence{Known: true, Sent: true, Header: true} })
+	c.EndStream(unavailable, true, func() Evidence { return Evidence{Known: true, Sent: true} })
 	if c.why != failure.Committed {
 		t.Errorf("%v, want that it was committed", c.why)
 	}
