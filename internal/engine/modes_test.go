@@ -174,6 +174,9 @@ func TestObserveMode(t *testing.T) {
 		if call.slot.held || call.admitted {
 			t.Errorf("%s: the call has a slot: %v, a token: %v; want neither", name, call.slot.held, call.admitted)
 		}
+		if _, waiting, _, _ := k.Plan.Limit.Level(); waiting != 0 {
+			t.Errorf("%s: %d wait in observe mode", name, waiting)
+		}
 		var why []observe.Reason
 		for _, e := range k.events {
 			if e.Kind == observe.WouldRefuse {

@@ -79,3 +79,21 @@ func TestRulingIsCarried(t *testing.T) {
 		}
 	}
 }
+
+// A call that wants to wait for a connection excuses the lack of one, and nothing else.
+func TestPatienceExcusesNoFailure(t *testing.T) {
+	for name, c := range map[string]struct {
+		a    Attempt
+		want Weight
+	}{
+		"no connection":          {Attempt{Evidence: true, Down: true}, Nothing},
+		"lost":                   {Attempt{Evidence: true, Sent: true}, Bad},
+		"says UNAVAILABLE":       {Attempt{Evidence: true, Sent: true, Trailer: true}, Bad},
+		"an invoker without any": {Attempt{}, Bad},
+	} {
+		c.a.Code, c.a.Failures, c.a.Patient = codes.Unavailable, astracodes.Failure, true
+		if v := Of(c.a); v.Breaker != c.want {
+			t.Errorf("%s: %v, want %v", name, v.Breaker.name(), c.want.name())
+		}
+	}
+}
