@@ -184,11 +184,11 @@ func TestTwoAreCompared(t *testing.T) {
 	w.now += time.Minute
 	for _, b := range w.all {
 		b.Meter.Succeeded(w.now, 10*time.Millisecond)
-		for range 20 {
+		for range 100 {
 			b.Meter.Enter()
 		}
 	}
-	for range 17 {
+	for range 97 {
 		w.all[0].Meter.Leave()
 	}
 	for range 3 {
