@@ -47,9 +47,14 @@ func (c *client) says(t *testing.T, n int, name string, to *node) int {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	to.mu.Lock()
-	defer to.mu.Unlock()
-	return to.byCall[name]
+	return to.got(name)
+}
+
+// got returns how many attempts of calls of a name have come to a node.
+func (n *node) got(name string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.byCall[name]
 }
 
 // TestDrain: no new attempts until the time is over; then probes bring it back.
@@ -217,7 +222,7 @@ func TestDrainedAreNotOfTheShare(t *testing.T) {
 		}
 		for i, n := range l.nodes {
 			want := map[int]int{4: 40}[i]
-			if got := n.byCall["x"]; got < want-2 || got > want+2 {
+			if got := n.got("x"); got < want-2 || got > want+2 {
 				t.Errorf("node %d got %d of 40", i, got)
 			}
 		}

@@ -30,8 +30,8 @@ func TestEjectObserved(t *testing.T) {
 		if failed != calls/3 {
 			t.Errorf("%d of %d attempts went to one that is to be left alone by nobody, want a third", failed, calls)
 		}
-		if l.nodes[0].byCall["x"] != failed {
-			t.Errorf("%d calls failed, %d came to the bad one", failed, l.nodes[0].byCall["x"])
+		if l.nodes[0].got("x") != failed {
+			t.Errorf("%d calls failed, %d came to the bad one", failed, l.nodes[0].got("x"))
 		}
 		b := c.backend(t, l.nodes[0])
 		if b.Mode != "observe" || b.State == "in" || !b.Believed || b.Why == "" || b.Forced != "" {
@@ -96,10 +96,10 @@ func TestEjectObservedStillAvoids(t *testing.T) {
 				t.Fatalf("took %v: there was a backoff", took)
 			}
 		}
-		if n := l.nodes[0].byCall["x"]; n != 100 {
+		if n := l.nodes[0].got("x"); n != 100 {
 			t.Errorf("%d of 200 calls went to the bad one first, want half", n)
 		}
-		if n := l.nodes[1].byCall["x"]; n != 200 {
+		if n := l.nodes[1].got("x"); n != 200 {
 			t.Errorf("%d attempts on the good one, want one for each call", n)
 		}
 	})
@@ -118,8 +118,8 @@ func TestEjectObservedPays(t *testing.T) {
 			l.nodes[0].do(fails(codes.Unavailable))
 			saved := 0
 			for range 3000 {
-				before := l.nodes[0].byCall["x"]
-				if err := c.say(t, "x"); err == nil && l.nodes[0].byCall["x"] > before {
+				before := l.nodes[0].got("x")
+				if err := c.say(t, "x"); err == nil && l.nodes[0].got("x") > before {
 					saved++
 				}
 			}
@@ -148,7 +148,7 @@ func TestEjectObservedHeedsNoSilence(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			time.Sleep(5 * time.Second)
-			asked[mode] = l.nodes[0].byCall["x"]
+			asked[mode] = l.nodes[0].got("x")
 		})
 	}
 	if asked[interceptors.ModeObserve] != 20 || asked[interceptors.ModeEnforce] > 10 {
@@ -173,7 +173,7 @@ func TestEjectModeByReload(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			return l.nodes[0].byCall[name]
+			return l.nodes[0].got(name)
 		}
 		if n := share("observe", long); n != 20 {
 			t.Errorf("%d of 40 while it is observed, want half", n)
