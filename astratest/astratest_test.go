@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -178,6 +179,22 @@ func TestTCP(t *testing.T) {
 }
 
 // A stream of a service that nobody describes, cut after two messages.
+// A call that a GOAWAY accompanies is answered; the next has another connection.
+func TestGoAway(t *testing.T) {
+	s := astratest.StartTCP(t)
+	s.Script(find, astratest.OK(), astratest.GoAway(), astratest.OK())
+	conn := s.Dial()
+	var used [3]peer.Peer
+	for i := range used {
+		err := conn.Invoke(t.Context(), find, &emptypb.Empty{}, &emptypb.Empty{}, grpc.WaitForReady(true), grpc.Peer(&used[i]))
+		astratest.WantCode(t, err, codes.OK)
+	}
+	if before, last, after := used[0].LocalAddr.String(), used[1].LocalAddr.String(), used[2].LocalAddr.String(); last != before || after == last {
+		t.Errorf("calls came from %s, %s and %s: want the third alone on another connection", before, last, after)
+	}
+	astratest.WantAttempts(t, s.Attempts(find), 3)
+}
+
 func TestStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := astratest.Start(t)

@@ -62,8 +62,8 @@ func WantAttempts(tb testing.TB, attempts []Attempt, n int) {
 	}
 }
 
-// WantWaits fails the test unless the attempts waited so long for each other,
-// each give or take a share of it: 0.5 for the default jitter, 0 for none in a
+// WantWaits fails the test unless the waits between the attempts are these,
+// each within a share of it: 0.5 for the default jitter, 0 for jitter.None in a
 // bubble of testing/synctest.
 func WantWaits(tb testing.TB, attempts []Attempt, share float64, waits ...time.Duration) {
 	tb.Helper()

@@ -5,7 +5,7 @@
 // # A policy against a ready scenario
 //
 // [Run] plays a [Scenario] in virtual time, in milliseconds, with real gRPC in
-// memory, and returns what every call and every attempt came to:
+// memory, and returns the result of every call and every attempt:
 //
 //	func TestLedgerIsNeverCalledTwice(t *testing.T) {
 //		opts, err := config.Load("policy.yaml")
@@ -25,7 +25,7 @@
 //
 // [Start] serves in memory, [StartTCP] on a port of the loopback interface,
 // [StartBackends] as several backends of one target. They serve every method of
-// every service, without generated code, and each attempt meets what its script
+// every service, without generated code, and treat each attempt as its script
 // says:
 //
 //	s := astratest.Start(t)
@@ -36,10 +36,10 @@
 //	…
 //	astratest.WantAttempts(t, s.Attempts("/search.Search/Find"), 2)
 //
-// A method that a .proto linked into the test describes is served as the kind of
-// call that it is, and answers with an empty message. Any other echoes each
-// message and ends when the client has closed its side. [Step.Reply] scripts
-// answers.
+// A method that a .proto linked into the test describes is served as the kind
+// of call that it is, and answers with an empty message. Other methods echo
+// each message and end when the client has closed its side. [Step.Reply]
+// scripts answers.
 //
 // # Virtual time
 //

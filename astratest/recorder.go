@@ -75,8 +75,8 @@ func (r *Recorder) event(e observe.Endpoint, event observe.Event) {
 	}
 }
 
-// Calls returns the calls of a method, full name, or of [Any], that have ended, in
-// the order of their ends.
+// Calls returns the calls of a method, full name, or of [Any], that have ended,
+// in the order of their ends.
 func (r *Recorder) Calls(method string) []Ended {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,8 +91,9 @@ func (r *Recorder) Changes(method string) []Change {
 	return slices.DeleteFunc(slices.Clone(r.changes), func(c Change) bool { return method != Any && c.Method != method })
 }
 
-// BreakerState returns the state of a method's breaker now, the worst of several
-// targets; closed, too, if no call was made yet or the policy has no breaker.
+// BreakerState returns the state of a method's breaker now, the worst if there
+// are several targets. It is closed if no call was made yet or the policy has
+// no breaker.
 func (r *Recorder) BreakerState(method string) (worst observe.BreakerState) {
 	r.mu.Lock()
 	endpoints := slices.Clone(r.endpoints)
@@ -108,9 +109,9 @@ func (r *Recorder) BreakerState(method string) (worst observe.BreakerState) {
 	return worst
 }
 
-// Await returns as soon as cond holds. It is asked again when a call ends or a
-// breaker changes. The test fails if it does not hold within 30 s, virtual ones
-// in a bubble.
+// Await returns as soon as cond returns true. It is called again when a call
+// ends or a breaker changes. The test fails if it does not return true within
+// 30 s, in a bubble of virtual time.
 func (r *Recorder) Await(tb testing.TB, cond func() bool) {
 	tb.Helper()
 	await(tb, r.wait, cond)

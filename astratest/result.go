@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Result is what a scenario came to.
+// Result is the result of a scenario.
 type Result struct {
 	Scenario Scenario
 	Calls    []Call   // in the order of their beginnings
@@ -79,10 +79,10 @@ func (r *Result) Latency(share float64) time.Duration {
 	return all[min(max(int(share*float64(len(all))), 0), len(all)-1)]
 }
 
-// Recovery returns how long after the end of the last fault a call began from
-// which on all succeeded, to the pace of the calls; 0 if all after it did. ok is
-// false if the last call failed, or no call began after the faults, as of one that
-// never ends.
+// Recovery returns the time from the end of the last fault to the beginning of
+// the first call from which on all calls succeeded, to the pace of the calls; 0
+// if all calls after the fault did. ok is false if the last call failed, or if
+// no call began after the faults, as when a fault never ends.
 func (r *Result) Recovery() (d time.Duration, ok bool) {
 	var over time.Duration
 	for _, f := range r.Scenario.Faults {

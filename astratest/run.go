@@ -27,13 +27,14 @@ import (
 // callKey is the metadata by which attempts are known as those of a call.
 const callKey = "astratest-call"
 
-// Run plays a scenario with a suite made of the options, in virtual time: give it
-// interceptors.WithPolicy, or what config.Load returns. A fault of the options,
-// or of the scenario, fails the test at once.
+// Run plays a scenario with a suite made of the options, in virtual time: give
+// it interceptors.WithPolicy, or what config.Load returns. Invalid options, or
+// an invalid scenario, fail the test at once.
 //
-// The calls go through real gRPC, in memory, within a bubble of testing/synctest
-// of their own, so Run must not be called within one. Backoffs and open times are
-// spread by chance, so times differ a little from run to run: leave a margin.
+// The calls go through real gRPC, in memory, within a bubble of
+// testing/synctest of their own, so Run must not be called within one. Backoffs
+// and open times are random, so times differ a little from run to run: assert
+// with a margin.
 func Run(t *testing.T, s Scenario, opts ...interceptors.Option) *Result {
 	t.Helper()
 	return run(t, s, func(t *testing.T, rec *Recorder) []grpc.DialOption {

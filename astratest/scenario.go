@@ -6,14 +6,14 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Scenario is what [Run] plays: calls at a steady pace, whatever becomes of them,
-// and what goes wrong meanwhile. The functions that return one, such as [Outage],
-// leave it to be changed.
+// Scenario is what [Run] plays: calls at a steady pace, whether they succeed or
+// not, and faults meanwhile. Callers may change a scenario that a function such
+// as [Outage] returns.
 type Scenario struct {
 	// Name is shown where a result is.
 	Name string
-	// Method is called, by its full name: "/pkg.Service/Method". If a .proto linked
-	// into the test describes it, it must be unary.
+	// Method is called, by its full name: "/pkg.Service/Method". If a .proto
+	// linked into the test describes it, it must be unary.
 	Method string
 	// Backends is how many servers there are. 0: 1.
 	Backends int
@@ -23,25 +23,27 @@ type Scenario struct {
 	Every time.Duration
 	// Deadline is that of each call. 0: 2 s.
 	Deadline time.Duration
-	// Faults are what goes wrong. An attempt meets the first that concerns it.
+	// Faults are what goes wrong. An attempt meets the first fault that applies
+	// to it.
 	Faults []Fault
-	// Seed is of the shares of faults: the same draws the same sequence.
+	// Seed seeds the draws for the shares of faults: the same seed draws the
+	// same sequence.
 	Seed uint64
 }
 
-// Fault is something that goes wrong with backends for a time.
+// Fault is a fault of some backends for a time.
 type Fault struct {
-	// Backends are the indices of those concerned. None: all.
+	// Backends are the indices of the backends that have the fault. Empty: all.
 	Backends []int
 	// From and To bound the time, counted from the first call; From is in it, To
 	// is not. To 0: for ever.
 	From, To time.Duration
-	// Share of the attempts concerned, from 0 to 1. 0: all. Without effect on
-	// Refused.
+	// Share is the share of the attempts that meet the fault, from 0 to 1. 0:
+	// all. It has no effect on Refused.
 	Share float64
-	// Step is what they meet.
+	// Step is what these attempts meet.
 	Step Step
-	// Refused refuses connections instead, and ends those there are.
+	// Refused refuses connections instead, and closes open ones.
 	Refused bool
 }
 
@@ -61,9 +63,9 @@ func Outage(method string, d time.Duration) Scenario {
 	return outage("outage of "+d.String(), method, d, Fault{Step: Fail(codes.Unavailable, "outage")})
 }
 
-// Unreachable is like Outage, but that connections are cut and refused, as of a
-// process that is being restarted. When the channel tries to connect again is for
-// gRPC's connection backoff: see grpc.WithConnectParams.
+// Unreachable is like Outage, except that connections are cut and refused, as
+// by a process that restarts. gRPC's connection backoff decides when the
+// channel connects again: see grpc.WithConnectParams.
 func Unreachable(method string, d time.Duration) Scenario {
 	return outage("unreachable for "+d.String(), method, d, Fault{Refused: true})
 }
@@ -73,8 +75,8 @@ func outage(name, method string, d time.Duration, f Fault) Scenario {
 	return Scenario{Name: name, Method: method, Every: pace, Calls: int((lead + d + rest) / pace), Faults: []Fault{f}}
 }
 
-// OneBadBackend is n backends, the first of which fails each attempt with
-// UNAVAILABLE at once, for ever.
+// OneBadBackend is n backends, the first of which always fails each attempt
+// with UNAVAILABLE at once.
 func OneBadBackend(method string, n int) Scenario {
 	return Scenario{
 		Name: "one bad backend", Method: method, Backends: n,

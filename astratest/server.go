@@ -24,11 +24,12 @@ const awaitAtMost = 30 * time.Second
 // logged is more attempts than a test makes: all are kept.
 const logged = 1 << 20
 
-// Server is a gRPC server that does to each attempt what its script says. It
-// ends with its test. Its methods may be called at any time from any goroutine,
-// those that can fail the test from its own only.
+// Server is a gRPC server that treats each attempt as its script says. It is
+// closed when its test ends. Its methods may be called at any time from any
+// goroutine, except those that can fail the test, which must be called from the
+// test's own.
 //
-// An attempt meets the first of these that there is: Down; what is left of its
+// An attempt meets the first of these that is set: Down; what is left of its
 // method's Script; its method's Always; the same of [Any]; OK.
 type Server struct {
 	tb      testing.TB
@@ -117,9 +118,9 @@ func (s *Server) Attempts(method string) (all []Attempt) {
 	return all
 }
 
-// Await returns as soon as cond holds. It is asked again when an attempt arrives,
-// receives a message or ends. The test fails if it does not hold within 30 s,
-// virtual ones in a bubble.
+// Await returns as soon as cond returns true. It is called again when an
+// attempt arrives, receives a message or ends. The test fails if it does not
+// return true within 30 s, in a bubble of virtual time.
 func (s *Server) Await(cond func() bool) {
 	s.tb.Helper()
 	await(s.tb, s.server.Await, cond)

@@ -37,10 +37,10 @@ func Reset() Step { return Step{flakyserver.Reset()} }
 // for its next call.
 func GoAway() Step { return Step{flakyserver.GoAway()} }
 
-// After waits first, before headers: a slow server.
+// After waits for d first, before headers, as a slow server does.
 func (s Step) After(d time.Duration) Step { return Step{s.step.After(d)} }
 
-// Stall waits last: after headers and messages, before the end.
+// Stall waits for d last: after headers and messages, before the end.
 func (s Step) Stall(d time.Duration) Step { return Step{s.step.Stall(d)} }
 
 // Header sends headers first, with these pairs added; without pairs, just those
@@ -51,8 +51,9 @@ func (s Step) Header(pairs ...string) Step { return Step{s.step.Header(pairs...)
 func (s Step) Trailer(pairs ...string) Step { return Step{s.step.Trailer(pairs...)} }
 
 // Reply answers with these messages, and ends. On a bidirectional stream each
-// answers a message of the client; the rest come when it has closed its side. A
-// message that cannot be encoded panics: it is a mistake in the script.
+// answers a message of the client; the rest come when it has closed its side.
+// It panics on a message that cannot be encoded, which is a mistake in the
+// script.
 func (s Step) Reply(messages ...proto.Message) Step { return Step{s.step.Reply(messages...)} }
 
 // AfterReplies ends the attempt after n replies of the method; for a method that
@@ -60,11 +61,11 @@ func (s Step) Reply(messages ...proto.Message) Step { return Step{s.step.Reply(m
 func (s Step) AfterReplies(n int) Step { return Step{s.step.AfterReplies(n)} }
 
 // AfterReceived ends the attempt when n messages of a client stream have come,
-// or all there are.
+// or all if there are fewer.
 func (s Step) AfterReceived(n int) Step { return Step{s.step.AfterReceived(n)} }
 
-// Detail adds messages to the details of a Fail's status. On a step without a
-// status it panics: that is a mistake in the script.
+// Detail adds messages to the details of a Fail's status. It panics on a step
+// without a status, which is a mistake in the script.
 func (s Step) Detail(details ...proto.Message) Step { return Step{s.step.Detail(details...)} }
 
 // RetryInfo adds a google.rpc.RetryInfo to the details, a hint when to try again.

@@ -1,10 +1,10 @@
 // Package balancer is the load-balancing policy of a suite whose
-// interceptors.WithBalancing is on. It is registered with gRPC by being linked
-// in, which package interceptors sees to; a program has no use for it itself.
+// interceptors.WithBalancing is on. Linking it in registers it with gRPC.
+// Package interceptors does that; programs need not import it.
 //
-// It gives each endpoint a connection, as round_robin does, and asks the suite
-// which of those that are ready an attempt goes to. Without a suite, after its
-// Close, say, it is round_robin.
+// It connects to each endpoint, as round_robin does, and asks the suite which
+// ready endpoint an attempt goes to. Without a suite, after its Close for
+// example, it is round_robin.
 //
 // gRPC declares its packages balancer and resolver experimental. Nothing else in
 // this module imports them: should a version of grpc-go break this package, build
@@ -86,8 +86,8 @@ func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
 		}
 		m.Resolved(endpoints)
 	}
-	// The children ask no configuration; their health listener is what client-side
-	// health checks and others need, as round_robin has it.
+	// The children ask no configuration; their health listener is what
+	// client-side health checks and others need, as round_robin has it.
 	return p.children.UpdateClientConnState(balancer.ClientConnState{ResolverState: pickfirst.EnableHealthListener(s.ResolverState)})
 }
 

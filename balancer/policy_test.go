@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,9 +92,13 @@ func newClient(t *testing.T, l *lab, b interceptors.Balancing, p interceptors.Po
 		t.Fatal(err)
 	}
 	c.Suite = s
-	c.cc = l.dial(append(s.DialOptions(), opts...)...)
-	c.GreeterClient = greeterpb.NewGreeterClient(c.cc)
+	c.connect(l, opts...)
 	return c
+}
+
+func (c *client) connect(l *lab, opts ...grpc.DialOption) {
+	c.cc = l.dial(append(c.DialOptions(), opts...)...)
+	c.GreeterClient = greeterpb.NewGreeterClient(c.cc)
 }
 
 func (c *client) close() {
@@ -299,6 +304,55 @@ func TestStreams(t *testing.T) {
 			if b.Address != l.nodes[0].addr && (b.Succeeded == 0 || b.State != observe.BreakerClosed) {
 				t.Errorf("%+v", b)
 			}
+		}
+	})
+}
+
+// TestGivenUpIsNotWaitedFor: a call that was given up, of a backend that serves streams,
+// does not make that look slower and slower.
+func TestGivenUpIsNotWaitedFor(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, l *lab) {
+		c := newClient(t, l, interceptors.Balancing{Policy: "p2c"}, interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}})
+		defer c.close()
+		var holds [2]atomic.Int32
+		for i, n := range l.nodes {
+			n.do(func(ctx context.Context, name string) error {
+				switch {
+				case name == "hold" && holds[i].Add(1) == 1, name == "hang" && i == 0:
+					<-ctx.Done()
+				case name != "hang":
+					time.Sleep(10 * time.Millisecond)
+				}
+				return nil
+			})
+		}
+		calls := func(n int) {
+			for range n {
+				if err := c.say(t, "usual"); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		calls(1000) // both are known
+		hold, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for holds[0].Load() == 0 || holds[1].Load() == 0 { // one on each, and nobody has answered it
+			if _, err := c.SayHelloServerStream(hold, &greeterpb.HelloRequest{Name: "hold"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		for l.nodes[0].byCall["hang"] == 0 {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+			_, _ = c.SayHello(ctx, &greeterpb.HelloRequest{Name: "hang"})
+			cancel()
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		before := l.nodes[0].byCall["usual"]
+		calls(100)
+		if n := l.nodes[0].byCall["usual"] - before; n < 20 {
+			t.Errorf("%d of 100 calls to one of two backends that are as fast, want about half", n)
 		}
 	})
 }
@@ -535,8 +589,9 @@ func TestStateOutlivesTheProcess(t *testing.T) {
 
 // keeper is a store in memory.
 type keeper struct {
-	live  interceptors.StoreHandle
-	state interceptors.State
+	live    interceptors.StoreHandle
+	state   interceptors.State
+	changes []interceptors.Change
 }
 
 func (k *keeper) Attach(l interceptors.StoreHandle) error {
@@ -544,8 +599,8 @@ func (k *keeper) Attach(l interceptors.StoreHandle) error {
 	l.Restore(k.state)
 	return nil
 }
-func (*keeper) Changed(interceptors.Change) {}
-func (*keeper) Close() error                { return nil }
+func (k *keeper) Changed(c interceptors.Change) { k.changes = append(k.changes, c) }
+func (*keeper) Close() error                    { return nil }
 
 // TestBadBackendDoesNotDrainTheBudget: probes that fail are made again at no cost.
 func TestBadBackendDoesNotDrainTheBudget(t *testing.T) {

@@ -1,6 +1,6 @@
-// Package chaos injects faults into the attempts of a client, to see in staging
-// what a suite's policies make of them: latency, status errors, connections that
-// are refused or lost, hangs, corrupt replies.
+// Package chaos injects faults into the attempts of a client, to test a suite's
+// policies in staging: latency, status errors, connections that are refused or
+// lost, hangs, corrupt replies.
 //
 //	c, err := chaos.New(chaos.WithConsent())
 //	…
@@ -13,20 +13,20 @@
 //	…
 //	c.Stop()
 //
-// The options come after the suite's: faults meet attempts, beneath retries and
-// hedges, as the network's do.
+// The options must come after the suite's: faults then occur beneath retries
+// and hedges, in each attempt, as the network's do.
 //
 // # Consent
 //
 // Without [WithConsent] nothing is ever injected: Start fails, DialOptions are
-// none, and a policy file that has a chaos object is refused. The option is to
-// depend on where the program runs, on a flag of staging, say, and not on what the
-// policy file says.
+// none, and a policy file that has a chaos object is refused. Whether a program
+// passes it must depend on where it runs, on a flag set in staging, say, not on
+// the policy file.
 //
 // # When it ends
 //
-// A plan has a window, at most a day; at its end it stops by itself. [Injector.Stop]
-// stops it at once: attempts that are kept waiting go on.
+// A plan has a window of at most a day, and stops by itself at its end.
+// [Injector.Stop] stops it at once: attempts that are kept waiting continue.
 //
 // # In a policy file
 //
@@ -40,14 +40,14 @@
 //	  - {method: /search.Search/*, kind: status, share: 0.1, code: UNAVAILABLE}
 //	  - {method: "*", kind: latency, share: 0.5, latency: 100ms}
 //
-// A plan that a reload leaves as it was goes on, its window does not begin anew,
-// and one that was stopped stays so. A restart of the program begins it anew
+// A plan that a reload does not change continues in its window, and one that
+// was stopped stays stopped. A restart of the program begins the window again,
 // unless the plan has a start.
 //
 // # What is seen of it
 //
 // The beginning, the first injection of each fault, and the end with all counts
-// are logged at level Warn. [Injector.Injected] counts; metrics.NewChaos
-// makes metrics of that, and [WithHook] reports each injection. Messages of
+// are logged at level Warn. [Injector.Injected] returns counts, which
+// metrics.NewChaos exports; [WithHook] reports each injection. Messages of
 // injected errors begin with "chaos:", unless the plan has others.
 package chaos

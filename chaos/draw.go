@@ -114,8 +114,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// delay waits for d, or until the plan or the context ends; an error says that the
-// context has.
+// delay waits for d, or until the plan or the context ends; an error says that
+// the context has.
 func (r *running) delay(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
@@ -131,7 +131,8 @@ func (r *running) delay(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// hang waits until the plan or the context ends; an error says that the context has.
+// hang waits until the plan or the context ends; an error says that the context
+// has.
 func (r *running) hang(ctx context.Context) error {
 	select {
 	case <-r.over:

@@ -17,7 +17,8 @@ import (
 var ErrNoConsent = errors.New("chaos: program has not consented: pass chaos.WithConsent to New where faults may be injected")
 
 // Injector injects the faults of a plan, while one is on. Its methods may be
-// called at any time from any goroutine. It may serve any number of connections.
+// called at any time from any goroutine. One injector may serve any number of
+// connections.
 type Injector struct {
 	consent bool
 	logger  *slog.Logger // nil: the default at the time
@@ -40,19 +41,20 @@ type Injection struct {
 // Option configures an [Injector].
 type Option func(*Injector)
 
-// WithConsent says that faults may be injected into this program's calls. Let it
-// depend on where the program runs.
+// WithConsent consents to faults in this program's calls. Whether it is passed
+// must depend on where the program runs.
 func WithConsent() Option { return func(i *Injector) { i.consent = true } }
 
-// WithLogger sets where beginnings and ends are logged. Default: slog.Default, at
-// the time.
+// WithLogger sets the logger for a plan's beginning and end. Default:
+// slog.Default, at the time of the record.
 func WithLogger(l *slog.Logger) Option { return func(i *Injector) { i.logger = l } }
 
-// WithHook has f called for each injection, on the goroutine of the attempt and by
-// many at a time. It must return at once, and must not panic.
+// WithHook calls f for each injection, on the goroutine of the attempt. It must
+// return at once, must not panic, and must be safe for concurrent use.
 func WithHook(f func(Injection)) Option { return func(i *Injector) { i.hook = f } }
 
-// New returns an injector without a plan. The error says that an option is nil.
+// New returns an injector without a plan. It returns an error if an option is
+// nil.
 func New(opts ...Option) (*Injector, error) {
 	i := &Injector{counts: make(map[counted]*atomic.Uint64)}
 	for _, o := range opts {
@@ -80,10 +82,10 @@ func (i *Injector) DialOptions() []grpc.DialOption {
 	}
 }
 
-// Start begins a plan, in place of the one that is on. The error is
-// [ErrNoConsent], or joins everything that is wrong with the plan; nothing changes
-// then. A plan whose window is over does nothing. The plan must not be changed
-// after.
+// Start starts a plan, in place of the one that is on. It returns
+// [ErrNoConsent], or every fault of the plan, joined; nothing changes then. A
+// plan whose window is over injects nothing. Callers must not change the plan
+// afterwards.
 func (i *Injector) Start(p Plan) error {
 	if !i.consent {
 		return ErrNoConsent
@@ -98,8 +100,9 @@ func (i *Injector) Start(p Plan) error {
 	return nil
 }
 
-// Update is [Injector.Start] for what keeps a plan: it leaves one that equals the
-// last one started as it is, be it on, over or stopped. nil stops, too.
+// Update is [Injector.Start] for callers that hold the wanted plan, such as a
+// watched file: a plan equal to the last one started is left as it is, whether
+// on, over or stopped. Nil stops.
 func (i *Injector) Update(p *Plan) error {
 	if p == nil {
 		i.mu.Lock()
@@ -148,8 +151,8 @@ func (i *Injector) startLocked(p Plan) (report func()) {
 	}
 }
 
-// Stop ends the plan at once. Attempts that it keeps waiting go on as if there had
-// been none.
+// Stop ends the plan at once. Attempts that it keeps waiting continue as if
+// there had been no plan.
 func (i *Injector) Stop() {
 	i.mu.Lock()
 	report := i.endLocked("it was stopped")
@@ -190,7 +193,8 @@ func (i *Injector) log() *slog.Logger {
 	return slog.Default()
 }
 
-// Active reports whether a plan is on: given, not stopped, and its window not over.
+// Active reports whether a plan is on: it was started, not stopped, and its
+// window is not over.
 func (i *Injector) Active() bool { return i.running.Load() != nil }
 
 // counted is what injections are counted by.
@@ -214,8 +218,8 @@ func (i *Injector) counterLocked(c counted) *atomic.Uint64 {
 	return i.counts[c]
 }
 
-// Injected calls f with how many faults each pattern and kind has brought since
-// the injector was made. Past 1000 of them, pattern is "other".
+// Injected calls f for each pattern and kind, with the number of faults since
+// the injector was created. Past 1000 patterns, pattern is "other".
 func (i *Injector) Injected(f func(pattern, kind string, n uint64)) {
 	i.mu.Lock()
 	type count struct {

@@ -57,53 +57,58 @@ func (k *Kind) UnmarshalText(text []byte) error {
 
 // Plan is what is injected, and for how long.
 type Plan struct {
-	// Start is when the window begins. Zero: when the plan is given to an Injector.
+	// Start is when the window begins. Zero: when the plan is given to an
+	// Injector.
 	Start time.Time
 	// For is how long the window is. Range 1 ms to 24 h.
 	For time.Duration
-	// Seed draws the attempts concerned: attempts made one at a time meet the same
-	// faults under the same seed.
+	// Seed seeds the draw of attempts: attempts made one at a time meet the
+	// same faults under the same seed.
 	Seed uint64
-	// Faults are looked at in their order. Each that concerns an attempt and is
-	// drawn for it counts: each Latency delays it, the first of another kind decides
-	// its end. Up to 100.
+	// Faults are tried in order, for each attempt of their methods: every
+	// Latency that is drawn delays it, the first other fault that is drawn
+	// decides its end. At most 100.
 	Faults []Fault
 }
 
 // Fault is something that goes wrong with a share of the attempts.
 type Fault struct {
-	// Method names the methods: "/pkg.Service/Method", "/pkg.Service/*" or "*", all.
+	// Method names the methods: "/pkg.Service/Method", "/pkg.Service/*" or "*",
+	// all.
 	Method string
-	// Kind is what happens.
+	// Kind is what the fault does.
 	Kind Kind
-	// Share of the attempts. Range (0, 1].
+	// Share is the share of the attempts that meet the fault. Range (0, 1].
 	Share float64
-	// From is when the fault begins, counted from the plan's window's. 0: with it.
+	// From is when the fault begins, counted from the plan's window's. 0: with
+	// it.
 	From time.Duration
 	// For is how long the fault lasts. 0: to the end of the window.
 	For time.Duration
 
-	// Latency is how long an attempt waits. Of Latency alone, which needs it. Up to
-	// 1 h.
+	// Latency is how long an attempt waits. Required for the kind Latency,
+	// invalid for others. At most 1 h.
 	Latency time.Duration
-	// Spread is the most that chance adds to Latency. Up to 1 h.
+	// Spread is the most that is added to Latency at random. At most 1 h.
 	Spread time.Duration
 
-	// Code of the error. Of Status alone, which needs one other than OK.
+	// Code is the code of the error, other than OK. Required for the kind
+	// Status, invalid for others.
 	Code codes.Code
-	// Message of the error. Of Status alone. "": "chaos: " and the kind.
+	// Message is the message of the error. For Status only. "": "chaos: " and
+	// the kind.
 	Message string
-	// RetryInfo is the delay of a google.rpc.RetryInfo in the error's details. Of
-	// Status alone. 0: none.
+	// RetryInfo is the delay of a google.rpc.RetryInfo in the error's details.
+	// For Status only. 0: none.
 	RetryInfo time.Duration
-	// Pushback is sent as the trailer grpc-retry-pushback-ms (gRFC A6), in whole
-	// milliseconds; negative: not to retry. Of Status alone. 0: none.
+	// Pushback is sent as the trailer grpc-retry-pushback-ms (gRFC A6), in
+	// whole milliseconds; negative: do not retry. For Status only. 0: none.
 	Pushback time.Duration
-	// Details are added to the error's. Of Status alone.
+	// Details are added to the error's details. For Status only.
 	Details []proto.Message
 
-	// After is how many messages of a stream come before. Of Reset, Hang and
-	// Corrupt alone; without effect on unary calls.
+	// After is how many messages of a stream pass before the fault. For Reset,
+	// Hang and Corrupt only. It has no effect on unary calls.
 	After int
 }
 
@@ -115,8 +120,8 @@ const (
 	longestName   = 512
 )
 
-// Validate returns everything that is wrong with a plan, joined, each with field,
-// value and allowed range; nil if nothing is.
+// Validate returns every fault of the plan, joined, each with field, value and
+// allowed range; nil if there is none.
 func (p Plan) Validate() error {
 	var errs []error
 	add := func(e *field.Error) { errs = append(errs, e) }

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// StreamClientInterceptor returns the interceptor of streams, which stands beneath
-// a suite's: see [Injector.DialOptions].
+// StreamClientInterceptor returns the interceptor of streams, which stands
+// beneath a suite's: see [Injector.DialOptions].
 func (i *Injector) StreamClientInterceptor() grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, newStream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		r := i.running.Load()

@@ -1,6 +1,7 @@
-// Package codes has sets of gRPC status codes, and those that the other packages
-// go by: [Retryable], [RetryableIdempotent] and [Failure]. Where both are
-// needed, import this one as astracodes beside google.golang.org/grpc/codes.
+// Package codes has sets of gRPC status codes, and the three that the other
+// packages use: [Retryable], [RetryableIdempotent] and [Failure]. Where both
+// are needed, import this one as astracodes beside
+// google.golang.org/grpc/codes.
 //
 // # The codes
 //
@@ -31,24 +32,23 @@
 //
 // "hint" is a condition: RESOURCE_EXHAUSTED is in neither set, yet it is
 // retried when the server says when, by google.rpc.RetryInfo or by
-// grpc-retry-pushback-ms. Without that a retry only burns more of the quota.
+// grpc-retry-pushback-ms. Without that a retry only uses up more of the quota.
 //
 // # Whose cancellation, whose deadline
 //
 // The code alone does not say. DEADLINE_EXCEEDED may be the caller's deadline,
 // which leaves no time for a retry, or that of one attempt, of a service config
 // or of the server, which does. CANCELLED may be sent by a server, for a call
-// of its own that was cancelled, or come of a stream reset on the way, while
-// the caller still waits: it is then not the caller's cancellation, but nor
-// does it say that another attempt would fare better. So whose context ended is
-// distinguished by the caller's ctx.Err(), never by the code; the caller's own
+// of its own that was cancelled, or be the result of a stream reset on the way,
+// while the caller still waits: it is then not the caller's cancellation, but
+// does not promise that another attempt succeeds either. So the caller's
+// ctx.Err() decides whose context ended, never the code; the caller's own
 // cancellation is neither retried nor a failure of the server.
 //
 // # Safe to repeat
 //
-// Of the two retryable codes only UNAVAILABLE says that the server probably did
-// not act, and "probably" is the word: a connection can break after the request
-// was served. DEADLINE_EXCEEDED says nothing. Retries are for methods that may
-// be repeated. Where that is known for certain, [RetryableIdempotent] retries
-// more.
+// UNAVAILABLE means that the server probably did not process the request; but a
+// connection can break after the request was served. DEADLINE_EXCEEDED does not
+// mean even that. Retries are for methods that may be repeated. For those that
+// certainly may, [RetryableIdempotent] retries more.
 package codes

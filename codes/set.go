@@ -15,8 +15,8 @@ const count = 17
 // zero value is empty. It is a plain value: compare with ==, copy freely, use
 // from any goroutine.
 //
-// No method sets a bit beyond 16, but a conversion can. Such a bit is in no
-// code's place: everything ignores it but == and [Set.Validate].
+// No method sets a bit beyond 16, but a conversion can. Such a bit stands for
+// no code: everything except == and [Set.Validate] ignores it.
 type Set uint32
 
 // Of returns the set of cs. Codes beyond 16 are dropped: no set can hold them.

@@ -43,11 +43,11 @@ func Name(c codes.Code) string {
 
 // Parse returns the set of the codes of those names. A name may be spelled as
 // the specification does ("DEADLINE_EXCEEDED"), the same in lower case, or as
-// Go does ("DeadlineExceeded"); CANCELLED may also have one L. A name given
-// twice counts once.
+// Go does ("DeadlineExceeded"); CANCELLED may also have one L. A name may occur
+// twice.
 //
-// The error joins a fault for each unknown name, which names it and those
-// allowed; the set is then empty.
+// The error joins one for each unknown name, with the names that are allowed;
+// the set is then empty.
 func Parse(names ...string) (Set, error) {
 	var (
 		s      Set
@@ -69,7 +69,7 @@ func Parse(names ...string) (Set, error) {
 
 // String returns the names in the order of their numbers, comma separated:
 // "DEADLINE_EXCEEDED,UNAVAILABLE". The empty set is "none", which is visible in
-// a log line and is no code's name.
+// a log line, and not the name of a code.
 func (s Set) String() string {
 	if s&every == 0 {
 		return "none"
@@ -78,8 +78,8 @@ func (s Set) String() string {
 }
 
 // MarshalJSON returns the names as a list, in the order of their numbers; the
-// empty set is []. A set that [Set.Validate] rejects is an error, since the
-// list could not hold it.
+// empty set is []. It returns an error for a set that [Set.Validate] rejects,
+// since a list cannot hold it.
 func (s Set) MarshalJSON() ([]byte, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -92,8 +92,8 @@ func (s Set) MarshalJSON() ([]byte, error) {
 // retryableStatusCodes). By the convention of [json.Unmarshaler], null changes
 // nothing.
 //
-// The error joins a fault for each wrong element, which has its index and
-// value, and what is allowed; s is then unchanged.
+// The error joins one for each wrong element, with its index, its value and
+// what is allowed; s is then unchanged.
 func (s *Set) UnmarshalJSON(data []byte) error {
 	var elements []json.RawMessage
 	if err := json.Unmarshal(data, &elements); err != nil {

@@ -49,8 +49,8 @@ func (r *reader) balancing(doc *record) *interceptors.Balancing {
 	return &b
 }
 
-// balancingFault reports a fault of a field where that stands, unless a value that
-// it is about could not be read.
+// balancingFault reports a fault of a field where that stands, unless a value
+// that it is about could not be read.
 func (r *reader) balancingFault(rec *record, from value, f *interceptors.FieldError) {
 	for _, path := range f.Depends {
 		if v, _ := rec.find(path); v.at != nil && !v.ok {
@@ -73,8 +73,8 @@ func (r *reader) balancingFault(rec *record, from value, f *interceptors.FieldEr
 	}
 }
 
-// find returns what stands at the path of a Go field, and its key; a zero value if
-// nothing does.
+// find returns what stands at the path of a Go field, and its key; a zero value
+// if nothing does.
 func (r *record) find(fieldPath string) (v value, key *path) {
 	key = r.at
 	rec := r

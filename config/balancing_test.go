@@ -47,6 +47,7 @@ func TestBalancingFaults(t *testing.T) {
 		{"balancing: {eject: {openFor: 10s, maxOpenFor: 1s}}", `line 1, column 47: balancing.eject.maxOpenFor: "1s" is out of range: want from openFor, which is 10s, to 24h0m0s`},
 		{"balancing: {eject: {openFor: soon, maxOpenFor: 1ms}}", `line 1, column 30: balancing.eject.openFor: "soon" is not a duration: want such as "250ms", "1.5s" or "1h30m"`},
 		{"balancing: {ejects: {}}", `line 1, column 13: balancing.ejects: is unknown: did you mean eject?`},
+		{"balancing: {eject: {mode: watch}}", `line 1, column 27: balancing.eject.mode: "watch" is unknown: want enforce, observe`},
 		{"balancing: 3", `line 1, column 12: balancing: 3 is a number: want an object`},
 	} {
 		if _, err := config.Parse([]byte(c.doc)); err == nil || err.Error() != c.want {

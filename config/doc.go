@@ -1,18 +1,18 @@
-// Package config reads policies from a file, and keeps a suite's policies those
-// of the file while it changes:
+// Package config reads policies from a file, and updates a suite's policies
+// when the file changes:
 //
 //	suite, err := interceptors.New(interceptors.WithObserver(m))
 //	…
 //	if err := config.Watch(ctx, "/etc/app/policy.yaml", suite); err != nil {
 //
-// [Parse] and [Load] make options of a document, for [interceptors.New];
+// [Parse] and [Load] convert a document to options for [interceptors.New];
 // [Decode] and [DecodeFile] return its warnings, too; [Schema] is for editors.
 //
 // # The document
 //
-// It is gRPC's service config, in JSON or YAML (service_config.proto in
-// grpc-proto; gRFC A6), with an object of ours, astra, in its entries. gRPC
-// skips what it does not know, so the same JSON can be given to a channel.
+// The document is gRPC's service config, in JSON or YAML (service_config.proto
+// in grpc-proto; gRFC A6), with an additional object, astra, in its entries.
+// gRPC ignores unknown keys, so the same JSON can be given to a channel.
 //
 //	methodConfig:
 //	- name: [{service: pkg.Service, method: Get}]
@@ -33,19 +33,20 @@
 //	retryThrottling: {maxTokens: 100, tokenRatio: 0.1}
 //	balancing: {policy: p2c, eject: {consecutive: 5}}
 //
-// Balancing is interceptors.Balancing, for all targets of the suite. A file that
-// has it is for a suite that was made with it, from this file or by
-// interceptors.WithBalancing; without it, a suite's stays as it is.
+// Balancing is interceptors.Balancing, for all targets of the suite. A file
+// with it needs a suite that was created with it, from this file or by
+// interceptors.WithBalancing. A file without it leaves a suite's balancing as
+// it is.
 //
-// An entry of methodConfig is a whole policy. Its name lists whom it is for: a
-// method, {service, method}; those of a service, {service}; or all, {}. The most
-// specific entry holds, and nothing is merged. No two entries may have the same
-// name. Methods that no entry names have the default policy.
+// An entry of methodConfig is a whole policy. Its name lists the methods: one,
+// {service, method}; those of a service, {service}; or all, {}. The most
+// specific entry applies, and nothing is merged. No two entries may have the
+// same name. Methods that no entry names have the default policy.
 //
-// What an entry leaves out is the default, but for one thing: as in gRPC, calls
-// are retried only if the entry says so, by retryPolicy or astra.retry (or
-// hedged, by hedgingPolicy or astra.hedge). To have the default retries, write
-// "astra: {retry: {}}".
+// What an entry leaves out has its default, with one exception: as in gRPC,
+// calls are retried only if the entry has retryPolicy or astra.retry (and
+// hedged only if it has hedgingPolicy or astra.hedge). To have the default
+// retries, write "astra: {retry: {}}".
 //
 // # Keys of gRPC
 //
@@ -78,19 +79,19 @@
 // warning.
 //
 // Keys of gRPC may be in any case, as grpc-go reads them: MaxAttempts is
-// maxAttempts, and a document that has both is at fault. Ours, astra and all that
-// is in it, are as they are written here.
+// maxAttempts, and a document that has both is at fault. The keys of astra and
+// balancing must be spelled as here.
 //
-// A6 spreads a backoff by ±20 %. That is none of our strategies; the imported
-// backoff has the default, full, of ±50 %: both are spread evenly around the
-// schedule, the wider one scatters callers better. astra.retry.backoff.jitter
-// names another.
+// A6 spreads a backoff by ±20 %, which no strategy of package jitter does; the
+// imported backoff has the default, full, of ±50 %: both are spread evenly
+// around the schedule, the wider one scatters callers better.
+// astra.retry.backoff.jitter selects another.
 //
-// A6's throttle lets a client retry while more than half of maxTokens is left, so
-// half of it is what may be spent in a row: our Burst. tokenRatio is what a
-// success earns in both. There a failed first attempt spends, too, here only
-// retries do; and a budget of ours earns a little with time, MinPerSecond, unless
-// astra.budget says otherwise. In both all methods of a target share.
+// A6's throttle lets a client retry while more than half of maxTokens is left,
+// so half of it may be spent in a row: Burst. tokenRatio is what a success
+// adds, in both. In A6 a failed first attempt spends a token, too; here only
+// retries do, and time adds MinPerSecond tokens, unless astra.budget says
+// otherwise. In both, all methods of a target share one budget.
 //
 // # Our keys
 //
@@ -98,26 +99,29 @@
 // in lower camel case, and structs within it as objects:
 //
 //	timeout, attemptTimeout
-//	retry      maxAttempts, repeat, codes, idempotentCodes, bufferBytes; to write it,
-//	           be it empty, is to ask for retries: repeat is any unless it says otherwise
-//	           backoff   base, max, multiplier, jitter
-//	           perCode   {RESOURCE_EXHAUSTED: {base: 1s}, …}
+//	retry      maxAttempts, repeat, codes, idempotentCodes, bufferBytes
+//	  backoff  base, max, multiplier, jitter
+//	  perCode  an object for each code: base, max, multiplier, jitter
 //	hedge      maxAttempts, delay, nonFatal
-//	breaker    disabled, mode, failureRate, minCalls, window, consecutive, slowCall,
-//	           slowRate, openFor, maxOpenFor, probeShare, probes, failures
+//	breaker    disabled, mode, failureRate, minCalls, window, consecutive,
+//	           slowCall, slowRate, openFor, maxOpenFor, probeShare, probes,
+//	           failures
 //	budget     disabled, ratio, minPerSecond, burst
 //	limit      mode, maxConcurrent, adaptive, maxQueue, maxWait, rate, burst
 //
+// To write retry, be it empty, is to ask for retries: repeat is then any, unless
+// it says otherwise.
+//
 // Ranges are those of the policy's Validate. Zero, which stands for the default
-// in Go, is a fault in a file: leave the key out. A list of codes is not empty,
-// but that of hedge.nonFatal may be: then every code is fatal. What a key of
-// gRPC says in the same entry may not be said again here: they add up, as in the
-// first entry above.
+// in Go, is a fault in a file: leave the key out. A list of codes must not be
+// empty, except that of hedge.nonFatal: then every code is fatal. A field must
+// not be set by a key of gRPC and by one of astra in the same entry; keys of
+// different fields are combined, as in the first entry above.
 //
 // # Chaos
 //
-// chaos, beside methodConfig, is a plan of package chaos: faults that are injected
-// into attempts, for a drill in staging.
+// chaos, beside methodConfig, is a plan of package chaos: faults that are
+// injected into attempts, for a drill in staging.
 //
 //	start      a time (RFC 3339), when the window begins; left out: when the document
 //	           is read first, and so at each start of the program
@@ -127,9 +131,8 @@
 //	           and share are required; from, for; latency, spread; code, message,
 //	           retryInfo, pushback; after
 //
-// A document with it is refused by [Parse], [Load] and [Watch], unless Watch is
-// given by [WithChaos] an injector that has the program's consent. [Decode] takes
-// it.
+// [Parse], [Load] and [Watch] refuse a document with it, except Watch with an
+// injector that has the program's consent ([WithChaos]). [Decode] accepts it.
 //
 // # Values
 //
@@ -137,12 +140,13 @@
 //     also ".5s", up to 315576000000s; what is longer than a century counts as
 //     that. Our keys take Go's, too: "250ms", "1h30m".
 //   - Numbers are decimal. Where a whole one is wanted, 4.0 is one.
-//   - Status codes are names, in any case, as gRPC spells them (DEADLINE_EXCEEDED)
-//     or Go (DeadlineExceeded), or numbers. OK is no failure.
+//   - Status codes are names, in any case, as gRPC spells them
+//     (DEADLINE_EXCEEDED) or Go (DeadlineExceeded), or numbers. OK is no
+//     failure.
 //   - jitter is one of full, equal, decorrelated, none, aws-full,
 //     aws-decorrelated.
 //   - mode is enforce or observe.
-//   - null is a fault, but as a service or method: it stands for none.
+//   - null is a fault, except as a service or method, where it means none.
 //   - $schema may name the schema, for editors.
 //
 // Of YAML, one document with strings for keys. Anchors, aliases and merge keys
@@ -158,11 +162,11 @@
 //	policy.yaml:7:20: methodConfig[0].retryPolicy.maxAttempts: 1 is out of range: want 2 or more
 //	policy.yaml:9:5: methodConfig[0].retry_policy: is unknown: did you mean retryPolicy?
 //
-// Unknown keys, keys written twice, wrong types and empty or broken-off files are
-// faults. So are rules that fields share: attemptTimeout is not above timeout,
-// maxBackoff not below the base, slowRate needs slowCall, maxOpenFor is not below
-// openFor, an entry retries or hedges, perCode names codes that are retried.
-// What is allowed but in vain is a warning: see [interceptors.Policy.Warnings].
-// A name of a method that its service does not have is for the suite to log: see
-// [interceptors.WithMethodPolicy].
+// Unknown keys, duplicate keys, wrong types, and empty or truncated files are
+// faults. So are violations of rules between fields: attemptTimeout must not be
+// above timeout, nor maxBackoff below the base, nor maxOpenFor below openFor;
+// slowRate needs slowCall; an entry retries or hedges, not both; perCode names
+// codes that are retried. What is allowed but has no effect is a warning: see
+// [interceptors.Policy.Warnings]. A method that its service does not have is
+// logged by the suite: see [interceptors.WithMethodPolicy].
 package config

@@ -9,7 +9,7 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 )
 
-// Document is a policy file that was read, and has no faults.
+// Document is a policy file without faults.
 type Document struct {
 	file      string // "": it was none
 	entries   []*entry
@@ -19,15 +19,15 @@ type Document struct {
 	chaosAt   Fault       // where it stands
 }
 
-// Parse reads a document, JSON or YAML, and returns what [interceptors.New] or
-// [interceptors.Suite.Reload] makes of it. The error joins a [*Fault] for
-// everything that is wrong with it.
+// Parse reads a document, JSON or YAML, and returns options for
+// [interceptors.New] or [interceptors.Suite.Reload]. The error joins a [*Fault]
+// for everything that is wrong with it.
 func Parse(data []byte) ([]interceptors.Option, error) {
 	return optionsOf(decode(data, ""))
 }
 
-// optionsOf returns a document's options, or why there are none. A document with a
-// chaos object is none for a program of which only options are known.
+// optionsOf returns a document's options, or why there are none. A document
+// with a chaos object is none for a program of which only options are known.
 func optionsOf(d *Document, err error) ([]interceptors.Option, error) {
 	if err != nil {
 		return nil, err
@@ -38,12 +38,11 @@ func optionsOf(d *Document, err error) ([]interceptors.Option, error) {
 	return d.Options(), nil
 }
 
-// Decode is [Parse], for those who want to see more of the document than its
-// options. A chaos object, which Parse refuses, is no fault: see [Document.Chaos].
+// Decode is [Parse] for programs that need more than options, such as warnings.
+// A chaos object, which Parse refuses, is no fault: see [Document.Chaos].
 func Decode(data []byte) (*Document, error) { return decode(data, "") }
 
-// Options returns the document's policies, and how it has load balanced, as
-// options.
+// Options returns the document's policies and balancing as options.
 func (d *Document) Options() []interceptors.Option {
 	var opts []interceptors.Option
 	if d.balancing != nil {
@@ -70,7 +69,7 @@ func (d *Document) source(e *entry) string {
 	return fmt.Sprintf("%s:%d", file, e.origins[""].key.line)
 }
 
-// Balancing returns how the document has load balanced; nil if it does not say.
+// Balancing returns the document's balancing; nil if it has none.
 func (d *Document) Balancing() *interceptors.Balancing {
 	if d.balancing == nil {
 		return nil
@@ -90,7 +89,7 @@ func (d *Document) Policies() map[string]interceptors.Policy {
 	return all
 }
 
-// Warnings returns what is allowed and still worth a look, in the order of the
+// Warnings returns what is allowed but probably not meant, in the order of the
 // document: keys that only the channel can honour, each once; values that count
 // as others; and the policies' own, see [interceptors.Policy.Warnings].
 func (d *Document) Warnings() []Fault {

@@ -2,7 +2,7 @@ package config
 
 import "github.com/astra-grpc/astra/interceptors"
 
-// Origin is where a document says something.
+// Origin is a place in a document.
 type Origin struct {
 	Line, Column int
 	Key          string // in full: "methodConfig[0].retryPolicy.maxAttempts"
@@ -29,8 +29,9 @@ func (d *Document) Entries() (all []Entry) {
 	return all
 }
 
-// Of returns where the document sets a field of the policy, "Retry.MaxAttempts";
-// ok is false if it does not, so that the field has its default.
+// Of returns where the document sets a field of the policy,
+// "Retry.MaxAttempts"; ok is false if it does not: the field then has its
+// default.
 func (e Entry) Of(field string) (o Origin, ok bool) {
 	from, ok := e.of.origins[field]
 	if !ok {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -176,5 +177,14 @@ func ExampleWithChaos() {
 
 // Format writes a policy as an entry of a policy file.
 func ExampleFormat() {
-	fmt.Print(config.Format("/shop.Orders/Get", interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 4}}))
+	fmt.Print(config.Format("/shop.Orders/Get", interceptors.Policy{
+		Retry:          interceptors.Retry{MaxAttempts: 4},
+		AttemptTimeout: 300 * time.Millisecond,
+	}))
+	// Output:
+	// - name: [{service: "shop.Orders", method: "Get"}]
+	//   astra:
+	//     retry:
+	//       maxAttempts: 4
+	//     attemptTimeout: 300ms
 }

@@ -39,6 +39,7 @@ var Trail = trail
 
 // The bounds of a document.
 const (
+	MaxBytes = maxBytes
 	MaxNodes = maxNodes
 	MaxDepth = maxDepth
 )

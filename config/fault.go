@@ -10,10 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// Fault is one thing that is wrong with a document, or, among the
-// [Document.Warnings], one that is not as it seems. [Parse], [Load], [Decode]
-// and [Watch] join one for each; errors.As finds the first, errors.Join's
-// Unwrap all.
+// Fault is one thing that is wrong with a document or, in [Document.Warnings],
+// that is probably not meant. [Parse], [Load], [Decode] and [Watch] join one
+// for each; errors.As finds the first, errors.Join's Unwrap all.
 type Fault struct {
 	File         string // as it was named; "" for Parse and Decode
 	Line, Column int    // from 1, in characters; 0 if that is not known

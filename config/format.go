@@ -18,13 +18,13 @@ import (
 	"github.com/astra-grpc/astra/jitter"
 )
 
-// Format returns a policy as an entry of a document's methodConfig, in YAML, for
-// the methods that pattern names: "/pkg.Service/Method", "/pkg.Service/*" or "*".
-// [Parse] makes the same of it, after "methodConfig:". It is meant for policies
-// whose defaults are filled in, as [interceptors.Suite.Snapshot] and
-// [interceptors.Suite.Explain] return them: what is zero is left out, and so are
-// Retry of a policy that hedges, Hedge of one that does not, and SlowRate without
-// SlowCall.
+// Format returns a policy as an entry of a document's methodConfig, in YAML,
+// for the methods that pattern names: "/pkg.Service/Method", "/pkg.Service/*"
+// or "*". After "methodConfig:", [Parse] reads it back as the same policy. It
+// is meant for policies whose defaults are filled in, as
+// [interceptors.Suite.Snapshot] and [interceptors.Suite.Explain] return them:
+// what is zero is left out, and so are Retry of a policy that hedges, Hedge of
+// one that does not, and SlowRate without SlowCall.
 func Format(pattern string, p interceptors.Policy) string {
 	if p.Hedge.MaxAttempts > 1 {
 		p.Retry = interceptors.Retry{}

@@ -10,8 +10,8 @@ import (
 	"github.com/astra-grpc/astra/interceptors"
 )
 
-// Load is [Parse] for a file. Its faults name the file; a file that cannot be
-// read is one.
+// Load is [Parse] for a file. Its faults name the file. A file that cannot be
+// read is a fault, too.
 func Load(path string) ([]interceptors.Option, error) {
 	return optionsOf(DecodeFile(path))
 }
@@ -25,8 +25,8 @@ func DecodeFile(path string) (*Document, error) {
 	return decode(data, path)
 }
 
-// read returns what a file holds, and of one that is too large enough to see that.
-// Its error joins a fault, as all of ours do.
+// read returns what a file holds, and of one that is too large enough to see
+// that. Its error joins a fault, as all of ours do.
 func read(path string) ([]byte, error) {
 	fault := func(err error) error {
 		if pe, ok := err.(*fs.PathError); ok { //nolint:errorlint // os wraps nothing around it
@@ -45,7 +45,7 @@ func read(path string) ([]byte, error) {
 		return nil, fault(err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err != nil {
 		return nil, fault(err)
 	}

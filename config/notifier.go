@@ -64,7 +64,8 @@ func (n *notifier) follow(path string) error {
 		errs = nil
 		for _, at := range n.trail {
 			if dir := filepath.Dir(at); !slices.Contains(n.dirs, dir) {
-				// Added again and again: a folder may be another of the same name.
+				// Added again and again: a folder may be another of the same
+				// name.
 				if err := n.Add(dir); err != nil {
 					errs = errors.Join(errs, err)
 				}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// MaxBytes is how large a document may be.
-const MaxBytes = 1 << 20
+// maxBytes is how large a document may be.
+const maxBytes = 1 << 20
 
 const (
 	// maxNodes is how many values a document may have, with what its aliases
@@ -70,16 +70,17 @@ func (n *node) written() string {
 func tree(data []byte, f *faults) *node {
 	start := position{1, 1}
 	switch {
-	case len(data) > MaxBytes:
-		f.add(start, nil, "", fmt.Sprintf("is too large: want at most %d bytes", MaxBytes))
+	case len(data) > maxBytes:
+		f.add(start, nil, "", fmt.Sprintf("is too large: want at most %d bytes", maxBytes))
 		return nil
 	case len(bytes.TrimSpace(data)) == 0:
 		f.add(start, nil, "", "is empty: want an object, {} for defaults only")
 		return nil
 	}
 	b := builder{faults: f, left: maxNodes}
-	// Nearly all of JSON is YAML, too. What is not (a tab before the first brace, the
-	// escape \/, a pair of \u for one character) is why it gets a reader of its own.
+	// Nearly all of JSON is YAML, too. What is not (a tab before the first
+	// brace, the escape \/, a pair of \u for one character) is why it gets a
+	// reader of its own.
 	if json.Valid(data) {
 		return b.json(data)
 	}

@@ -42,8 +42,9 @@ func (e *entry) consequence(f *interceptors.FieldError) bool {
 	return broken(f.Field) || slices.ContainsFunc(f.Depends, broken)
 }
 
-// inDocument returns where a fault of a policy's field stands in the document. The
-// zero that stands for a default is Go's, so it is not among what is wanted.
+// inDocument returns where a fault of a policy's field stands in the document.
+// The zero that stands for a default is Go's, so it is not among what is
+// wanted.
 func (e *entry) inDocument(f *interceptors.FieldError) (at position, key *path, value, problem string) {
 	f = f.Naming(e.keyNow)
 	problem = f.Problem

@@ -22,8 +22,8 @@ type pace struct {
 	quiet time.Duration
 	// most is how long a file that never is left alone waits.
 	most time.Duration
-	// cutShort is how long, more than quiet, a file waits that ends within a word:
-	// somebody may be writing the rest.
+	// cutShort is how long, more than quiet, a file waits that ends within a
+	// word: somebody may be writing the rest.
 	cutShort time.Duration
 	// poll is how often the file is looked at anyway.
 	poll time.Duration
@@ -31,35 +31,36 @@ type pace struct {
 
 var usualPace = pace{quiet: 100 * time.Millisecond, most: time.Second, cutShort: time.Second, poll: 5 * time.Second}
 
-// Watch makes the policies of a suite those of a file: now, and after each
-// change of it until ctx ends. If the file has faults now, they are returned and
-// nothing is watched. Later ones change nothing: the policies stay as they are,
-// [interceptors.Suite.Revision] and its observers report it, and it is logged,
-// once for each content that has faults. What a reload leaves alone, the state
-// of breakers and budgets above all, is said at [interceptors.Suite.Reload].
+// Watch sets the policies of a suite to those of a file: now, and after each
+// change of the file until ctx ends. If the file has faults now, Watch returns
+// them and watches nothing. Later faults change nothing: the policies stay as
+// they are, [interceptors.Suite.Revision] and the suite's observers report the
+// fault, and it is logged, once for each content. For what a reload keeps, such
+// as the state of breakers and budgets, see [interceptors.Suite.Reload].
 //
-// A change is taken when the file has been left alone for 100 ms, or after a
-// second if it never is; a file that ends within a word waits a second
-// longer, as the rest may be on its way. A content that has been taken, or
-// refused, is not taken again until another has been. Writers should write
-// another file and rename it: of a file that stays half-written at the end of a
-// line, nothing can say.
+// A change is read once the file has not changed for 100 ms, or after a second
+// if it changes all the time; a file that ends within a word is read a second
+// later, since it may not be complete. A content that was applied or refused is
+// not tried again until another one was. Writers should write a new file and
+// rename it: a file that is half-written up to the end of a line cannot be
+// recognised as such.
 //
-// The path may name a symbolic link, or lead through some; what they lead to may
-// be swapped (Kubernetes' mounted ConfigMaps and Secrets are so), renamed,
+// The path may name a symbolic link, or lead through some; what they lead to
+// may be swapped (Kubernetes' mounted ConfigMaps and Secrets are so), renamed,
 // removed and made again, and so may the folders it is in. A file that is gone
 // is a fault like any other, until it is back. Folders are watched by fsnotify,
-// one notification handle for each Watch. Besides, the file is read every 5 s:
-// that is what is left, with a warning, where there are no notifications, and
-// what finds changes that no notification reports, as on network file systems.
+// with one notification handle for each Watch. The file is also read every 5 s,
+// which finds changes that no notification reports, as on network file systems;
+// where there are no notifications at all, a warning is logged.
 //
-// The suite's logger gets, at level Info, that policies were replaced, and that a
-// file with faults is well again; at level
-// Warn, the document's warnings each time, those about keys of the channel once;
-// at level Error, why they were not.
+// The suite's logger receives, at level Info, that policies were replaced and
+// that a file with faults is valid again; at level Warn, the document's
+// warnings, those about keys of the channel once; at level Error, why policies
+// were not replaced.
 //
 // Watch starts one goroutine, and fsnotify one; both end with ctx. Each call
-// watches one file, and a suite has the policies of the one that changed last.
+// watches one file. If several watch files for the same suite, the one that
+// changed last sets its policies.
 func Watch(ctx context.Context, path string, s *interceptors.Suite, opts ...WatchOption) error {
 	return watch(ctx, path, s, usualPace, newNotifier, opts...)
 }

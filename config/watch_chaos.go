@@ -9,14 +9,14 @@ import (
 // WatchOption configures [Watch].
 type WatchOption func(*watcher)
 
-// WithChaos has the injector run the plan of the file's chaos object: it begins
-// when the file has one, ends when the file has none any more, and when the watch
-// ends. A file with a chaos object is refused, as a whole, if the injector has no
-// consent, or if there is none. See package chaos.
+// WithChaos runs the plan of the file's chaos object on the injector: it starts
+// when the file gets one, and stops when the file has none any more or when the
+// watch ends. A file with a chaos object is refused, as a whole, without an
+// injector that has consent. See package chaos.
 func WithChaos(i *chaos.Injector) WatchOption { return func(w *watcher) { w.chaos = i } }
 
-// mayHaveChaos returns the fault of a document with a chaos object, if the program
-// has not consented.
+// mayHaveChaos returns the fault of a document with a chaos object, if the
+// program has not consented.
 func (w *watcher) mayHaveChaos(d *Document) error {
 	if d.chaos == nil || w.chaos != nil && w.chaos.Consented() {
 		return nil

@@ -267,7 +267,7 @@ var scenarios = map[string]scenario{
 		want: map[int][]string{2: nil, 6: {"AstraPoliciesFaulty"}, 12: nil},
 		annotations: map[int]map[string]map[string]string{6: {"AstraPoliciesFaulty": {
 			"summary":     "i could not take new policies and keeps the old ones",
-			"description": "They are those of 2000-01-01 00:00:00 +0000 UTC.",
+			"description": "It failed because of: invalid. The policies in use are those of 2000-01-01 00:00:00 +0000 UTC. Fix the file: it is read again at once.",
 			"runbook":     "docs/metrics-and-alerts.md#astrapoliciesfaulty",
 		}}},
 	},

@@ -12,30 +12,30 @@ import (
 
 // CallReport is how a call went: see [Attempts].
 type CallReport struct {
-	// Attempts is how many there were; 0: none, as the call was refused, or its
-	// context had ended.
+	// Attempts is how many were made. 0: the call was refused, or its context
+	// had ended.
 	Attempts int
-	// Hedges is how many of them were.
+	// Hedges is how many of them were hedges.
 	Hedges int
 	// Waited is the time spent in backoffs.
 	Waited time.Duration
 	// Outcome is how the call ended.
 	Outcome observe.Outcome
-	// Code is that of the call's error; of one that a fallback answered, of the
-	// error that it rescued the call from.
+	// Code is the code of the call's error, or of the error that a fallback
+	// replaced.
 	Code codes.Code
-	// Reason is why there was no other attempt, or why the call was refused.
-	// [observe.ReasonNone]: there was no need for one, as many had been made as are
-	// allowed (Exhausted), or the caller had gone.
+	// Reason is why there was no further attempt, or why the call was refused.
+	// [observe.ReasonNone]: none was needed, MaxAttempts were made (Exhausted),
+	// or the caller cancelled.
 	Reason observe.Reason
 	// Exhausted is true if the attempts were used up.
 	Exhausted bool
 }
 
-// Attempts fills r, when the call returns, with how often it was tried, and why
-// no more. Of a stream that is when RecvMsg returns its last error, or when the
-// stream cannot be made; before that, and if it is abandoned, r is not touched.
-// It does nothing on a connection without a suite.
+// Attempts fills r, when the call returns, with the number of its attempts and
+// why there were no more. For a stream that is when RecvMsg returns its last
+// error, or when the stream cannot be opened; until then, and if the stream is
+// abandoned, r is not written. It does nothing on a connection without a suite.
 func Attempts(r *CallReport) grpc.CallOption { return attemptsOption{report: r} }
 
 type attemptsOption struct {

@@ -18,50 +18,56 @@ import (
 	"github.com/astra-grpc/astra/internal/fleet"
 )
 
-// Balancing lets a suite choose which of a target's backends an attempt goes to:
-// a retry or a hedge goes where its call has not been, and a backend that fails
-// is left alone until it serves again. See [WithBalancing]. The zero value is the
-// default.
+// Balancing lets a suite choose the backend of each attempt: a retry or a hedge
+// goes to one that its call has not tried, and a backend that fails is ejected
+// until it serves again. See [WithBalancing]. The zero value is the default.
 //
-// A backend is an endpoint that the target's resolver returns. Each is judged on
-// its own, by what the policies count as failures (Breaker.Failures), over all
-// methods and all connections of the suite. While the one on which a method last
-// succeeded is well, failures on others do not open the method's breaker.
+// A backend is an endpoint that the target's resolver returns. Each is judged
+// on its own, by what the policies count as failures (Breaker.Failures), over
+// all methods and all connections of the suite. Failures on other backends do
+// not open a method's breaker while the backend on which the method last
+// succeeded is healthy.
 type Balancing struct {
-	// Policy is how backends that are equally good are chosen: "round_robin",
-	// the default, or "p2c", the cheaper of two drawn at random. A backend costs
-	// the peak of its recent latency, times what it has in flight. The time that
-	// a failure took is no latency. One drawn that fails more often than the
-	// other is passed over by chance, the more the more it fails, and so is one
+	// Policy chooses among backends that are equally good: "round_robin", the
+	// default, or "p2c", the cheaper of two drawn at random. A backend's cost
+	// is the peak of its recent latency times its attempts in flight; failures
+	// do not count as latency. A backend that fails more often than the other
+	// is skipped at random, the more often the more it fails, and so is one
 	// that is new or has recovered, for 3 s.
 	Policy string
-	// SameBackend lets retries and hedges go where their call has been, for
-	// backends that keep a session.
+	// SameBackend lets retries and hedges go to a backend that their call has
+	// tried, for backends that keep a session.
 	SameBackend bool
-	// KeepBackoff keeps the backoff before a retry although a backend is well
-	// that the call has not been to. Without it such a retry is made at once,
-	// unless the server has said when, by pushback or RetryInfo.
+	// KeepBackoff keeps the backoff before a retry that goes to another
+	// backend. Without it such a retry is made at once, unless the server has
+	// said when, by pushback or RetryInfo.
 	KeepBackoff bool
-	// Eject is when a backend is left alone.
+	// Eject is when a failing backend gets no calls.
 	Eject Eject
 }
 
-// Eject is when a backend that fails is left alone, and for how long. The zero
-// value is the default. An ejected backend gets no calls but probes: one at a
-// time, when its time is over or, sooner, after 200 times Probes calls that went
-// elsewhere; of methods that are retried, if there are any. A call whose attempt
-// fails on an ejected backend is made again at no cost to the budget, if it may
-// be and a backend is well that it has not been to.
+// Eject is when a failing backend is ejected, and for how long. The zero value
+// is the default. An ejected backend gets only probes: one call at a time, once
+// its time is over or 200 × Probes calls have gone elsewhere, whichever is
+// first; calls of methods that are retried, if there are any. A call whose
+// attempt fails on an ejected backend is retried without a budget token, if it
+// may be retried and a healthy backend is left that it has not tried.
 //
 // A backend with at least three calls in flight that has answered nothing for
 // four times its latency, and 50 ms at least, while others have, is avoided
 // before any call has failed; see docs/backends.md.
 type Eject struct {
-	// Disabled leaves none alone.
+	// Mode is [ModeEnforce], the default, or [ModeObserve]: backends are
+	// judged, and their states shown and logged, as ever, but no attempt is
+	// kept away from one, neither for its failures nor for its silence.
+	// Attempts that would have gone elsewhere are counted
+	// (astra_backend_would_avoid_total).
+	Mode Mode
+	// Disabled ejects no backend.
 	Disabled bool
-	// MaxShare is how many of the resolved endpoints may be out, rounded down,
-	// and never the last. If more fail, none is believed to be out: the cause is
-	// likely to be another. From 0.01 to 1. Default: 0.5.
+	// MaxShare is the share of the resolved endpoints that may be out, rounded
+	// down, and never all. If more fail, all get calls again: the cause is then
+	// probably not the backends. From 0.01 to 1. Default: 0.5.
 	MaxShare float64
 	// Consecutive is how many failures in a row eject. From 1 to 1000000.
 	// Default: 7.
@@ -107,6 +113,7 @@ func (b Balancing) validate() []error {
 	}
 	f.path = "Eject."
 	e := b.Eject
+	e.Mode.validate(&f)
 	if m := e.MaxShare; m != 0 && !(m >= 0.01 && m <= 1) {
 		f.add("MaxShare", m, theDefault, "from 0.01 to 1")
 	}
@@ -142,6 +149,7 @@ func (b Balancing) config() fleet.Config {
 		SameBackend: b.SameBackend,
 		KeepBackoff: b.KeepBackoff,
 		EjectOff:    e.Disabled,
+		Observe:     e.Mode == ModeObserve,
 		MaxShare:    e.MaxShare,
 		Breaker: breaker.Config{
 			FailureRate: e.FailureRate,

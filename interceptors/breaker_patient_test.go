@@ -3,14 +3,19 @@ package interceptors_test
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/jitter"
 )
 
 // hung is a server that answers all requests once it is back, those that wait too.
@@ -94,6 +99,41 @@ func TestPatienceEnds(t *testing.T) {
 	})
 }
 
+// TestPatienceEndsBetweenProbes: by the time that a call has waited in vain, probes of
+// less time have failed. It is heard all the same.
+func TestPatienceEndsBetweenProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{})))
+		server := hung{make(chan struct{})}
+		var over atomic.Bool
+		var load sync.WaitGroup
+		load.Go(func() {
+			for !over.Load() {
+				load.Go(func() { _ = server.call(s, 100*ms) })
+				time.Sleep(13 * ms)
+			}
+		})
+		time.Sleep(time.Second)
+		var passed atomic.Int32
+		var all sync.WaitGroup
+		for range 60 {
+			all.Go(func() {
+				if !errors.Is(server.call(s, 5*time.Second), interceptors.ErrBreakerOpen) {
+					passed.Add(1)
+				}
+			})
+			time.Sleep(time.Second + 37*ms)
+		}
+		all.Wait()
+		over.Store(true)
+		load.Wait()
+		// Five before the first has waited in vain; some are probes.
+		if n := passed.Load(); n < 5 || n > 20 {
+			t.Errorf("%d of 60 calls of 5 s passed, want hardly more than the first 5", n)
+		}
+	})
+}
+
 // TestPatienceIsForTimeouts: a server that fails calls at once does not become better
 // by waiting.
 func TestPatienceIsForTimeouts(t *testing.T) {
@@ -104,6 +144,47 @@ func TestPatienceIsForTimeouts(t *testing.T) {
 			t.Errorf("a call ends with %v, want it refused", err)
 		}
 	})
+}
+
+// TestAnsweredCallsAreNotInVain: of calls whose last attempts run out of time because
+// the others were answered, late, and of calls to a server that has no time left
+// itself, nobody learns how long the server takes.
+func TestAnsweredCallsAreNotInVain(t *testing.T) {
+	p := interceptors.Policy{Breaker: never()}
+	p.Budget.Disabled = true
+	retried, hedged, bounded := p, p, p
+	retried.Retry = interceptors.Retry{MaxAttempts: 4, Repeat: interceptors.RepeatAny, Backoff: jitter.Backoff{Base: 10 * ms}}
+	hedged.Hedge = interceptors.Hedge{MaxAttempts: 3, Delay: 160 * ms}
+	bounded.AttemptTimeout = time.Second
+	for name, tc := range map[string]struct {
+		policy interceptors.Policy
+		after  time.Duration // the server answers …
+		code   codes.Code    // … with that
+	}{
+		"retried":           {retried, 150 * ms, codes.Unavailable},
+		"hedged":            {hedged, 150 * ms, codes.Unavailable},
+		"the server's word": {bounded, ms, codes.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSuite(t, interceptors.WithPolicy(tc.policy))
+				server := play(step{after: tc.after, err: status.Error(tc.code, "not now")})
+				call := func() error {
+					ctx, cancel := context.WithTimeout(t.Context(), 200*ms)
+					defer cancel()
+					return s.UnaryClientInterceptor()(ctx, method, wrapperspb.String(""), wrapperspb.String(""), nil, server.invoke)
+				}
+				for i := range 7 {
+					if err := call(); status.Code(err) != codes.DeadlineExceeded {
+						t.Fatalf("call %d ends with %v, want DEADLINE_EXCEEDED", i+1, err)
+					}
+				}
+				if err := call(); !errors.Is(err, interceptors.ErrBreakerOpen) {
+					t.Errorf("a call of the same time ends with %v, want it refused", err)
+				}
+			})
+		})
+	}
 }
 
 // TestRetriedCallsHaveThePatienceOfTheirAttempts: the last attempt of a call is

@@ -12,10 +12,11 @@ import (
 //
 // State stays the method's: the breaker and its thresholds are shared with the
 // method's other calls, so only Breaker.Disabled, Breaker.Failures,
-// Breaker.SlowCall and Budget.Disabled take effect; Limit is ignored. Of several
-// such options the last wins. If the policy is invalid, the call fails before any
-// attempt, with INVALID_ARGUMENT and every fault. An option may be made once and
-// used for many calls, concurrently too; that saves the checks each time.
+// Breaker.SlowCall and Budget.Disabled take effect; Limit is ignored. Of
+// several such options the last wins. If the policy is invalid, the call fails
+// before any attempt, with INVALID_ARGUMENT and every fault. An option may be
+// created once and used for many calls, also concurrently, which saves
+// validating the policy each time.
 func WithCallPolicy(p Policy) grpc.CallOption {
 	if faults := p.validate("call policy"); len(faults) > 0 {
 		return callOption{err: engine.BadCallPolicy(errors.Join(faults...))}
@@ -23,8 +24,8 @@ func WithCallPolicy(p Policy) grpc.CallOption {
 	return callOption{policy: compile(p.clone().withDefaults())}
 }
 
-// NoRetry makes one call with a single attempt. Everything else of its policy
-// holds. It does nothing on a connection without a suite.
+// NoRetry makes one call with a single attempt. The rest of its policy applies.
+// It does nothing on a connection without a suite.
 func NoRetry() grpc.CallOption { return callOption{} }
 
 // callOption is one of ours: a policy, its faults, or neither: no retry.

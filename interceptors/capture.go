@@ -23,8 +23,8 @@ type capture struct {
 	theirs   []grpc.CallOption  // as the caller gave them
 	ours     []grpc.CallOption  // as attempts get them; kept for its memory
 	usual    [2]grpc.CallOption // as attempts get them if the caller gave none
-	effects  bool              // some of theirs are to be honoured in the end
-	finished bool              // onFinish has been called
+	effects  bool               // some of theirs are to be honoured in the end
+	finished bool               // onFinish has been called
 
 	wantHeader bool // though the caller does not
 }

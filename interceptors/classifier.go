@@ -14,14 +14,14 @@ import (
 )
 
 // Classifier overrules what the end of an attempt means where its status code
-// does not suffice: by error details, trailers, or the reply. It is called on the
-// goroutine that makes the attempt, for attempts of many calls at a time, and
-// must return at once. If it panics, the attempt counts as without it; that, and
-// a call of more than 10 ms, is logged once.
+// does not suffice: by error details, trailers, or the reply. It is called on
+// the goroutine that makes the attempt, for many attempts concurrently, and
+// must return at once. If it panics, the attempt counts as if there were no
+// classifier. A panic, and a call that takes more than 10 ms, are logged once.
 type Classifier func(Attempt) Verdict
 
-// Attempt is an attempt that ended, as a [Classifier] sees it. What it points to
-// must be neither changed nor kept.
+// Attempt is an attempt that ended, as a [Classifier] sees it. A classifier
+// must neither change nor keep what it points to.
 type Attempt struct {
 	Target, Method string
 	Number         int        // among the call's attempts, from 1
@@ -29,11 +29,11 @@ type Attempt struct {
 	Code           codes.Code // of Err
 	Reply          any        // of a unary call; filled only if Err is nil
 
-	// Header is nil if none came; Trailer, if the server did not end the call
-	// itself: Astra or grpc-go did, or the connection was lost.
+	// Header is nil if no header came. Trailer is nil if the server did not end
+	// the call: the suite or grpc-go did, or the connection was lost.
 	Header, Trailer metadata.MD
-	// Sent reports whether the request got a stream on a connection. One that did
-	// not cannot have run.
+	// Sent reports whether the request got a stream on a connection. One
+	// without a stream cannot have run.
 	Sent bool
 }
 
@@ -62,9 +62,9 @@ const slowClassifier = 10 * time.Millisecond
 // ClassifierOption is an option of [WithClassifier].
 type ClassifierOption func(*classifier)
 
-// ClassifyReplies has the function asked about unary attempts that succeeded
-// too, except those of hedged calls. If it asks for another attempt and there is
-// to be none, the call returns the reply, and no error.
+// ClassifyReplies calls the function for successful unary attempts, too, except
+// those of hedged calls. If it asks for another attempt and none may be made,
+// the call returns the reply and no error.
 func ClassifyReplies() ClassifierOption { return func(c *classifier) { c.alsoReplies = true } }
 
 // classifier is a function and what has been logged of it. A nil one rules

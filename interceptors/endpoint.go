@@ -34,7 +34,12 @@ func (l live) Budget() (b observe.BudgetStatus, ok bool) {
 	if g == nil {
 		return b, false
 	}
-	return observe.BudgetStatus{Tokens: g.Level(l.host.Now()), Capacity: g.Capacity()}, true
+	now := l.host.Now()
+	b = observe.BudgetStatus{Tokens: g.Level(now), Capacity: g.Capacity()}
+	if since, empty := g.Empty(now); empty {
+		b.EmptySince = l.host.Epoch.Add(since)
+	}
+	return b, true
 }
 
 func (l live) LimitState() (s observe.LimitState, ok bool) {

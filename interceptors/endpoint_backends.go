@@ -18,7 +18,7 @@ func (l live) Backends() []observe.Backend {
 	for _, b := range at.fleet.Backends() {
 		o := observe.Backend{
 			Address: b.Name, State: observe.BreakerState(b.State(now)), Ready: b.Ready(), InFlight: int(b.Meter.InFlight()),
-			Succeeded: b.Count(fleet.Success), Failed: b.Count(fleet.Failure), Other: b.Count(fleet.Other), Of: b,
+			Succeeded: b.Count(fleet.Success), Failed: b.Count(fleet.Failure), Other: b.Count(fleet.Other), WouldAvoid: b.Avoidable(), Of: b,
 		}
 		b.Ejections(func(why breaker.Reason, n uint64) {
 			if o.Ejections == nil {

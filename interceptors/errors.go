@@ -11,7 +11,7 @@ var ErrBreakerOpen = engine.ErrBreakerOpen
 // ErrLimited is what errors.Is finds in the error of a call that a limit
 // refused. That error is also a gRPC status: RESOURCE_EXHAUSTED, with ErrorInfo
 // {Domain: "astra", Reason: "QUEUE_FULL", "QUEUE_TIMEOUT" or "RATE_LIMITED",
-// Metadata: method, target} and RetryInfo, the time after which a call may fare
-// better: exact if the rate refused the call; if all slots are taken, estimated
-// from the pace at which they came free lately. See [Limit].
+// Metadata: method, target} and RetryInfo, the time after which a call may
+// pass: exact if the rate refused the call, estimated from how fast slots came
+// free lately if all are taken. See [Limit].
 var ErrLimited = engine.ErrLimited

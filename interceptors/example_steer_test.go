@@ -43,3 +43,16 @@ func ExampleSuite_ForceOpen() {
 	fmt.Println(err != nil) // no call has been made yet, so there is no breaker to hold
 	// Output: true
 }
+
+// A backend can be drained by hand, for a time.
+func ExampleSuite_DrainBackend() {
+	suite, err := interceptors.New(interceptors.WithBalancing(interceptors.Balancing{}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = suite.Close() }()
+
+	err = suite.DrainBackend("dns:///orders.internal:443", "10.0.0.7:443", 15*time.Minute)
+	fmt.Println(err != nil) // there is no connection to that target yet
+	// Output: true
+}

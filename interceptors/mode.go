@@ -2,18 +2,21 @@ package interceptors
 
 import "fmt"
 
-// Mode is whether a [Breaker] or a [Limit] refuses calls.
+// Mode is whether a [Breaker] or a [Limit] refuses calls, and whether [Eject]
+// keeps attempts away from backends.
 type Mode uint8
 
 // The modes.
 const (
-	// ModeEnforce refuses them.
+	// ModeEnforce does.
 	ModeEnforce Mode = iota
-	// ModeObserve refuses none and has none wait: everything is judged and shown
-	// as ever, and what would have been refused passes and is counted
-	// (astra_breaker_would_refuse_total, astra_limit_would_refuse_total). Calls
-	// that pass so are not judged, as they would not have been made. It is for
-	// finding out, in production, what enforcing would do.
+	// ModeObserve refuses no call, makes none wait, and keeps no attempt away:
+	// everything is judged and shown as usual, and what would have been refused
+	// or sent elsewhere passes and is counted
+	// (astra_breaker_would_refuse_total, astra_limit_would_refuse_total,
+	// astra_backend_would_avoid_total). Calls that pass in this way are not
+	// judged, as they would not have been made. It shows, in production, what
+	// enforcing would do.
 	ModeObserve
 )
 

@@ -99,18 +99,18 @@ func WithPolicySource(source string, opts ...Option) Option {
 }
 
 // WithMethodPolicy sets the policy of the methods that pattern names:
-// "/pkg.Service/Method" or "/pkg.Service/*". The most specific pattern's
-// policy holds as a whole; what it leaves zero is the default, not what a
-// wider pattern says. A method that its service does not have, by the descriptor
-// that is linked into the program, is no fault: the suite logs it once, at
-// [New] or the [Suite.Reload] that brings it.
+// "/pkg.Service/Method" or "/pkg.Service/*". The most specific pattern's policy
+// applies as a whole: a field that it leaves zero has the default, not the
+// value of a wider pattern. A method that its service does not have, by the
+// descriptor linked into the program, is no error: the suite logs it once, at
+// [New] or the [Suite.Reload] that adds it.
 func WithMethodPolicy(pattern string, p Policy) Option {
 	p = p.clone()
 	return func(s *settings) { s.setPolicy(pattern, p) }
 }
 
-// WithFallback answers failed calls of the methods that pattern names (the
-// most specific one's counts). See [Fallback].
+// WithFallback answers failed calls of the methods that pattern names (the most
+// specific pattern wins). See [Fallback].
 func WithFallback(pattern string, f Fallback) Option {
 	return func(s *settings) {
 		if f == nil {
@@ -122,7 +122,7 @@ func WithFallback(pattern string, f Fallback) Option {
 }
 
 // WithResume lets server streams of the methods that pattern names (the most
-// specific one's counts) go on where they were cut. See [Resume].
+// specific pattern wins) continue where they were cut. See [Resume].
 func WithResume(pattern string, r Resume) Option {
 	return func(s *settings) {
 		if r == nil {
@@ -160,8 +160,8 @@ func WithBalancing(b Balancing) Option {
 // maxObservers is as many as there are bits in engine.Call.mutedStarters.
 const maxObservers = 64
 
-// WithObserver adds observers. A suite has at most 64; with more, New fails, and
-// its error says so. See [observe.Observer].
+// WithObserver adds observers. A suite has at most 64: with more, New returns
+// an error. See [observe.Observer].
 func WithObserver(o ...observe.Observer) Option {
 	return func(s *settings) {
 		for i, each := range o {
@@ -174,25 +174,26 @@ func WithObserver(o ...observe.Observer) Option {
 	}
 }
 
-// WithLogger sets where the suite logs what happens to it. At level Warn: a breaker
-// that opened, a backend that was ejected, retries of grpc-go beneath it, observers that panic or fall behind,
-// methods that do not exist, state that cannot be saved. At level Info: a breaker
-// that recovered, a backend that is back, policies that were replaced. At level
-// Debug: what probes find out. Changes of breakers and backends are logged from a goroutine of the suite's,
-// 10 a second at most and 50 at once, and are left to an observer that logs them
-// itself, as that of package tracing does ([observe.ChangeLogger]). A policy file
-// that is watched has its faults logged, too, at level Error.
-// The default is [slog.Default] at the time of the record. Neither messages nor
-// metadata values are ever logged.
+// WithLogger sets where the suite logs what happens to it. At level Warn: a
+// breaker that opened, a backend that was ejected, retries of grpc-go beneath
+// it, observers that panic or fall behind, methods that do not exist, state
+// that cannot be saved. At level Info: a breaker that recovered, a backend that
+// is back, policies that were replaced. At level Debug: results of probes. At
+// level Error: faults of a policy file that is watched. Changes of breakers and
+// backends are logged from a goroutine of the suite, at most 10 a second and 50
+// at once; an observer that logs them itself, such as that of package tracing,
+// replaces these records ([observe.ChangeLogger]). The default is
+// [slog.Default] at the time of the record. Neither messages nor metadata
+// values are ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) { s.logger = l }
 }
 
-// WithTargetName sets the names of targets: what stands for a target, as the
-// connection was given it, in metric labels, span attributes and logs, as the
-// key of the state in a [Store], and for its retry budget. Targets of one name
-// are one to the suite: they share breakers, limits and budgets. It is for
-// targets that are others at each start, or for each connection:
+// WithTargetName names targets: the name stands for a target, as the connection
+// was given it, in metric labels, span attributes and logs, as the key of its
+// state in a [Store], and for its retry budget. Targets with the same name
+// share breakers, limits and budgets. It is for targets that differ at each
+// start, or for each connection:
 //
 //	interceptors.WithTargetName(func(target string) string {
 //		if u, err := url.Parse(target); err == nil && u.Scheme == "etcd-endpoints" { // etcd-endpoints://0xc000123456/host
@@ -204,12 +205,12 @@ func WithLogger(l *slog.Logger) Option {
 // Default, also where name returns "": the target is its own name. Names longer
 // than 512 bytes are kept as their beginning and a hash.
 //
-// name is called before the first call on a target: it must be quick and must
-// not make a call through the suite. It is called once for a target, and again
-// after ten minutes or more without a call; for targets longer than 4096 bytes,
-// or past 32768 of them, at each call. It may be called for several targets at
-// once. A panic in it is recovered, and logged once; that target is its own
-// name. Not for [Suite.Reload], which keeps the names.
+// name is called before the first call on a target: it must return at once and
+// must not make a call through the suite. It is called once for a target, and
+// again after ten minutes or more without a call; for targets longer than 4096
+// bytes, and past 32768 targets, at each call. It must be safe for concurrent
+// use. A panic in it is recovered and logged once; that target is its own name.
+// It must not be given to [Suite.Reload], which keeps the names.
 func WithTargetName(name func(target string) string) Option {
 	return func(s *settings) {
 		if name == nil {
@@ -222,7 +223,8 @@ func WithTargetName(name func(target string) string) Option {
 
 // WithStore gives the suite a store, which is then its own: no other suite may
 // have it, and Close closes it. If New fails, the store is the caller's to
-// close. Several stores may be given. Not for [Suite.Reload], which keeps them.
+// close. Several stores may be given. It must not be given to [Suite.Reload],
+// which keeps stores.
 func WithStore(s Store) Option {
 	return func(set *settings) {
 		if s == nil {
@@ -233,9 +235,10 @@ func WithStore(s Store) Option {
 	}
 }
 
-// WithClassifier has a function judge failed attempts of the methods that pattern
-// matches, except attempts whose caller has cancelled.
-// The most specific pattern wins. Not for [Suite.Reload], which keeps them.
+// WithClassifier has a function judge failed attempts of the methods that
+// pattern matches, except attempts whose caller has cancelled. The most
+// specific pattern wins. It must not be given to [Suite.Reload], which keeps
+// classifiers.
 func WithClassifier(pattern string, c Classifier, opts ...ClassifierOption) Option {
 	return func(s *settings) {
 		if c == nil {

@@ -26,9 +26,10 @@ import (
 // Given the patterns that the policy is for, it looks up the methods that they
 // match among the descriptors linked into the program, and warns of two more:
 //
-//   - A Retry that repeats requests which may have run ([RepeatAny]), for a method
-//     whose name says that it writes and that is not declared idempotent. A
-//     method that a pattern names exactly needs no descriptor for that.
+//   - A Retry that repeats requests which may have run ([RepeatAny]), for a
+//     method whose name says that it writes and that is not declared
+//     idempotent. A method that a pattern names exactly needs no descriptor for
+//     that.
 //   - A Timeout for a method that streams: it ends the stream.
 func (p Policy) Warnings(patterns ...string) []FieldError {
 	var w warnings

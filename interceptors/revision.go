@@ -6,8 +6,8 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// Revision is which policies a suite has, and why others that it was to take were
-// refused.
+// Revision identifies a suite's policies, and says why the last replacement
+// failed.
 type Revision struct {
 	// Generation counts: 1 are the policies given to [New], one more each
 	// successful [Suite.Reload].

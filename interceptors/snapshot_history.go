@@ -50,7 +50,15 @@ func (h *history) stored(store int, e observe.SuiteEvent) {
 	if h.stores == nil {
 		h.stores = make(map[int]StoreSnapshot)
 	}
-	h.stores[store] = StoreSnapshot{Event: e.Kind.String(), Result: e.Result.String(), Time: time.Now(), Error: errorText(e.Err)}
+	now := time.Now()
+	s := StoreSnapshot{Event: e.Kind.String(), Result: e.Result.String(), Time: now, Error: errorText(e.Err)}
+	if e.Err != nil {
+		s.FailingSince = now
+		if before := h.stores[store].FailingSince; !before.IsZero() {
+			s.FailingSince = before
+		}
+	}
+	h.stores[store] = s
 }
 
 func (h *history) steering(s SteeringSnapshot) {

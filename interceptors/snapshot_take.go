@@ -18,9 +18,10 @@ import (
 )
 
 // Snapshot returns what the suite is doing now. It is meant for a page or a
-// command that somebody looks at, a few times a second at most: with 4096 pairs
-// it takes some milliseconds. It holds no lock of the suite meanwhile; budgets
-// and limits are read under their own, for as long as a copy takes.
+// command, and for a few calls a second at most: with 4096 pairs it takes some
+// milliseconds. It holds no lock of the suite meanwhile; budgets, limits, and
+// breakers of methods that are unwell, are read under their own, for as long as
+// a copy takes.
 func (s *Suite) Snapshot() Snapshot {
 	t := taking{suite: s, now: s.Now(), policies: map[*compiled]string{}, budgets: map[*budget.Guard]*BudgetSnapshot{}, canonical: map[string]string{}}
 	t.Time = s.at(t.now)
@@ -42,8 +43,9 @@ func (s *Suite) Snapshot() Snapshot {
 	return t.Snapshot
 }
 
-// MethodCalls returns the last notable calls of a pair, the latest first, twelve at
-// most; ok is false if the suite does not know the pair. See [CallSnapshot].
+// MethodCalls returns the last notable calls of a pair, the latest first,
+// twelve at most; ok is false if the suite does not know the pair. See
+// [CallSnapshot].
 func (s *Suite) MethodCalls(target, method string) (calls []CallSnapshot, ok bool) {
 	p := s.known(target, method)
 	if p == nil {
@@ -74,15 +76,21 @@ func (s *Suite) backendSnapshots() []BackendSnapshot {
 		for _, b := range f.Backends() {
 			st := b.Standing(s.Now())
 			one := BackendSnapshot{
-				Target: f.Target, Address: b.Name, Connected: b.Connected(), Believed: f.Believed(),
+				Target: f.Target, Address: b.Name, Connected: b.Connected(), Believed: b.Believed(), Mode: mode(f.Registry().Config().Observe),
 				State:     [...]string{breaker.Closed: "in", breaker.HalfOpen: "on_trial", breaker.Open: "out"}[st.State],
-				Succeeded: b.Count(fleet.Success), Failed: b.Count(fleet.Failure),
+				Succeeded: b.Count(fleet.Success), Failed: b.Count(fleet.Failure), WouldAvoid: b.Avoidable(),
 			}
 			if st.Why != breaker.None {
 				one.Since, one.Why = s.at(st.Since), engine.BreakerReason(st.Why).String()
 			}
 			if st.State == breaker.Open {
 				one.NextProbe = s.at(st.Until)
+			}
+			if st.Forced == breaker.ForcedOpen {
+				one.Forced, one.ForcedUntil = "out", s.at(st.Release)
+			}
+			if st.State != breaker.Closed {
+				one.NotInSince, one.Cause = s.at(st.Opened), engine.BreakerReason(st.Cause).String()
 			}
 			all = append(all, one)
 		}
@@ -124,7 +132,28 @@ func (t *taking) methods() {
 			m.Breaker = &breakers[i]
 			t.suite.breaker(t.now, p, g, m.Breaker)
 		}
+		m.Unwell = t.suite.unwell(t.now, p)
 	}
+}
+
+// unwell reads how a method's calls went lately.
+func (r *registry) unwell(now time.Duration, p *plan) *UnwellSnapshot {
+	count, since, last := p.record.Stretch(now)
+	if count == 0 {
+		return nil
+	}
+	u := &UnwellSnapshot{Since: r.at(since), Last: r.at(last), Count: count}
+	g := p.Breaker
+	if count < journal.Own || g == nil || g.Standing(now).State != breaker.Closed {
+		return u
+	}
+	notes := p.record.Notes()
+	if calls, while := g.Recent(now); calls > 0 && len(notes) > 1 {
+		first := notes[len(notes)-1].At // of the last ones
+		apart := max(now-first, time.Millisecond) / time.Duration(len(notes)-1)
+		u.Share = min(1, float64(while)/float64(calls)/float64(apart))
+	}
+	return u
 }
 
 func (t *taking) method(m *MethodSnapshot, p *plan) {
@@ -177,7 +206,7 @@ func (r *registry) breaker(now time.Duration, p *plan, g *breaker.Guard, b *Brea
 		b.Since, b.Why = r.at(st.Since), engine.BreakerReason(st.Why).String()
 	}
 	if st.State != breaker.Closed {
-		b.NotClosedSince = r.at(st.Opened)
+		b.NotClosedSince, b.Cause = r.at(st.Opened), engine.BreakerReason(st.Cause).String()
 	}
 	if st.State == breaker.Open {
 		b.NextProbe = r.at(st.Until)
@@ -194,6 +223,9 @@ func (t *taking) budget(g *budget.Guard, c budget.Config) *BudgetSnapshot {
 	b := t.budgets[g]
 	if b == nil {
 		b = &BudgetSnapshot{Tokens: g.Level(t.now), Capacity: c.Burst, Ratio: c.Ratio, MinPerSecond: c.MinPerSecond}
+		if since, empty := g.Empty(t.now); empty {
+			b.EmptySince = t.suite.at(since)
+		}
 		t.budgets[g] = b
 	}
 	return b

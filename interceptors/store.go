@@ -7,26 +7,27 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// Store carries the state of breakers and budgets beyond a suite: to the next
-// process, as package state does, or to other instances, as its nested module
-// state/redis does. A suite waits for its stores only in [New] and
-// [Suite.Close].
+// Store carries the state of breakers and budgets to the next process, as
+// package state does, or to other instances, as its nested module state/redis
+// does. A suite waits for its stores only in [New] and [Suite.Close].
 type Store interface {
 	// Attach is called once, by New, before it returns. The store may restore
 	// state at once, and keeps l for later. If Attach returns an error, New
 	// fails. Return one only for misuse; report missing or unreadable state with
 	// [StoreHandle.Notify] and log it.
 	Attach(l StoreHandle) error
-	// Changed is called after a breaker's state has changed, on the goroutine
-	// of the call that changed it: it must return at once and must not call the
-	// suite. Calls that still run may change something after Close.
+	// Changed is called after a breaker's state has changed, or that of a
+	// backend by hand, on the goroutine of the call that changed it: it must
+	// return at once and must not call the suite. Calls that still run may
+	// change something after Close.
 	Changed(c Change)
 	// Close is called by Suite.Close. It must write what is pending and end the
-	// store's goroutines. Called again, it must return the same.
+	// store's goroutines. When called again, it must return the same.
 	Close() error
 }
 
-// MaxStateAge is the age past which state is dropped. No open time is longer.
+// MaxStateAge is the age past which saved state is dropped. It is also the
+// longest open time.
 const MaxStateAge = 24 * time.Hour
 
 // State is what of a suite is worth keeping: breakers that are not closed and,
@@ -36,16 +37,17 @@ const MaxStateAge = 24 * time.Hour
 type State struct {
 	Breakers []BreakerRecord
 	Budgets  []BudgetRecord
-	Backends []BackendRecord // that are ejected; see [WithBalancing]
+	Backends []BackendRecord // that are ejected or drained; see [WithBalancing]
 }
 
-// BackendRecord is the state of a backend that is ejected, or on trial.
+// BackendRecord is the state of a backend that is ejected, on trial or drained.
 type BackendRecord struct {
 	Target   string        // with its scheme
 	Backend  string        // its addresses
 	Left     time.Duration // of the time that it is out
 	Openings int           // how often in a row
 	Age      time.Duration // how long ago all this was so
+	Drained  bool          // by hand, for Left; see [Suite.DrainBackend]
 }
 
 // BreakerRecord is the state of a breaker that is not closed, or held closed.
@@ -57,8 +59,8 @@ type BreakerRecord struct {
 	// Openings is how often it has opened without closing between. Its open
 	// time grows with it.
 	Openings int
-	// Age is how long ago all this was so. 0: it is, in a breaker in use; more
-	// in one restored that no call has asked for yet.
+	// Age is how long ago this was recorded. 0: now, by a breaker in use. It is
+	// more in a record that was restored and that no call has used yet.
 	Age time.Duration
 	// Forced is "open" or "closed" if it is held so by hand for Left, see
 	// [Suite.ForceOpen]; else "".
@@ -79,19 +81,21 @@ func (b BudgetRecord) Level(later time.Duration) float64 {
 	return min(b.Burst, b.Tokens+b.MinPerSecond*(b.Age+later).Seconds())
 }
 
-// Change is a breaker's change of state.
+// Change is a breaker's change of state, or that of a backend that somebody has
+// drained or returned: then Backend is its address, and Method is "".
 type Change struct {
 	Target, Method string
+	Backend        string
 	From, To       observe.BreakerState
 	Left           time.Duration // of the open time, if To is BreakerOpen
 	Openings       int           // in a row, this one included
 	Remote         bool          // reported by a store, not found by this suite itself
-	ByHand         bool          // [Suite.ForceOpen], ForceClose or Release: the state may be the one that was
+	ByHand         bool          // [Suite.ForceOpen], ForceClose, Release, DrainBackend or ReturnBackend: the state may be the one that was
 	Forced         string        // what it is held, "open" or "closed", then; else ""
 }
 
-// StoreHandle is a running suite as its store sees it. Its methods may be called at
-// any time, from any goroutine, but not from within Changed. After
+// StoreHandle is a running suite as its store sees it. Its methods may be
+// called at any time, from any goroutine, but not from within Changed. After
 // [Suite.Close] they change nothing.
 type StoreHandle struct {
 	registry *registry
@@ -102,13 +106,13 @@ type StoreHandle struct {
 func (l StoreHandle) State() State { return l.registry.state() }
 
 // Restore hands the suite state of an earlier one. Breakers and budgets begin
-// with it when a call first asks for them; those in use keep what they have.
-// Open times are bounded by the policy's MaxOpenFor, tokens by Burst; budgets
-// have earned what the time since has brought. If a budget's policy has
-// changed, it begins with the least that one of its target held. Records that
-// make no sense, whose names are longer than 512 bytes, that are older than
-// MaxStateAge, or more than 16384, are dropped. Backends are out when a resolver
-// first names them.
+// with it when a call first asks for them; those in use are not changed. Open
+// times are bounded by the policy's MaxOpenFor, tokens by Burst; budgets also
+// get the tokens of the time since. If a budget's policy has changed, it begins
+// with the fewest tokens that a budget of its target held. Records that are
+// invalid, have names longer than 512 bytes or are older than MaxStateAge are
+// dropped, and so are those past 16384. Backends are ejected when a resolver
+// first returns them.
 func (l StoreHandle) Restore(st State) { l.registry.restore(st) }
 
 // Open opens a closed breaker for r.Left, bounded by the policy, because other

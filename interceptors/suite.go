@@ -100,9 +100,10 @@ func compileAll(set *settings) patternTable[*compiled] {
 }
 
 // UnaryClientInterceptor returns the interceptor of unary calls. It should be
-// the first of a chain: interceptors after it see each attempt, interceptors before
-// it see the call. The connection should be dialed with [grpc.WithDisableRetry], as
-// [Suite.DialOptions] does, or grpc-go's own retries multiply with these.
+// the first of a chain: interceptors after it see each attempt, interceptors
+// before it see the call. The connection should be dialed with
+// [grpc.WithDisableRetry], as [Suite.DialOptions] does, or grpc-go's own
+// retries multiply with these.
 //
 // Interceptors after it must not use their CallOptions once they have returned.
 func (s *Suite) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
@@ -116,7 +117,7 @@ func (s *Suite) StreamClientInterceptor() grpc.StreamClientInterceptor {
 }
 
 // DialOptions returns what [grpc.NewClient] needs: both interceptors, chained
-// (so given before other interceptors, they are outermost), and
+// (given before other interceptors, they are outermost), and
 // [grpc.WithDisableRetry]; with [WithBalancing] also
 // [grpc.WithDefaultServiceConfig].
 func (s *Suite) DialOptions() []grpc.DialOption {
@@ -136,12 +137,12 @@ func (s *Suite) DialOptions() []grpc.DialOption {
 // empty config.
 func (s *Suite) ServiceConfig(config string) (string, error) { return s.balancing.merge(config) }
 
-// Reload replaces all policies with the given ones: without options every method
-// has the default again. Observers, fallbacks, stores, names of targets and the logger stay, so those
-// options are faults here. The state of breakers, budgets and metrics stays
-// too: an open breaker stays open for the time it has, under the new
-// thresholds. Calls that run end under the policy they began with. If there
-// are faults, they are returned, joined, and nothing changes but
+// Reload replaces all policies with the given ones: without options every
+// method has the default again. Observers, fallbacks, stores, names of targets
+// and the logger stay, so those options are faults here. The state of breakers,
+// budgets and metrics stays too: an open breaker stays open for the time it
+// has, under the new thresholds. Calls that run end under the policy they began
+// with. If there are faults, they are returned, joined, and nothing changes but
 // [Suite.Revision].
 func (s *Suite) Reload(opts ...Option) error {
 	set := readOptions(opts)
@@ -174,12 +175,11 @@ func (s *Suite) Reload(opts ...Option) error {
 }
 
 // Close ends the suite's goroutines, after its stores have written what they
-// keep, and what is queued for its observers has been delivered. Observers that
-// do not return are given up after 5 s, all of them together, and are not waited
-// for again. Calls after it still work, as
-// plain calls with their policies' retries and budgets: without breaker,
-// fallback or observers. Close may be called more than once; it returns what
-// its stores return, so nil without any.
+// keep and queued events have been delivered to its observers. It waits for
+// observers that do not return for 5 s in all. Calls after it still work, with
+// their policies' retries and budgets, but without breaker, fallback or
+// observers. Close may be called more than once. It returns the errors of its
+// stores, joined.
 func (s *Suite) Close() error {
 	closing := false
 	s.evictions.Do(func() {

@@ -29,8 +29,8 @@ type Backoff struct {
 	// Max caps the schedule, before jitter: see [Full]. 0 means 8 s, also where
 	// Base is longer than that: such a Base needs a Max of its own.
 	Max time.Duration
-	// Multiplier is what each delay is multiplied by to give the next. 1 keeps
-	// them all at Base. 0 means 2.
+	// Multiplier is the ratio of each delay to the one before. 1: all delays
+	// are Base. 0 means 2.
 	Multiplier float64
 	// Jitter spreads each delay. The zero value is [Full].
 	Jitter Strategy
@@ -65,7 +65,7 @@ func (b Backoff) Next(attempt int, prev time.Duration, u float64) time.Duration 
 //   - Multiplier: ≥ 1 and finite, or 0.
 //   - Jitter: one of the six.
 //
-// Max is not held against a Base that is itself at fault.
+// Max is not compared with a Base that is itself invalid.
 func (b Backoff) Validate() error {
 	var faults []error
 	fault := func(e *field.Error) { faults = append(faults, e) }

@@ -1,9 +1,8 @@
-// Package jitter says how long to wait before a retry: an exponential schedule
-// ([Backoff]) and what chance does to it ([Strategy]).
+// Package jitter computes how long to wait before a retry: an exponential
+// schedule ([Backoff]), spread at random ([Strategy]).
 //
-// Everything here is a pure function of its arguments: the caller brings the
-// random number, nothing reads a clock, nothing allocates, and everything may
-// be used from any goroutine.
+// All functions are pure: the caller passes the random number, nothing reads a
+// clock, nothing allocates. They may be called from any goroutine.
 //
 // Full and decorrelated are this project's names for its own formulas. The
 // formulas that the AWS Architecture Blog ("Exponential Backoff And Jitter",
@@ -52,8 +51,8 @@ var names = [...]string{
 }
 
 // Parse returns the strategy of that name: full, equal, decorrelated, none,
-// aws-full or aws-decorrelated, spelled exactly so. The error of any other
-// name names it and the six.
+// aws-full or aws-decorrelated, spelled exactly so. For any other name it
+// returns an error with the name and the six.
 func Parse(name string) (Strategy, error) {
 	for s, known := range names {
 		if name == known {
@@ -82,7 +81,7 @@ func (s Strategy) MarshalText() ([]byte, error) {
 }
 
 // UnmarshalText implements [encoding.TextUnmarshaler] with the names and the
-// error of [Parse]. On error the strategy is unchanged.
+// error of [Parse]. On an error s is unchanged.
 func (s *Strategy) UnmarshalText(text []byte) error {
 	parsed, err := Parse(string(text))
 	if err != nil {
@@ -95,11 +94,11 @@ func (s *Strategy) UnmarshalText(text []byte) error {
 // Apply spreads delay, the schedule's delay before this retry. prev is the
 // delay that came before it, jitter included, base the schedule's first delay
 // and max its cap; only the decorrelated strategies look beyond delay. A prev
-// of 0, the first retry's, counts as base.
+// of 0, that of the first retry, counts as base.
 //
 // u is the chance, uniform in [0, 1). A u outside counts as the nearest number
-// inside, and NaN as 0.5, so that a broken source of randomness makes no
-// caller retry at once.
+// inside, and NaN as 0.5, so that a broken source of random numbers does not
+// make callers retry at once.
 //
 // The result is truncated to nanoseconds, never negative, and stops at the
 // longest time.Duration instead of overflowing. Negative durations count as 0.

@@ -18,7 +18,7 @@ const maxBackends = 100
 var (
 	backendState = family{
 		"astra_backend_state",
-		"State of a target's backend: 0 in, 1 on trial by probes, 2 ejected.",
+		"State of a target's backend: 0 in, 1 on trial by probes, 2 ejected or drained.",
 		[]string{labelTarget, labelBackend},
 	}
 	backendAttemptsTotal = family{
@@ -28,8 +28,13 @@ var (
 	}
 	backendEjectionsTotal = family{
 		"astra_backend_ejections_total",
-		"Ejections of a target's backend; a probe that failed ejects again.",
+		"Ejections of a target's backend, and drains by hand; a probe that failed ejects again.",
 		[]string{labelTarget, labelBackend, labelReason},
+	}
+	backendWouldAvoidTotal = family{
+		"astra_backend_would_avoid_total",
+		"Attempts that would have gone elsewhere because their backend was ejected, were the mode of ejections to enforce.",
+		[]string{labelTarget, labelBackend},
 	}
 	backendElsewhereTotal = family{
 		"astra_backend_elsewhere_total",
@@ -41,7 +46,7 @@ var (
 // backends counts what becomes of backends. All but the last is the suites', and
 // read at each scrape: it goes with the endpoint.
 type backends struct {
-	state, attempts, ejections *prometheus.Desc
+	state, attempts, ejections, avoidable *prometheus.Desc
 
 	elsewhere *prometheus.CounterVec
 }
@@ -51,6 +56,7 @@ func newBackends(l prometheus.Labels) backends {
 		state:     backendState.desc(l),
 		attempts:  backendAttemptsTotal.desc(l),
 		ejections: backendEjectionsTotal.desc(l),
+		avoidable: backendWouldAvoidTotal.desc(l),
 		elsewhere: backendElsewhereTotal.counters(l),
 	}
 }
@@ -59,6 +65,7 @@ func (b *backends) describe(ch chan<- *prometheus.Desc) {
 	ch <- b.state
 	ch <- b.attempts
 	ch <- b.ejections
+	ch <- b.avoidable
 }
 
 // backendKey is the label values of a backend.
@@ -68,6 +75,7 @@ type backendKey struct{ target, backend string }
 type backendSum struct {
 	state                    observe.BreakerState
 	succeeded, failed, other uint64
+	avoidable                uint64
 	ejections                map[observe.Reason]uint64
 }
 
@@ -76,6 +84,7 @@ func (s *backendSum) add(b *observe.Backend) {
 	s.succeeded += b.Succeeded
 	s.failed += b.Failed
 	s.other += b.Other
+	s.avoidable += b.WouldAvoid
 	for why, n := range b.Ejections {
 		s.ejections[why] += n
 	}
@@ -89,6 +98,7 @@ func (b *backends) collect(ch chan<- prometheus.Metric, recorders []*recorder) {
 		for outcome, n := range map[string]uint64{"success": s.succeeded, "failure": s.failed, "other": s.other} {
 			ch <- prometheus.MustNewConstMetric(b.attempts, prometheus.CounterValue, float64(n), k.target, k.backend, outcome)
 		}
+		ch <- prometheus.MustNewConstMetric(b.avoidable, prometheus.CounterValue, float64(s.avoidable), k.target, k.backend)
 		for why, n := range s.ejections {
 			ch <- prometheus.MustNewConstMetric(b.ejections, prometheus.CounterValue, float64(n), k.target, k.backend, why.String())
 		}

@@ -34,7 +34,7 @@ func TestBackends(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(m)
 	list := []observe.Backend{
-		{Address: "10.0.0.1:80", Of: 1, State: observe.BreakerOpen, Succeeded: 5, Failed: 7, Ejections: map[observe.Reason]uint64{observe.ReasonConsecutive: 1}},
+		{Address: "10.0.0.1:80", Of: 1, State: observe.BreakerOpen, Succeeded: 5, Failed: 7, WouldAvoid: 4, Ejections: map[observe.Reason]uint64{observe.ReasonConsecutive: 1}},
 		{Address: "10.0.0.2:80", Of: 2, Succeeded: 9, Other: 1},
 	}
 	hi, by := &balanced{target: "dns:///x", method: hello, backends: list}, &balanced{target: "dns:///x", method: bye, backends: list}
@@ -50,19 +50,23 @@ astra_backend_attempts_total{backend="10.0.0.1:80",outcome="success",target="dns
 astra_backend_attempts_total{backend="10.0.0.2:80",outcome="failure",target="dns:///x"} 0
 astra_backend_attempts_total{backend="10.0.0.2:80",outcome="other",target="dns:///x"} 1
 astra_backend_attempts_total{backend="10.0.0.2:80",outcome="success",target="dns:///x"} 9
-# HELP astra_backend_ejections_total Ejections of a target's backend; a probe that failed ejects again.
+# HELP astra_backend_ejections_total Ejections of a target's backend, and drains by hand; a probe that failed ejects again.
 # TYPE astra_backend_ejections_total counter
 astra_backend_ejections_total{backend="10.0.0.1:80",reason="consecutive",target="dns:///x"} 1
 # HELP astra_backend_elsewhere_total Retries, hedges and resumptions that went to a backend that their call had not been to.
 # TYPE astra_backend_elsewhere_total counter
 astra_backend_elsewhere_total{function="/helloworld.Greeter/SayBye"} 0
 astra_backend_elsewhere_total{function="/helloworld.Greeter/SayHello"} 1
-# HELP astra_backend_state State of a target's backend: 0 in, 1 on trial by probes, 2 ejected.
+# HELP astra_backend_state State of a target's backend: 0 in, 1 on trial by probes, 2 ejected or drained.
 # TYPE astra_backend_state gauge
 astra_backend_state{backend="10.0.0.1:80",target="dns:///x"} 2
 astra_backend_state{backend="10.0.0.2:80",target="dns:///x"} 0
+# HELP astra_backend_would_avoid_total Attempts that would have gone elsewhere because their backend was ejected, were the mode of ejections to enforce.
+# TYPE astra_backend_would_avoid_total counter
+astra_backend_would_avoid_total{backend="10.0.0.1:80",target="dns:///x"} 4
+astra_backend_would_avoid_total{backend="10.0.0.2:80",target="dns:///x"} 0
 `
-	names := []string{"astra_backend_state", "astra_backend_attempts_total", "astra_backend_ejections_total", "astra_backend_elsewhere_total"}
+	names := []string{"astra_backend_state", "astra_backend_attempts_total", "astra_backend_ejections_total", "astra_backend_elsewhere_total", "astra_backend_would_avoid_total"}
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), names...); err != nil {
 		t.Error(err)
 	}

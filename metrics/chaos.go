@@ -6,12 +6,13 @@ import (
 	"github.com/astra-grpc/astra/internal/text"
 )
 
-// ChaosSource is what injects faults: a chaos.Injector. Its methods must be safe
-// for concurrent use.
+// ChaosSource is implemented by chaos.Injector. Its methods must be safe for
+// concurrent use.
 type ChaosSource interface {
 	// Active reports whether faults are injected now.
 	Active() bool
-	// Injected calls f with how many there have been, by pattern and kind.
+	// Injected calls f for each pattern and kind, with the number of faults
+	// injected.
 	Injected(f func(pattern, kind string, n uint64))
 }
 
@@ -28,12 +29,13 @@ var (
 	}
 )
 
-// NewChaos returns a collector of what a source, a chaos.Injector, injects:
+// NewChaos returns a collector of the faults that a source, a chaos.Injector,
+// injects:
 //
 //	astra_chaos_active
 //	astra_chaos_injected_total  pattern, fault (latency, status, unsent, reset, hang, corrupt)
 //
-// Of the options [WithConstLabels] counts.
+// Of the options only [WithConstLabels] has an effect.
 func NewChaos(source ChaosSource, opts ...Option) prometheus.Collector {
 	l := readOptions(opts).constLabels
 	return &chaosCollector{source: source, active: chaosActive.desc(l), injected: chaosInjectedTotal.desc(l)}

@@ -12,7 +12,7 @@ import (
 )
 
 func (m *Metrics) vectors() []prometheus.Collector {
-	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.refused, m.delays, m.limits.refused, m.limits.waits, m.backends.elsewhere, m.observed.breaker, m.observed.limit}
+	all := []prometheus.Collector{m.attempts, m.calls, m.kinds, m.replayed, m.hedges, m.exhaustions, m.suppressed, m.transitions, m.refused, m.delays, m.limits.refused, m.limits.waits, m.backends.elsewhere, m.observed.breaker, m.observed.limit, m.failures}
 	if m.durations != nil {
 		all = append(all, m.durations.calls, m.durations.attempts)
 	}
@@ -28,7 +28,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		v.Describe(ch)
 	}
 	d := &m.descs
-	for _, d := range []*prometheus.Desc{d.target, d.level, d.tokens, d.capacity, d.state, d.open, d.since} {
+	for _, d := range []*prometheus.Desc{d.target, d.level, d.tokens, d.capacity, d.empty, d.state, d.open, d.since} {
 		ch <- d
 	}
 	m.limits.describe(ch)
@@ -87,8 +87,8 @@ func (m *Metrics) collectCounts(ch chan<- prometheus.Metric, functions []*functi
 }
 
 // collectEndpoints reads the gauges that the suites keep, and sees that the
-// counters of breakers that a reload has brought exist. Endpoints may share their label values: the worst
-// of them is shown.
+// counters of breakers that a reload has brought exist. Endpoints may share
+// their label values: the worst of them is shown.
 func (m *Metrics) collectEndpoints(ch chan<- prometheus.Metric, recorders []*recorder) {
 	breakers := make(map[pairKey]observe.BreakerStatus)
 	budgets := make(map[string]observe.BudgetStatus)
@@ -99,31 +99,50 @@ func (m *Metrics) collectEndpoints(ch chan<- prometheus.Metric, recorders []*rec
 			breakers[k] = worse(breakers[k], b)
 		}
 		if b, ok := r.endpoint.Budget(); ok {
-			if low, seen := budgets[r.pair.target]; !seen || b.Tokens < low.Tokens {
-				budgets[r.pair.target] = b
+			low, seen := budgets[r.pair.target]
+			since := earlier(low.EmptySince, b.EmptySince)
+			if !seen || b.Tokens < low.Tokens {
+				low = b
 			}
+			low.EmptySince = since
+			budgets[r.pair.target] = low
 		}
 	}
 	for k, b := range breakers {
 		gauge(ch, m.descs.state, float64(b.State), k.function, k.target)
-		open, since := 0.0, 0.0
+		open := 0.0
 		if !b.OpenSince.IsZero() {
-			open, since = 1, seconds(b.OpenSince)
+			open = 1
 		}
 		gauge(ch, m.descs.open, open, k.function, k.target)
-		gauge(ch, m.descs.since, since, k.function, k.target)
+		gauge(ch, m.descs.since, since(b.OpenSince), k.function, k.target)
 	}
 	for target, b := range budgets {
 		gauge(ch, m.descs.tokens, b.Tokens, target)
 		gauge(ch, m.descs.capacity, b.Capacity, target)
+		gauge(ch, m.descs.empty, since(b.EmptySince), target)
 	}
 }
 
 // worse is the status of two breakers that share their labels.
 func worse(a, b observe.BreakerStatus) observe.BreakerStatus {
 	a.State = max(a.State, b.State)
-	if a.OpenSince.IsZero() || !b.OpenSince.IsZero() && b.OpenSince.Before(a.OpenSince) {
-		a.OpenSince = b.OpenSince
+	a.OpenSince = earlier(a.OpenSince, b.OpenSince)
+	return a
+}
+
+// earlier returns the earlier of two times, or the one that is not zero.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
 	return a
+}
+
+// since is a time that may be zero, as a gauge.
+func since(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return seconds(t)
 }

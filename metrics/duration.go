@@ -13,16 +13,16 @@ import (
 	"github.com/astra-grpc/astra/observe"
 )
 
-// Durations says how [WithDurations] measures.
+// Durations configures the histograms of [WithDurations].
 type Durations struct {
 	// Buckets are the upper bounds, in seconds, of a classic histogram. They may
 	// come in any order; those that are not finite and above 0 are left out.
 	// Default, unless Native is set: 1 ms to 30 s in 14 steps.
 	Buckets []float64
 
-	// Native adds a native histogram, of at most 160 buckets, each a tenth wider
-	// than the one before. Scrapers that cannot read it see the classic one, which
-	// has no buckets then but those of Buckets.
+	// Native adds a native histogram, of at most 160 buckets, each a tenth
+	// wider than the one before. Scrapers that cannot read it see the classic
+	// one, whose buckets are then only those of Buckets.
 	Native bool
 }
 

@@ -21,6 +21,7 @@
 //	astra_retry_attempt_seconds      function, outcome
 //	astra_retry_budget_tokens        target
 //	astra_retry_budget_capacity      target
+//	astra_retry_budget_empty_since_seconds target
 //	astra_limit_in_flight            function, target
 //	astra_limit_max                  function, target
 //	astra_limit_queued               function, target
@@ -36,6 +37,7 @@
 //	astra_backend_state              target, backend
 //	astra_backend_attempts_total     target, backend, outcome (success, failure, other)
 //	astra_backend_ejections_total    target, backend, reason
+//	astra_backend_would_avoid_total  target, backend; of ejections that only observe
 //	astra_backend_elsewhere_total    function
 //	astra_config_reloads_total       result (success, failed)
 //	astra_config_last_reload_successful
@@ -44,6 +46,7 @@
 //	astra_state_saves_total          result (success, failed)
 //	astra_state_reports_total        result (sent, received, rejected, failed)
 //	astra_suite_steered_total        result (success, failed)
+//	astra_suite_failures_total       event (reloaded, state_saved, …), reason (invalid, no_space, permission, not_found, timeout, other)
 //
 // function is the full method name, "/helloworld.Greeter/SayHello". Attempts
 // divided by calls is the load that retries add:
@@ -61,9 +64,9 @@
 //
 // Methods and targets are bounded by [WithMaxMethods] and [WithMaxTargets], the
 // backends of a target by 100, and there are none unless a suite balances load;
-// those past the bounds share the label value "other". Bytes of a name that are
-// no UTF-8 are replaced, names are cut at 512 bytes. Codes outside gRPC's 17,
-// which a server may well send, count as Unknown.
+// further ones share the label value "other". Invalid UTF-8 in a name is
+// replaced, and names are cut at 512 bytes. Codes outside gRPC's 17, which a
+// server may send, count as Unknown.
 package metrics
 
 import (
@@ -84,11 +87,11 @@ import (
 // that of each suite.
 //
 // A counter whose labels are known beforehand begins at zero, so that its first
-// count is an increase: those of suites with New, except for
-// reports to other instances, a method's and its targets' with its first call, a
-// limit's with the first scrape after that. Counters stay. A breaker's state, a
-// budget's tokens and how far a limit is used are read at each scrape and go when
-// the suite forgets the method.
+// count is an increase: those of suites with New, except for reports to other
+// instances, a method's and its targets' with its first call, a limit's with
+// the first scrape after that. Counters stay. A breaker's state, a budget's
+// tokens and how far a limit is used are read at each scrape and go when the
+// suite forgets the method.
 //
 // A first attempt that succeeds costs one atomic addition, without allocation,
 // lock or label look-up.
@@ -105,6 +108,7 @@ type Metrics struct {
 	transitions *prometheus.CounterVec
 	refused     *prometheus.CounterVec // by breakers
 	suiteEvents map[observe.SuiteEventKind]*prometheus.CounterVec
+	failures    *prometheus.CounterVec
 	delays      *prometheus.HistogramVec
 	durations   *durationVecs // nil: not wanted
 	limits      limits
@@ -123,11 +127,11 @@ type Metrics struct {
 // descs are of what Collect computes. The first three have the identity of a
 // vector of Metrics.
 type descs struct {
-	attempts, calls, kinds *prometheus.Desc
-	target                 *prometheus.Desc
-	level                  *prometheus.Desc
-	tokens, capacity       *prometheus.Desc
-	state, open, since     *prometheus.Desc
+	attempts, calls, kinds  *prometheus.Desc
+	target                  *prometheus.Desc
+	level                   *prometheus.Desc
+	tokens, capacity, empty *prometheus.Desc
+	state, open, since      *prometheus.Desc
 }
 
 var (
@@ -156,6 +160,7 @@ func New(opts ...Option) *Metrics {
 		delays:      delaysSeconds.histograms(l, bounds(append(s.delayBuckets, delayBuckets...)...)),
 		durations:   newDurations(s.durations, l),
 		suiteEvents: newSuiteEvents(l),
+		failures:    newFailures(l),
 		limits:      newLimits(l),
 		observed:    newObserved(l),
 		backends:    newBackends(l),
@@ -168,6 +173,7 @@ func New(opts ...Option) *Metrics {
 			level:    backoffLevel.desc(l),
 			tokens:   budgetTokens.desc(l),
 			capacity: budgetCapacity.desc(l),
+			empty:    budgetEmptySince.desc(l),
 			state:    breakerState.desc(l),
 			open:     breakerOpen.desc(l),
 			since:    breakerOpenSince.desc(l),
@@ -201,6 +207,9 @@ func (m *Metrics) Observe(e observe.Endpoint) observe.Hooks {
 func (m *Metrics) SuiteEvent(e observe.SuiteEvent) {
 	if v := m.suiteEvents[e.Kind]; v != nil {
 		v.WithLabelValues(resultLabel(e.Result)).Inc()
+		if reason, failed := failure(e); failed {
+			m.failures.WithLabelValues(e.Kind.String(), reason).Inc()
+		}
 	}
 	m.reloads.event(e)
 }

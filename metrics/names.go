@@ -21,6 +21,7 @@ const (
 	labelResult   = "result"
 	labelPattern  = "pattern" // of a fault of package chaos
 	labelFault    = "fault"
+	labelEvent    = "event"    // an observe.SuiteEventKind
 	labelTraceID  = "trace_id" // of exemplars
 )
 
@@ -106,6 +107,11 @@ var (
 		"Tokens that the target's budget holds at most; of the one that astra_retry_budget_tokens is of.",
 		[]string{labelTarget},
 	}
+	budgetEmptySince = family{
+		"astra_retry_budget_empty_since_seconds",
+		"Unix time at which the target's budget ran empty that has not been half full since; 0: it has.",
+		[]string{labelTarget},
+	}
 	budgetTokens = family{
 		"astra_retry_budget_tokens",
 		"Retries that the target's budget would allow now; the lowest where it has several.",
@@ -161,6 +167,11 @@ var (
 		"Writings of the state for the next process, tried.",
 		[]string{labelResult},
 	}
+	suiteFailuresTotal = family{
+		"astra_suite_failures_total",
+		"Reloads of policies, and work of stores, that failed, by why.",
+		[]string{labelEvent, labelReason},
+	}
 	stateReportsTotal = family{
 		"astra_state_reports_total",
 		"Reports of open breakers to and from other instances.",
@@ -186,7 +197,7 @@ var (
 	}
 	limitQueueSeconds = family{
 		"astra_limit_queue_seconds",
-		"How long calls that had to wait for their limit did, in vain or not.",
+		"How long calls waited for their limit, whether they got a slot or not.",
 		[]string{labelFunction},
 	}
 	limitRefusedTotal = family{

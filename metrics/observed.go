@@ -19,7 +19,7 @@ var (
 	}
 	suiteSteeredTotal = family{
 		"astra_suite_steered_total",
-		"Breakers forced open or closed, or released, by hand.",
+		"Breakers forced open or closed, or released, and backends drained or returned, by hand.",
 		[]string{labelResult},
 	}
 )

@@ -32,8 +32,8 @@ func WithMaxMethods(n int) Option {
 
 // WithMaxTargets bounds the values of the target label: targets called for the
 // first time after n others count as target="other" from then on, also when
-// those others are no longer in use, as their counters stay.
-// Default, also for n < 1: 100.
+// those others are no longer in use, as their counters stay. Default, also for
+// n < 1: 100.
 func WithMaxTargets(n int) Option {
 	return func(s *settings) { s.maxTargets = n }
 }
@@ -73,7 +73,8 @@ func WithDurations(d Durations) Option {
 
 // WithDelayBuckets adds upper bounds, in seconds, to those of
 // astra_retry_delays_seconds, 0.1 to 16, which stay: for policies with backoffs
-// of milliseconds, or minutes. Those that are not finite and above 0 are left out.
+// of milliseconds or minutes. Those that are not finite and above 0 are left
+// out.
 func WithDelayBuckets(bounds ...float64) Option {
 	bounds = slices.Clone(bounds)
 	return func(s *settings) { s.delayBuckets = bounds }

@@ -90,8 +90,8 @@ func (m *Metrics) pairLocked(e observe.Endpoint) *pair {
 	return p
 }
 
-// changes are the transitions that a breaker can make by itself or by a store; those
-// by hand are few, and known to whoever makes them.
+// changes are the transitions that a breaker can make by itself or by a store;
+// those by hand are few, and known to whoever makes them.
 var changes = []struct {
 	from, to observe.BreakerState
 	reasons  []observe.Reason

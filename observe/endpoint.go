@@ -31,6 +31,9 @@ type BreakerStatus struct {
 type BudgetStatus struct {
 	Tokens   float64 // retries that it would allow now
 	Capacity float64 // tokens held at most
+	// EmptySince is when it first refused a retry, if it has not been half full
+	// since; zero: it has.
+	EmptySince time.Time
 }
 
 // LimitState is how far a limit is used.
@@ -40,9 +43,9 @@ type LimitState struct {
 	Max      int // calls that may be in flight; 0: any number
 }
 
-// Source is what an [Endpoint] reads. Suites implement it; a test of an observer
-// may, and embed the interface for the methods that it does not need. Its
-// methods must be safe for concurrent use. Endpoint documents them.
+// Source is what an [Endpoint] reads. Suites implement it. So may a test of an
+// observer, which may embed the interface for the methods that it does not
+// need. Its methods must be safe for concurrent use. Endpoint documents them.
 type Source interface {
 	Target() string
 	CanonicalTarget() string
@@ -57,8 +60,8 @@ type Source interface {
 // suite has forgotten the endpoint. The zero Endpoint must not be used.
 type Endpoint struct{ source Source }
 
-// NewEndpoint returns an endpoint that reads s, which must not be nil. It is for
-// suites, and for tests that call an [Observer] without one.
+// NewEndpoint returns an endpoint that reads s, which must not be nil. It is
+// for suites, and for tests that call an [Observer] without a suite.
 func NewEndpoint(s Source) Endpoint { return Endpoint{s} }
 
 // Target returns the target as the connection was given it, or its name by
@@ -72,8 +75,7 @@ func (e Endpoint) CanonicalTarget() string { return e.source.CanonicalTarget() }
 // bytes are shortened.
 func (e Endpoint) Method() string { return e.source.Method() }
 
-// Breaker returns where the breaker stands now; ok is false if the policy has
-// none.
+// Breaker returns the breaker's status now; ok is false if the policy has none.
 func (e Endpoint) Breaker() (b BreakerStatus, ok bool) { return e.source.Breaker() }
 
 // BreakerState returns the state alone.
@@ -82,8 +84,8 @@ func (e Endpoint) BreakerState() (s BreakerState, ok bool) {
 	return b.State, ok
 }
 
-// Budget returns what the target's retry budget holds now; ok is false if the
-// policy has none.
+// Budget returns the status of the target's retry budget now; ok is false if
+// the policy has none.
 func (e Endpoint) Budget() (b BudgetStatus, ok bool) { return e.source.Budget() }
 
 // BudgetTokens returns the tokens alone.
@@ -92,6 +94,6 @@ func (e Endpoint) BudgetTokens() (tokens float64, ok bool) {
 	return b.Tokens, ok
 }
 
-// LimitState returns how far the limit is used now; ok is false if the policy
-// has none.
+// LimitState returns the use of the limit now; ok is false if the policy has
+// none.
 func (e Endpoint) LimitState() (s LimitState, ok bool) { return e.source.LimitState() }

@@ -11,28 +11,31 @@ type Kind uint8
 
 // The kinds of events. [Event] has a table of the fields that each fills.
 const (
-	KindUnknown   Kind = iota // no event
-	CallStart                 // a call begins; for Hooks.Start only
-	AttemptStart              // an attempt begins; for Hooks.Start only
-	AttemptEnd                // an attempt ended: exactly one for each attempt
-	BackoffStart              // the wait before another attempt begins
-	BackoffEnd                // that wait is over, or was broken off
-	Suppressed                // a failed call is not retried, for another reason than that its attempts are used up or its caller has gone; or a retry decided before is not made
-	BreakerChange             // the breaker changed its state
-	CallEnd                   // the call returns: exactly one for each call, except those refused for faults of their own WithCallPolicy
-	Replayed                  // what a stream had sent was sent again to a new attempt
-	Hedged                    // the fate of a hedge: exactly one for each
-	Queued                    // the call begins to wait for its limit
-	Dequeued                  // that wait is over; the next event says how: an attempt, Limited or CallEnd
-	Limited                   // the limit refused the call
-	WouldRefuse               // breaker or limit would have refused the call, which passes: their mode is to observe
-	BackendChange             // the target's backend of that address was ejected, or is back
+	KindUnknown     Kind = iota // no event
+	CallStart                   // a call begins; for Hooks.Start only
+	AttemptStart                // an attempt begins; for Hooks.Start only
+	AttemptEnd                  // an attempt ended: exactly one for each attempt
+	BackoffStart                // the wait before another attempt begins
+	BackoffEnd                  // that wait is over, or was broken off
+	Suppressed                  // a failed call is not retried, for another reason than that its attempts are used up or its caller has gone; or a retry decided before is not made
+	BreakerChange               // the breaker changed its state
+	CallEnd                     // the call returns: exactly one for each call, except those refused for faults of their own WithCallPolicy
+	Replayed                    // what a stream had sent was sent again to a new attempt
+	Hedged                      // the fate of a hedge: exactly one for each
+	Queued                      // the call begins to wait for its limit
+	Dequeued                    // that wait is over; the next event says how: an attempt, Limited or CallEnd
+	Limited                     // the limit refused the call
+	WouldRefuse                 // breaker or limit would have refused the call, which passes: their mode is to observe
+	BackendChange               // the target's backend of that address was ejected, or is back
+	BudgetEmpty                 // the target's retry budget refuses a retry, for the first time since it was half full
+	BudgetRecovered             // it is half full again
 )
 
 var kindNames = [...]string{
 	KindUnknown: "unknown", CallStart: "call_start", AttemptStart: "attempt_start", AttemptEnd: "attempt_end",
 	BackoffStart: "backoff_start", BackoffEnd: "backoff_end", Suppressed: "suppressed", BreakerChange: "breaker_change",
 	CallEnd: "call_end", Replayed: "replayed", Hedged: "hedged", Queued: "queued", Dequeued: "dequeued", Limited: "limited", WouldRefuse: "would_refuse", BackendChange: "backend_change",
+	BudgetEmpty: "budget_empty", BudgetRecovered: "budget_recovered",
 }
 
 // String returns the kind in snake case: "call_end".
@@ -47,8 +50,8 @@ func name(names []string, n uint8) string {
 }
 
 // Event is something that happened to a call, or to the breaker of its method.
-// Kind decides which fields are filled; the others are zero. Kind and Shard are
-// always filled, except that a BreakerChange of no call has no Shard.
+// Kind determines which fields are filled; the others are zero. Kind and Shard
+// are always filled, except Shard in a BreakerChange that belongs to no call.
 //
 //	CallStart      AttemptKind (FirstAttempt)
 //	AttemptStart   Attempt, AttemptKind
@@ -63,7 +66,7 @@ func name(names []string, n uint8) string {
 //	               ReasonRestored and ReasonFleet the context is no call's
 //	CallEnd        Outcome, Attempt and Hedges (how many there were), Code and Err
 //	               (what the caller sees; if Rescued, what it would have seen),
-//	               Exhausted, Waited, Elapsed if asked for; Reason if the call failed
+//	               FailedCode, Exhausted, Waited, Elapsed if asked for; Reason if the call failed
 //	               or was rescued: why its last failure was not retried, or why it
 //	               was refused; Backend of the last attempt that ended
 //	Replayed       Attempt, Messages
@@ -73,7 +76,10 @@ func name(names []string, n uint8) string {
 //	Limited        Reason, Delay (that of the error's RetryInfo)
 //	WouldRefuse    Outcome (RejectedBreaker or RejectedLimit, had it been refused), Reason
 //	BackendChange  Backend, From, To, Reason: BreakerOpen is out, BreakerHalfOpen is
-//	               on trial, BreakerClosed is in
+//	               on trial, BreakerClosed is in; Delay as of a BreakerChange
+//	BudgetEmpty    Code (that of the attempt that is not made again)
+//	BudgetRecovered
+//	               Delay, since the budget was empty
 type Event struct {
 	Kind        Kind
 	Outcome     Outcome
@@ -83,6 +89,7 @@ type Event struct {
 	From, To    BreakerState
 	Exhausted   bool       // the call failed with a retryable code and no attempts left
 	Code        codes.Code // as gRPC would show Err
+	FailedCode  codes.Code // that of the last attempt that failed; OK: none did
 	Backend     string     // its address
 	Elsewhere   bool       // the attempt went to a backend that its call, having been to another, had not been to
 	Shard       uint32     // a number that calls on different processors mostly do not share: a counter can be striped with it

@@ -15,7 +15,7 @@ func TestNames(t *testing.T) {
 		zero  string
 		count int
 	}{
-		{func(n uint8) fmt.Stringer { return observe.Kind(n) }, "unknown", 16},
+		{func(n uint8) fmt.Stringer { return observe.Kind(n) }, "unknown", 18},
 		{func(n uint8) fmt.Stringer { return observe.AttemptKind(n) }, "first", 4},
 		{func(n uint8) fmt.Stringer { return observe.HedgeResult(n) }, "none", 4},
 		{func(n uint8) fmt.Stringer { return observe.Outcome(n) }, "none", 8},

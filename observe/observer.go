@@ -1,19 +1,19 @@
 // Package observe defines what a suite of package interceptors reports to its
 // observers: metrics, logs and traces are observers. It needs no transport, so
-// that an observer can be written and tested without one; see [NewEndpoint].
+// an observer can be written and tested without one; see [NewEndpoint].
 package observe
 
 import "context"
 
 // Observer watches the calls of suites that have it by interceptors.WithObserver.
 //
-// Observe is called once for each target and method that a suite keeps, at the
-// first call, and again if the suite has forgotten the pair meanwhile. It
-// returns what the suite is to call for that pair from then on. Observe runs on
-// the goroutine of that first call: it must return at once, and must make no
-// call through the suite. It must be safe for concurrent use. A panic in
-// Observe or in one of its hooks is recovered, and the first of an observer is
-// logged; the call goes on. After a panic in Observe the pair has no hooks.
+// Observe is called once for each pair of target and method, at its first call,
+// and again if the suite has forgotten the pair meanwhile. It returns the hooks
+// that the suite calls for that pair from then on. Observe runs on the
+// goroutine of that first call: it must return at once, and must make no call
+// through the suite. It must be safe for concurrent use. A panic in Observe or
+// in one of its hooks is recovered, and the first of an observer is logged; the
+// call goes on. After a panic in Observe the pair has no hooks.
 type Observer interface {
 	Observe(Endpoint) Hooks
 }
@@ -24,15 +24,15 @@ type Observer interface {
 //
 // Without Inline, Event and Evicted are called through the observer's queue, in
 // order, on one goroutine of the suite: a slow hook delays no call. The queue
-// holds 4096 events of all endpoints together; what comes when it is full is
-// dropped, Evicted too, and the first drop is logged. To bound the memory that a
-// stuck hook holds, an Err of more than 8 KiB of text and details reaches the queue
-// as a copy: a gRPC status of the same code, with the message cut to 8 KiB and
-// without details. It still matches the errors of packages context and
-// interceptors by errors.Is.
+// holds 4096 events of all endpoints together. When it is full, further events
+// are dropped, Evicted too, and the first drop is logged. To bound the memory
+// that a stuck hook holds, an Err of more than 8 KiB of text and details
+// reaches the queue as a copy: a gRPC status of the same code, with the message
+// cut to 8 KiB and without details. It still matches the errors of packages
+// context and interceptors by errors.Is.
 type Hooks struct {
-	// Inline has the hooks called on the goroutine of the call, many at a time.
-	// They must not block and must not call the suite. They miss nothing.
+	// Inline calls the hooks on the goroutine of the call, many at a time. They
+	// must not block and must not call the suite. No event is dropped.
 	Inline bool
 
 	// Elapsed asks for [Event.Elapsed]. Each call then reads the clock twice
@@ -44,9 +44,9 @@ type Hooks struct {
 	AttemptElapsed bool
 
 	// Want reports whether an event is to be queued. It is called on the
-	// goroutine of the call, many at a time, and must not block. An event that is
-	// not wanted costs no more than that. Nil wants all. Not called for Inline
-	// hooks, nor for Evicted.
+	// goroutine of the call, many at a time, and must not block. An event that
+	// is not wanted costs only this call. Nil queues all. Want is not called
+	// for Inline hooks, nor for Evicted.
 	Want func(Event) bool
 
 	// Event receives every event except CallStart and AttemptStart. The context
@@ -55,12 +55,12 @@ type Hooks struct {
 	Event func(context.Context, Event)
 
 	// Start is called when a call (CallStart) or an attempt (AttemptStart)
-	// begins, and returns the context that it is to have, and its events: a
-	// span of the call, say, which is the parent of the attempts' spans. A nil
-	// context leaves ctx as it is. If more is false for a call, no other hook is
-	// called for it or its attempts, so that a sampler costs nothing for the
-	// calls that it leaves out; for an attempt, more has no meaning. Start is
-	// called only if Inline is set.
+	// begins, and returns the context for it and its events: one with a span of
+	// the call, say, the parent of the attempts' spans. A nil context leaves
+	// ctx as it is. If more is false for a call, no other hook is called for it
+	// or its attempts, so a sampler costs nothing for the calls that it leaves
+	// out; for an attempt, more is ignored. Start is called only if Inline is
+	// set.
 	Start func(ctx context.Context, e Event) (own context.Context, more bool)
 
 	// FirstSuccess is called for a call whose first attempt succeeded, instead
@@ -74,18 +74,18 @@ type Hooks struct {
 	Evicted func()
 }
 
-// ChangeLogger is implemented by an [Observer] that logs each change of a breaker or
-// a backend itself: the suite's own log then leaves them to it. A wrapper that hides the
-// interface has them logged twice.
+// ChangeLogger is implemented by an [Observer] that logs each change of a
+// breaker or a backend itself: the suite's own log then leaves them to it. A
+// wrapper that hides the interface has them logged twice.
 type ChangeLogger interface {
 	LogsChanges()
 }
 
-// SuiteObserver is implemented by an [Observer] that is to receive what concerns
-// a suite and no call. SuiteEvent is called on the goroutine where the event
-// happens, seldom, and by several at a time. It must return at once and must not
-// call the suite. A panic is recovered and logged, as those of an Observer. A
-// wrapper of an Observer that embeds the interface hides it, and must forward it.
+// SuiteObserver is implemented by an [Observer] that receives events of the
+// suite itself. SuiteEvent is called on the goroutine where the event happens.
+// It must return at once, must not call the suite, and must be safe for
+// concurrent use. A panic is recovered and logged, as those of an Observer. A
+// wrapper that embeds Observer hides this interface, and must forward it.
 type SuiteObserver interface {
 	SuiteEvent(SuiteEvent)
 }

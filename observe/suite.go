@@ -18,7 +18,7 @@ const (
 	StateRestored                           // a store was read, when the suite was made
 	StateSaved                              // a store was written
 	StateShared                             // a breaker was reported to other instances, or by them
-	Steered                                 // somebody forced a breaker, or let go of one (ResultSuccess), or could not (ResultFailed, Err)
+	Steered                                 // somebody forced a breaker or a backend, or let go of one (ResultSuccess), or could not (ResultFailed, Err)
 	SuiteClosed                             // Suite.Close was called
 )
 

@@ -15,10 +15,10 @@ import (
 // File returns a store that keeps a suite's state in a file, for the next
 // process. Give it to one suite, by [interceptors.WithStore].
 //
-// The error names the path and what is wrong with it: it is empty, or no
-// regular file; its directory does not exist; another user may have planted a
-// symbolic link in it; another process, or another store of this one, uses it.
-// What the file holds, whether it can be read or written, is no error: see the
+// The error names the path and its fault: it is empty or not a regular file;
+// its directory does not exist; another user may have planted a symbolic link
+// in it; another process, or another store of this one, uses it. A file that
+// cannot be read or written, or whose content is invalid, is no error: see the
 // package's documentation.
 func File(path string) (interceptors.Store, error) {
 	real, err := resolve(path)

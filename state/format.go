@@ -41,13 +41,14 @@ type document struct {
 	Backends []backend `json:"backends,omitempty"`
 }
 
-// backend is one that is ejected.
+// backend is one that is ejected or drained.
 type backend struct {
 	Target   string   `json:"target"`
 	Backend  string   `json:"backend"`
 	Left     duration `json:"left"`
 	Openings int      `json:"openings"`
 	Age      duration `json:"age"`
+	Drained  bool     `json:"drained,omitempty"`
 }
 
 type breaker struct {
@@ -112,7 +113,7 @@ func encode(st interceptors.State, saved time.Time) ([]byte, error) {
 		}
 	}
 	for _, r := range st.Backends {
-		b := backend{r.Target, r.Backend, duration(r.Left), r.Openings, duration(r.Age)}
+		b := backend{r.Target, r.Backend, duration(r.Left), r.Openings, duration(r.Age), r.Drained}
 		if fits(b, r.Target, r.Backend) {
 			doc.Backends = append(doc.Backends, b)
 		}
@@ -210,7 +211,7 @@ func (d document) state(now time.Time) (st interceptors.State, err error) {
 	}
 	for _, b := range d.Backends {
 		st.Backends = append(st.Backends, interceptors.BackendRecord{
-			Target: b.Target, Backend: b.Backend, Openings: b.Openings,
+			Target: b.Target, Backend: b.Backend, Openings: b.Openings, Drained: b.Drained,
 			Left: max(0, time.Duration(b.Left)-passed), Age: time.Duration(b.Age) + passed,
 		})
 	}

@@ -55,6 +55,33 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestBackendsInTheFile: ejected, and drained by hand; files without any have no word
+// of them.
+func TestBackendsInTheFile(t *testing.T) {
+	st := interceptors.State{Backends: []interceptors.BackendRecord{
+		{Target: "dns:///shop:443", Backend: "10.0.0.1:443", Left: time.Minute, Openings: 2, Age: time.Second},
+		{Target: "dns:///shop:443", Backend: "10.0.0.2:443", Left: time.Hour, Openings: 1, Drained: true},
+	}}
+	data := encoded(t, st, saved)
+	const want = `"backends":[{"target":"dns:///shop:443","backend":"10.0.0.1:443","left":"1m0s","openings":2,"age":"1s"},` +
+		`{"target":"dns:///shop:443","backend":"10.0.0.2:443","left":"1h0m0s","openings":1,"age":"0s","drained":true}]`
+	if !bytes.Contains(data, []byte(want)) {
+		t.Errorf("%s lacks %s", data, want)
+	}
+	got, err := restored(data, saved.Add(10*time.Second))
+	for i := range st.Backends {
+		st.Backends[i].Left -= 10 * time.Second
+		st.Backends[i].Age += 10 * time.Second
+	}
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(st) {
+		t.Errorf("%+v, %v; want %+v", got, err, st)
+	}
+	st.Backends[0].Openings = 0
+	if _, err := restored(encoded(t, st, saved), saved); err == nil || !strings.Contains(err.Error(), "backend {Target:dns:///shop:443") {
+		t.Errorf("%v of one that was never out", err)
+	}
+}
+
 // TestFormat: what version 1 looks like. If this must change, so must the
 // version.
 func TestFormat(t *testing.T) {

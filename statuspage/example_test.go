@@ -19,6 +19,11 @@ func ExampleNew() {
 	}
 	defer func() { _ = suite.Close() }()
 	http.Handle("/astra/", statuspage.New(suite))
+
+	w := httptest.NewRecorder()
+	http.DefaultServeMux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/astra/", nil))
+	fmt.Println(w.Code, w.Header().Get("Content-Type"))
+	// Output: 200 text/html; charset=utf-8
 }
 
 // Actions are there only if the program says who may use them.

@@ -26,15 +26,16 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 // Option configures the page.
 type Option func(*page)
 
-// WithActions lets those who may steer breakers by hand. Authorise is called with
-// each request, those that only read too, to know whether to offer it; an error
-// refuses the action, and its text is shown. It must be safe for concurrent use.
+// WithActions adds actions on breakers and backends, for requests for which
+// authorise returns nil. It is called for each request, also for those that
+// only read, to decide whether to offer actions; an error refuses the action,
+// and the page shows its text. It must be safe for concurrent use.
 func WithActions(authorise func(*http.Request) error) Option {
 	return func(p *page) { p.authorise = authorise }
 }
 
-// WithReload offers to read the policies again, to those who may act (see
-// [WithActions]). Its error is shown.
+// WithReload adds an action that calls reload, to read the policies again, for
+// those whom [WithActions] authorises. The page shows its error.
 func WithReload(reload func(context.Context) error) Option {
 	return func(p *page) { p.reload = reload }
 }
@@ -44,8 +45,8 @@ func WithTitle(title string) Option {
 	return func(p *page) { p.title = title }
 }
 
-// WithMaxViewers bounds how many pages are kept current at a time; those of
-// others are as they were when they were loaded. Default, also for less than 1: 16.
+// WithMaxViewers bounds how many open pages are kept current at a time; others
+// stay as they were when they were loaded. Default, also for n < 1: 16.
 func WithMaxViewers(n int) Option {
 	return func(p *page) {
 		if n > 0 {
@@ -54,8 +55,9 @@ func WithMaxViewers(n int) Option {
 	}
 }
 
-// New returns the page of a suite, which must not be nil. It starts no goroutine,
-// and need not be closed; pages that are open end when the suite is closed.
+// New returns the page of a suite, which must not be nil. It starts no
+// goroutine and need not be closed; streams to open pages end when the suite is
+// closed.
 func New(s *interceptors.Suite, opts ...Option) http.Handler {
 	p := &page{suite: s, title: "Astra", maxViewers: 16, every: time.Second, secret: []byte(rand.Text())}
 	for _, o := range opts {
@@ -123,7 +125,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch name {
-	case "", "method", "policies":
+	case "", "method", "backend", "policies":
 		p.show(w, r, name)
 	case "live":
 		p.live(w, r)
@@ -139,11 +141,17 @@ func asset(w http.ResponseWriter, r *http.Request, name string) {
 	http.ServeFileFS(w, r, ui, "ui/"+name)
 }
 
+// missing is what is said of pages that there are not.
+var missing = map[string]string{
+	"method":  "404: method not found: no recent call used it",
+	"backend": "404: backend not found: no connection of the suite knows it",
+}
+
 // show answers with a page, or what it is made of.
 func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 	v, data, ok := p.view(r, name)
 	if !ok {
-		http.Error(w, "404: method not found: no recent call used it", http.StatusNotFound)
+		http.Error(w, missing[name], http.StatusNotFound)
 		return
 	}
 	switch format(r) {

@@ -14,16 +14,16 @@ import (
 
 // actions are what a reader may do.
 type actions struct {
-	Token, Target, Method string
-	Reload                bool
+	Token  string
+	Reload bool
 }
 
 // actions returns nil to those who may do nothing.
-func (p *page) actions(r *http.Request, target, method string) *actions {
+func (p *page) actions(r *http.Request) *actions {
 	if p.authorise == nil || p.authorise(r) != nil {
 		return nil
 	}
-	return &actions{Token: p.token(time.Now()), Target: target, Method: method, Reload: p.reload != nil}
+	return &actions{Token: p.token(time.Now()), Reload: p.reload != nil}
 }
 
 // tokenLife is how long a page that lies open can act, at least.
@@ -102,16 +102,18 @@ func (p *page) sameOrigin(r *http.Request) error {
 
 // act does what a form asks for, and returns what to say, and where.
 func (p *page) act(ctx context.Context, form url.Values) (said, back string, err error) {
-	action, target, method := form.Get("action"), form.Get("target"), form.Get("method")
-	if action == "reload" {
+	action, target, method, backend := form.Get("action"), form.Get("target"), form.Get("method"), form.Get("backend")
+	back = link(target, method) + "&"
+	switch action {
+	case "reload":
 		if p.reload == nil {
 			return "", "", errors.New("reload is not enabled in this program: see statuspage.WithReload")
 		}
 		return "Policies were read again.", "./?", p.reload(ctx)
-	}
-	back = link(target, method) + "&"
-	if action == "release" {
+	case "release":
 		return "The breaker is on its own again; if it was open, the next call is a probe.", back, p.suite.Release(target, method)
+	case "return":
+		return "The backend is back, and judged anew.", backendLink(target, backend) + "&", p.suite.ReturnBackend(target, backend)
 	}
 	d, err := time.ParseDuration(form.Get("for"))
 	if err != nil {
@@ -122,6 +124,8 @@ func (p *page) act(ctx context.Context, form url.Values) (said, back string, err
 		return "The breaker is held open for " + span(d) + ".", back, p.suite.ForceOpen(target, method, d)
 	case "force_close":
 		return "The breaker is held closed for " + span(d) + ".", back, p.suite.ForceClose(target, method, d)
+	case "drain":
+		return "The backend is drained for " + span(d) + ".", backendLink(target, backend) + "&", p.suite.DrainBackend(target, backend, d)
 	}
-	return "", "", errors.New("action is unknown: want force_open, force_close, release or reload")
+	return "", "", errors.New("action is unknown: want force_open, force_close, release, drain, return or reload")
 }

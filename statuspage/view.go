@@ -19,7 +19,7 @@ const (
 
 // view is what a page shows.
 type view struct {
-	Title, Name string // of the program, of the page: "", "method", "policies"
+	Title, Name string // of the program, of the page: "", "method", "backend", "policies"
 	Now         time.Time
 	Snap        interceptors.Snapshot
 	Live        string // the address of its events
@@ -34,10 +34,13 @@ type view struct {
 	Query    string
 	Calls    []call
 	Policies []policyView
+	Backends []backendRow
 
 	// Of a method's page:
 	Method  *row
 	Explain interceptors.Explanation
+	// Of a backend's page:
+	Backend *backendRow
 	Said    string // of an action
 	Actions *actions
 }
@@ -71,18 +74,21 @@ type policyView struct {
 func (p *page) view(r *http.Request, name string) (v *view, data any, ok bool) {
 	q := r.URL.Query()
 	v = &view{Title: p.title, Name: name, Now: time.Now(), Snap: p.snapshot(), Query: q.Get("q"), Said: q.Get("said")}
-	v.Live = "live?" + url.Values{"page": {name}, "target": {q.Get("target")}, "method": {q.Get("method")}, "q": {v.Query}}.Encode()
-	v.assess()
+	v.Live = "live?" + url.Values{"page": {name}, "target": {q.Get("target")}, "method": {q.Get("method")}, "backend": {q.Get("backend")}, "q": {v.Query}}.Encode()
+	v.backends()
+	p.assess(v)
 	switch name {
 	case "method":
 		return p.methodView(r, v)
+	case "backend":
+		return p.backendView(r, v)
 	case "policies":
 		for _, ps := range v.Snap.Policies {
 			v.Policies = append(v.Policies, policyView{ps, yamlOf(ps)})
 		}
 		return v, v.Snap.Policies, true
 	}
-	v.Actions = p.actions(r, "", "")
+	v.Actions = p.actions(r)
 	v.tiles()
 	v.rows()
 	v.calls(v.Snap.Calls, true)
@@ -104,7 +110,7 @@ func (p *page) methodView(r *http.Request, v *view) (*view, any, bool) {
 	if v.Method.Tone == "ok" && len(calls) > 0 {
 		v.Detail = ""
 	}
-	v.Actions = p.actions(r, target, method)
+	v.Actions = p.actions(r)
 	return v, struct {
 		Method  interceptors.MethodSnapshot `json:"method"`
 		Explain interceptors.Explanation    `json:"explain"`
@@ -139,6 +145,9 @@ func rowOf(m interceptors.MethodSnapshot) *row {
 	}
 	if b.Why != "" {
 		r.Why = strings.ToUpper(b.State[:1]) + b.State[1:] + " because " + breakerWhy[b.Why] + "."
+	}
+	if b.Cause != "" && b.Cause != b.Why {
+		r.Why = "It opened because " + breakerWhy[b.Cause] + ". " + r.Why
 	}
 	refuses := "It refuses calls"
 	if b.Mode == "observe" && b.Forced == "" {
@@ -179,8 +188,9 @@ func (r *row) Until() time.Time {
 }
 
 // assess finds what is to be looked at.
-func (v *view) assess() {
-	v.breakers()
+func (p *page) assess(v *view) {
+	p.breakers(v)
+	p.unwell(v)
 	v.others()
 	slices.SortStableFunc(v.Troubles, func(a, b trouble) int { return strings.Compare(a.Tone, b.Tone) }) // bad, then warn
 	open := 0
@@ -203,7 +213,7 @@ func (v *view) assess() {
 }
 
 // breakers adds those that are not closed, or held.
-func (v *view) breakers() {
+func (p *page) breakers(v *view) {
 	for _, m := range v.Snap.Methods {
 		b := m.Breaker
 		if b == nil || b.State == "closed" && b.Forced == "" || len(v.Troubles) >= maxTroubles {
@@ -214,8 +224,55 @@ func (v *view) breakers() {
 		if since.IsZero() {
 			since = b.Since
 		}
-		v.Troubles = append(v.Troubles, trouble{Tone: r.Tone, What: "Breaker " + b.State, Where: m.Method + " on " + name(m.Target), Link: r.Link, Since: since, Why: r.Why, Now: r.Now, Then: r.Then, Next: r.Until()})
+		v.Troubles = append(v.Troubles, trouble{Tone: r.Tone, What: "Breaker " + b.State, Where: m.Method + " on " + name(m.Target), Link: r.Link, Since: since, Why: r.Why + p.failures(m), Now: r.Now, Then: r.Then, Next: r.Until()})
 	}
+}
+
+// illShare is the share of calls that do not go well at which somebody is to look.
+const illShare = 0.05
+
+// unwell adds methods whose calls do not go well though their breaker is closed.
+func (p *page) unwell(v *view) {
+	for _, m := range v.Snap.Methods {
+		u, b := m.Unwell, m.Breaker
+		if u == nil || b != nil && (b.State != "closed" || b.Forced != "") || len(v.Troubles) >= maxTroubles {
+			continue
+		}
+		share := "Calls"
+		switch many := u.Count > 12 && float64(u.Count) >= u.Last.Sub(u.Since).Seconds(); {
+		case u.Share >= illShare && u.Count >= 12:
+			share = fmt.Sprintf("About %.0f %% of the calls", 100*u.Share)
+		case b == nil && many: // of how many is not known
+		default:
+			continue
+		}
+		v.Troubles = append(v.Troubles, trouble{Tone: "warn", What: "Calls do not go well", Where: m.Method + " on " + name(m.Target), Link: link(m.Target, m.Method), Since: u.Since,
+			Why: share + " failed or had to be rescued: " + num(u.Count) + " since then." + p.failures(m),
+			Now: "All calls are made, and retried as far as the policy and the budget allow. Look at the target: is it overloaded, or one of its backends ill?"})
+	}
+}
+
+// failures says how the method's last attempts failed.
+func (p *page) failures(m interceptors.MethodSnapshot) string {
+	calls, _ := p.suite.MethodCalls(m.Target, m.Method)
+	n, codes := map[string]int{}, []string(nil)
+	for _, c := range calls {
+		for _, a := range c.Trail {
+			if a.Code == "OK" {
+				continue
+			}
+			if n[a.Code]++; n[a.Code] == 1 {
+				codes = append(codes, a.Code)
+			}
+		}
+	}
+	for i, c := range codes {
+		codes[i] = fmt.Sprintf("%s × %d", c, n[c])
+	}
+	if len(codes) == 0 {
+		return ""
+	}
+	return " The last attempts that failed: " + strings.Join(codes, ", ") + "."
 }
 
 // others adds backends that are out, empty budgets, faulty policies and stores.
@@ -224,37 +281,28 @@ func (v *view) others() {
 		t.Tone = "warn"
 		v.Troubles = append(v.Troubles, t)
 	}
-	for _, b := range v.Snap.Backends {
-		if b.State == "in" {
-			continue
+	for i := range v.Backends {
+		if b := &v.Backends[i]; b.State != "in" {
+			add(trouble{What: "Backend " + b.Words, Where: b.Address + " of " + b.Target, Link: b.Link, Since: b.From, Why: b.Reason, Now: b.Now, Next: b.Until, Then: b.Then})
 		}
-		t := trouble{What: "Backend " + strings.ReplaceAll(b.State, "_", " "), Where: b.Address + " of " + b.Target, Since: b.Since, Why: "Because " + breakerWhy[b.Why] + ".",
-			Now: "Others get its calls. It is tried", Next: b.NextProbe, Then: ", or sooner if there are many."}
-		switch {
-		case !b.Believed:
-			t.Now, t.Next, t.Then = "So many of the target's are out that none is believed to be: all get calls.", time.Time{}, ""
-		case b.NextProbe.IsZero():
-			t.Now, t.Then = "Others get its calls. It is being tried.", ""
-		}
-		add(t)
 	}
 	for _, t := range v.Snap.Targets {
 		for _, b := range t.Budgets {
-			if b.Tokens < 1 {
-				add(trouble{What: "Retry budget empty", Where: name(t.Target),
+			if b.Tokens < 1 || !b.EmptySince.IsZero() {
+				add(trouble{What: "Retry budget empty", Where: name(t.Target), Since: b.EmptySince,
 					Why: "More calls have failed than successes have paid retries for.",
-					Now: fmt.Sprintf("Calls fail with their first error. A success earns %v of a retry, a second %v.", b.Ratio, b.MinPerSecond)})
+					Now: fmt.Sprintf("Failed calls are not retried, which protects the target: look at that first. A success earns %v of a retry, a second %v.", b.Ratio, b.MinPerSecond)})
 			}
 		}
 	}
 	if rev := v.Snap.Revision; rev.Error != "" {
 		add(trouble{What: "Policies could not be replaced", Where: fmt.Sprintf("revision %d stays", rev.Generation), Since: rev.ErrorTime, Why: rev.Error,
-			Now: "Calls go on under the policies they had. Mend the file: it is read again when it changes."})
+			Now: "Calls go on under the policies they had. Fix the file: it is read again when it changes."})
 	}
 	for _, st := range v.Snap.Stores {
 		if st.Error != "" {
-			add(trouble{What: "Store fails", Where: st.Store + ", " + st.Event, Since: st.Time, Why: st.Error,
-				Now: "Calls are not concerned. A restart now would begin with closed breakers and full budgets."})
+			add(trouble{What: "Store fails", Where: st.Store + ", " + st.Event, Since: st.FailingSince, Why: st.Error + ". Last tried at " + clock(st.Time) + ".",
+				Now: "Calls are not concerned. A restart now would begin with closed breakers and full budgets. Fix what the error says: the store tries again by itself."})
 		}
 	}
 }

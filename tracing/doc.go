@@ -1,6 +1,6 @@
-// Package tracing shows what an interceptors.Suite does to OpenTelemetry and
-// to [log/slog]: spans, histograms and log records. Each is an observer of its
-// own; take those you need:
+// Package tracing reports what an interceptors.Suite does to OpenTelemetry and
+// [log/slog]: as spans, histograms and log records. Each is an observer of its
+// own; use those you need:
 //
 //	meter, err := tracing.NewMeter(meterProvider)
 //	…
@@ -10,8 +10,8 @@
 //		tracing.NewLogger(slog.Default()),
 //	))
 //
-// It needs OpenTelemetry's API alone; what becomes of spans and histograms is
-// for the providers it is given.
+// It needs only OpenTelemetry's API; the providers given to it decide what
+// becomes of spans and histograms.
 //
 // # Spans
 //
@@ -49,26 +49,25 @@
 // A rescued call's span is OK, as its caller saw no error. Messages sent and
 // received are not counted here: a stats handler sees each with its size.
 //
-// Kinds: the call is internal. It may send nothing (a breaker refused it) or
-// several requests, and is none itself. An attempt is the request as far as
-// this package sees, and a client span if it is what the server's span becomes
-// the child of: if [WithPropagator] is given. Else it is internal, so that
-// otelgrpc's client span beneath is the only one of its request, and graphs of
-// services count each once. (grpc-go's own plugin calls the call the client,
-// A72 says nothing.)
+// Kinds: the span of a call is internal, since a call may send no request (a
+// breaker refused it) or several. The span of an attempt is a client span if
+// the server's span becomes its child, which needs [WithPropagator]. Otherwise
+// it is internal, so that otelgrpc's client span beneath is the only one of its
+// request, and service graphs count each request once. (grpc-go's own plugin
+// makes the call the client span; A72 does not say.)
 //
 // # Sampling
 //
-// Samplers see the name and kind of a call's span; attributes are given to spans
-// that record. If a call's span does not record, its attempts get none, and
-// spans beneath are children of the call's: unsampled too, if the sampler asks
-// the parent.
+// Samplers see the name and kind of a call's span; only spans that record get
+// attributes. If a call's span does not record, its attempts get no spans, and
+// spans beneath are children of the call's: unsampled, too, under a
+// parent-based sampler.
 //
 // # Text
 //
-// Names, error messages and every other string that leaves the process by this
-// package are UTF-8, as one that is not fails the whole export that it is in.
-// Names are cut at 512 bytes, messages of errors at 1024.
+// All strings that this package exports are valid UTF-8, since an invalid one
+// fails the whole export. Names are cut at 512 bytes, messages of errors at
+// 1024.
 //
 // # Propagation
 //

@@ -119,7 +119,7 @@ func ExampleNewLogger() {
 
 	rescued(suite)
 	// Output:
-	// level=INFO msg="call rescued" method=/helloworld.Greeter/SayHello outcome=success_after_retry attempts=2 code=OK
+	// level=INFO msg="call rescued" method=/helloworld.Greeter/SayHello outcome=success_after_retry attempts=2 code=OK rescued_from=UNAVAILABLE
 }
 
 // Where servers write nothing secret into errors, their messages can be shown.

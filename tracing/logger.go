@@ -77,33 +77,40 @@ func LogExcept(cs ...codes.Code) LogOption {
 //	outcome   success_after_retry, success_hedge, failed, rejected_breaker, rejected_limit or fallback
 //	attempts  how many were made
 //	code      UNAVAILABLE; of a call that a fallback rescued, what from; OK if a retry did
+//	rescued_from
+//	          of a call that a retry or a hedge rescued, what from: the code of the last
+//	          attempt that failed
 //	reason    why the last failure was not retried: exhausted, or as astra_retry_suppressed_total
 //	          has it; breaker_open or a limit's reason; absent if there is none
 //	backend   address of the last attempt's, if the suite balances load
+//	error     of a call that was refused: since when, why, and when the next may pass;
+//	          of others with [LogMessages] alone
 //	duration  of the whole call
 //	backoff   the part of it spent waiting; absent if there was none
 //	dropped   records of this sort held back since the last one; absent if none were
 //	trace_id, span_id
 //	          of the call's span, if there is one; of the caller's without [New]
 //
-// It also logs each change of a breaker: that it opened ("breaker opened", Warn)
-// and recovered ("breaker closed", Info), and at level Debug what its probes find
-// out ("breaker probes", "breaker stays open"). So it does of a backend ("backend
-// ejected", "backend back in use"). Their attributes are method,
-// target, backend, from, to and reason, as astra_breaker_transitions_total has them,
-// next_probe_in (at the latest) or open_for, and dropped. A suite without such an
-// observer logs them to its own logger, which also has what happens to policies and
-// stores; see [interceptors.WithLogger].
+// It also logs each change of a breaker: that it opened ("breaker opened",
+// Warn) and recovered ("breaker closed", Info), and at level Debug what its
+// probes find out ("breaker probes", "breaker stays open"). So it does for a
+// backend ("backend ejected", "backend back in use"). Their attributes are
+// method, target, backend, from, to and reason, as
+// astra_breaker_transitions_total has them, next_probe_in (at the latest) or
+// open_for, and dropped. That the target's budget refuses a retry ("retry
+// budget empty", Warn) has the code that is not retried, and that it is half
+// full again ("retry budget recovered", Info) has empty_for. A suite without
+// such an observer logs them to its own logger, which also has what happens to
+// policies and stores; see [interceptors.WithLogger].
 //
-// Neither messages nor metadata are logged, nor the text of errors unless
-// [LogMessages] says so.
+// Neither messages nor metadata are logged, nor the text of errors that are not
+// the suite's own unless [LogMessages] says so.
 //
-// Records beyond [LogRate] are counted and dropped, before they cost anything.
-// Calls that failed, that were refused and that were rescued, breakers that turned
-// and their probes have a rate each.
-// The handler runs on a goroutine of the suite's, so that a slow one delays no
-// call, and gets the call's context, which may have ended. Suite.Close waits
-// for records that are queued.
+// Records beyond [LogRate] are counted and dropped before they are made. Failed
+// calls, refused calls, rescued calls, changes of breakers and results of
+// probes have a rate each. The handler runs on a goroutine of the suite's, so
+// that a slow one delays no call, and gets the call's context, which may have
+// ended. Suite.Close waits for records that are queued.
 func NewLogger(to *slog.Logger, opts ...LogOption) observe.Observer {
 	l := &logger{to: to}
 	for _, o := range opts {
@@ -168,18 +175,32 @@ type methodLog struct {
 	method, target         slog.Attr
 }
 
+// ours reports whether the error is one of the suite's own, which holds nothing
+// but the names of method and target, since when, why and until when it
+// refuses.
+func ours(r observe.Reason) bool {
+	switch r {
+	case observe.ReasonBreakerOpen, observe.ReasonQueueFull, observe.ReasonQueueTimeout, observe.ReasonRateLimited:
+		return true
+	}
+	return false
+}
+
 // event is [observe.Hooks.Event].
 func (m *methodLog) event(ctx context.Context, e observe.Event) {
 	if e.Kind != observe.CallEnd {
 		m.changes.Log(ctx, m.methodName, m.targetName, e)
 		return
 	}
-	attrs := make([]slog.Attr, 0, 14)
+	attrs := make([]slog.Attr, 0, 15)
 	attrs = append(attrs, m.method, m.target,
 		slog.String("outcome", e.Outcome.String()),
 		slog.Int("attempts", e.Attempt),
 		slog.String("code", astracodes.Name(e.Code)),
 	)
+	if e.Code == codes.OK && e.FailedCode != codes.OK {
+		attrs = append(attrs, slog.String("rescued_from", astracodes.Name(e.FailedCode)))
+	}
 	if e.Exhausted {
 		attrs = append(attrs, slog.String("reason", "exhausted"))
 	} else if e.Reason != observe.ReasonNone {
@@ -188,7 +209,7 @@ func (m *methodLog) event(ctx context.Context, e observe.Event) {
 	if e.Backend != "" {
 		attrs = append(attrs, slog.String("backend", e.Backend))
 	}
-	if m.messages && e.Err != nil {
+	if e.Err != nil && (m.messages || ours(e.Reason)) {
 		attrs = append(attrs, slog.String("error", text.Message(status.Convert(e.Err).Message())))
 	}
 	attrs = append(attrs, slog.Duration("duration", e.Elapsed))

@@ -41,7 +41,7 @@ func TestLog(t *testing.T) {
 	}{
 		{name: "success", script: []flakyserver.Step{flakyserver.OK()}},
 		{name: "saved", script: []flakyserver.Step{down, flakyserver.OK().After(10 * time.Millisecond)}, want: `
-level=INFO msg="call rescued" method=/helloworld.Greeter/SayHello target=passthrough:///bufconn outcome=success_after_retry attempts=2 code=OK duration=510ms backoff=500ms
+level=INFO msg="call rescued" method=/helloworld.Greeter/SayHello target=passthrough:///bufconn outcome=success_after_retry attempts=2 code=OK rescued_from=UNAVAILABLE duration=510ms backoff=500ms
 `},
 		{name: "exhausted", script: []flakyserver.Step{down, down, down}, want: `
 level=WARN msg="call failed" method=/helloworld.Greeter/SayHello target=passthrough:///bufconn outcome=failed attempts=3 code=UNAVAILABLE reason=exhausted duration=1.5s backoff=1.5s
@@ -79,7 +79,7 @@ func TestLogOfRefusedCalls(t *testing.T) {
 		_ = w.hello(t.Context())
 		_ = w.hello(t.Context())
 		_ = w.suite.Close()
-		if got := text.String(); !strings.Contains(got, "outcome=rejected_limit attempts=0 code=RESOURCE_EXHAUSTED reason=rate_limited duration=0s\n") {
+		if got := text.String(); !strings.Contains(got, `outcome=rejected_limit attempts=0 code=RESOURCE_EXHAUSTED reason=rate_limited error="astra: rate limit exceeded for /helloworld.Greeter/SayHello of \"passthrough:///bufconn\": another call may start in 16m40s" duration=0s`+"\n") {
 			t.Errorf("logged\n%s", got)
 		}
 	})
@@ -90,7 +90,7 @@ func TestLogOfRefusedCalls(t *testing.T) {
 		_ = w.hello(t.Context())
 		_ = w.hello(t.Context())
 		_ = w.suite.Close()
-		if got := text.String(); !strings.Contains(got, "outcome=rejected_breaker attempts=0 code=UNAVAILABLE reason=breaker_open duration=0s\n") {
+		if got := text.String(); !strings.Contains(got, "outcome=rejected_breaker attempts=0 code=UNAVAILABLE reason=breaker_open error=\"astra: breaker open for /helloworld.Greeter/SayHello of \\\"passthrough:///bufconn\\\" since 2000-01-01T00:00:00Z (consecutive): next probe in ") {
 			t.Errorf("logged\n%s", got)
 		}
 	})

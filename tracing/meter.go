@@ -35,16 +35,16 @@ type meter struct {
 //	grpc.client.call.hedges       {hedge}  hedges of a call; the same bounds
 //	grpc.client.call.retry_delay  s        time in backoffs; gRFC A66's bounds for latencies
 //
-// Labels are grpc.method ("pkg.Service/Method") and grpc.target ("dns:///host:50051").
-// Zeros are not recorded, so a call whose first attempt succeeds costs next to
-// nothing. Attempts that continue a stream count as retries; a hedged call has
-// no backoffs. A96's
+// Labels are grpc.method ("pkg.Service/Method") and grpc.target
+// ("dns:///host:50051"). Zeros are not recorded, so a call whose first attempt
+// succeeds costs next to nothing. Attempts that continue a stream count as
+// retries; a hedged call has no backoffs. A96's
 // grpc.client.call.transparent_retries is missing: grpc-go makes those beneath
 // an attempt, where no interceptor sees them. A66's histograms of calls and
 // attempts are those of grpc-go's own OpenTelemetry plugin; given before the
-// suite's DialOptions it counts calls and attempts rightly.
+// suite's DialOptions it counts calls and attempts correctly.
 //
-// For those who have no Prometheus there is also what package metrics exports:
+// For programs without Prometheus, it also has what package metrics exports:
 //
 //	astra.retry.calls            astra.outcome (see [observe.Outcome])
 //	astra.retry.attempts         rpc.grpc.status_code
@@ -54,6 +54,8 @@ type meter struct {
 //	astra.retry.hedges           astra.result (won, lost, suppressed)
 //	astra.retry.budget.tokens    gauge, by grpc.target alone, as the next
 //	astra.retry.budget.capacity  gauge
+//	astra.retry.budget.empty_since
+//	                             gauge, s: Unix time since which it is empty; 0: it is not
 //	astra.breaker.state          gauge: 0 closed, 1 half-open, 2 open
 //	astra.breaker.open           gauge: 1 from the opening to the recovery
 //	astra.breaker.open_since     gauge, s: Unix time of the opening; 0 while closed
@@ -69,17 +71,17 @@ type meter struct {
 //	astra.config.last_reload_successful
 //	                             gauge
 //
-// What is no gauge or histogram is a counter, and has grpc.method and grpc.target
-// unless it says otherwise. The provider asks for these; a call whose first attempt succeeds
-// costs one addition.
+// All but gauges and histograms are counters, with grpc.method and grpc.target
+// unless the list says otherwise. They are read when the provider collects; a
+// call whose first attempt succeeds costs one addition.
 //
-// 2000 pairs of target and method are apart; further ones are "other". The SDK has
-// a limit of its own, by default of 2000 sets of labels an instrument. Exemplars lead to the call's span if the suite has an observer made
-// by [New].
+// 2000 pairs of target and method have series of their own; further ones are
+// "other". The SDK has a limit of its own, by default of 2000 sets of labels an
+// instrument. Exemplars lead to the call's span if the suite has an observer
+// made by [New].
 //
 // It may observe several suites. A nil provider records nothing. The error
-// joins what the provider has against the instruments; they are what views make
-// of them.
+// joins those of the provider for its instruments. Views apply to them.
 func NewMeter(mp metric.MeterProvider) (observe.Observer, error) {
 	if mp == nil {
 		mp = noop.NewMeterProvider()
@@ -92,7 +94,7 @@ func NewMeter(mp metric.MeterProvider) (observe.Observer, error) {
 	delay, err3 := of.Float64Histogram("grpc.client.call.retry_delay", metric.WithUnit("s"),
 		metric.WithDescription("Total time of delay while there is no active attempt during the client call."), metric.WithExplicitBucketBoundaries(latencyBounds...))
 	queue, err4 := of.Float64Histogram("astra.limit.queue_time", metric.WithUnit("s"),
-		metric.WithDescription("How long calls that had to wait for their limit did, in vain or not."), metric.WithExplicitBucketBoundaries(latencyBounds...))
+		metric.WithDescription("How long calls waited for their limit, whether they got a slot or not."), metric.WithExplicitBucketBoundaries(latencyBounds...))
 	counts, err5 := newCounts(of)
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ type counts struct {
 	counters [counters]metric.Int64ObservableCounter
 
 	state, open, inFlight, queued, most, backend, successful metric.Int64ObservableGauge
-	since, tokens, capacity                                  metric.Float64ObservableGauge
+	since, tokens, capacity, empty                           metric.Float64ObservableGauge
 
 	mu        sync.Mutex // guards what follows
 	pairs     map[pairKey]*pair
@@ -93,6 +93,7 @@ func newCounts(of metric.Meter) (*counts, error) {
 	amount(&c.since, "astra.breaker.open_since", "s", "Unix time of that opening; 0 while closed.")
 	amount(&c.tokens, "astra.retry.budget.tokens", "{retry}", "Retries that the target's budget would allow now.")
 	amount(&c.capacity, "astra.retry.budget.capacity", "{retry}", "What it holds at most.")
+	amount(&c.empty, "astra.retry.budget.empty_since", "s", "Unix time at which it ran empty, if it has not been half full since.")
 	gauge(&c.inFlight, "astra.limit.in_flight", "{call}", "Calls that hold a slot of their limit.")
 	gauge(&c.queued, "astra.limit.queued", "{call}", "Calls that wait for their limit.")
 	gauge(&c.most, "astra.limit.max", "{call}", "Calls that may hold a slot.")

@@ -103,7 +103,7 @@ func TestMeterCounts(t *testing.T) {
 		_ = w.hello(t.Context())
 		check(t, "a good call", points(t, reader), map[string]float64{
 			"astra.retry.calls success_first": 1, "astra.retry.attempts 0": 1, "astra.retry.attempt_kinds first": 1,
-			"astra.breaker.state": 0, "astra.breaker.open": 0, "astra.retry.budget.tokens": 4, "astra.retry.budget.capacity": 4,
+			"astra.breaker.state": 0, "astra.breaker.open": 0, "astra.retry.budget.tokens": 4, "astra.retry.budget.capacity": 4, "astra.retry.budget.empty_since": 0,
 			"astra.config.last_reload_successful": 1,
 		})
 		w.Script(hello, down, flakyserver.OK(), down, down)

@@ -1,6 +1,8 @@
 package tracing
 
 import (
+	"time"
+
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
@@ -26,9 +28,13 @@ func (c *counts) observeState(to metric.Observer, endpoints []*methodMeter) {
 			limits[m.pair] = observe.LimitState{InFlight: sum.InFlight + l.InFlight, Queued: sum.Queued + l.Queued, Max: sum.Max + l.Max}
 		}
 		if b, ok := m.endpoint.Budget(); ok {
-			if low, seen := budgets[target]; !seen || b.Tokens < low.Tokens {
-				budgets[target] = b
+			low, seen := budgets[target]
+			since := earlier(low.EmptySince, b.EmptySince)
+			if !seen || b.Tokens < low.Tokens {
+				low = b
 			}
+			low.EmptySince = since
+			budgets[target] = low
 		}
 		if all := m.endpoint.Backends(); len(all) > 0 {
 			backends[target] = all // all methods have the same
@@ -47,6 +53,7 @@ func (c *counts) observeState(to metric.Observer, endpoints []*methodMeter) {
 	for target, b := range budgets {
 		to.ObserveFloat64(c.tokens, b.Tokens, metric.WithAttributes(target))
 		to.ObserveFloat64(c.capacity, b.Capacity, metric.WithAttributes(target))
+		to.ObserveFloat64(c.empty, since(b.EmptySince), metric.WithAttributes(target))
 	}
 	for target, all := range backends {
 		for _, b := range all[:min(len(all), maxBackends)] {
@@ -58,18 +65,32 @@ func (c *counts) observeState(to metric.Observer, endpoints []*methodMeter) {
 // worse is the status of two breakers that share their labels.
 func worse(a, b observe.BreakerStatus) observe.BreakerStatus {
 	a.State = max(a.State, b.State)
-	if a.OpenSince.IsZero() || !b.OpenSince.IsZero() && b.OpenSince.Before(a.OpenSince) {
-		a.OpenSince = b.OpenSince
+	a.OpenSince = earlier(a.OpenSince, b.OpenSince)
+	return a
+}
+
+// earlier returns the earlier of two times, or the one that is not zero.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
 	return a
 }
 
+// since is a time that may be zero, as a gauge.
+func since(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixNano()) / 1e9
+}
+
 func (c *counts) observeBreaker(to metric.Observer, p *pair, b observe.BreakerStatus) {
-	open, since := int64(0), 0.0
+	open := int64(0)
 	if !b.OpenSince.IsZero() {
-		open, since = 1, float64(b.OpenSince.UnixNano())/1e9
+		open = 1
 	}
 	to.ObserveInt64(c.state, int64(b.State), p.set)
 	to.ObserveInt64(c.open, open, p.set)
-	to.ObserveFloat64(c.since, since, p.set)
+	to.ObserveFloat64(c.since, since(b.OpenSince), p.set)
 }

@@ -6,11 +6,11 @@ import "go.opentelemetry.io/otel/propagation"
 type Option func(*spans)
 
 // WithPropagator puts each attempt's span into the metadata that it sends, for
-// a server that is to go on with the trace, and makes attempts client spans. It
-// is for connections without otelgrpc's stats handler, which does the same with
-// a span of its own; with both, otelgrpc's is what the server sees. It costs
-// every call, sampled or not, as servers are to know of both. Default, also if
-// p is nil: nothing is sent.
+// a server that continues the trace, and makes attempts client spans. It is for
+// connections without otelgrpc's stats handler, which does the same with a span
+// of its own; with both, the server sees otelgrpc's. It costs something for
+// every call, sampled or not, since servers need both. Default, also if p is
+// nil: nothing is sent.
 func WithPropagator(p propagation.TextMapPropagator) Option {
 	return func(s *spans) { s.propagator = p }
 }

@@ -149,7 +149,7 @@ func (a *adviser) slow(o *sim.Outcome) {
 
 func (a *adviser) stall(o *sim.Outcome) {
 	if o.Scenario == "stall" && o.Wasted > 0.25 {
-		a.add("stall: %.0f %% of what backends served was for nobody: set a timeout, or limit.maxConcurrent, so that less piles up.", 100*o.Wasted)
+		a.add("stall: %.0f %% of what backends served came too late for its caller: set a timeout, or limit.maxConcurrent, so that less piles up.", 100*o.Wasted)
 	}
 }
 

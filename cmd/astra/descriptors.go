@@ -32,7 +32,7 @@ func readDescriptors(path string) (*descriptors, error) {
 	}
 	var set descriptorpb.FileDescriptorSet
 	if err := proto.Unmarshal(data, &set); err != nil {
-		return nil, fmt.Errorf("%s is no FileDescriptorSet: %w", path, err)
+		return nil, fmt.Errorf("%s is not a FileDescriptorSet: %w", path, err)
 	}
 	d := &descriptors{methods: map[string]method{}, services: map[string][]string{}}
 	for _, file := range set.GetFile() {

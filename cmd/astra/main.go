@@ -19,7 +19,7 @@ import (
 
 func commands() []command {
 	return []command{
-		lintCommand, explainCommand, simulateCommand, tuneCommand, topCommand, breakerCommand, rulesCommand, convertCommand, importCommand, completion(),
+		lintCommand, explainCommand, simulateCommand, tuneCommand, topCommand, breakerCommand, backendCommand, rulesCommand, convertCommand, importCommand, completion(),
 	}
 }
 

@@ -21,7 +21,7 @@ var rules = []rule{
 	{"duplicate-name", true, "two entries name the same methods", "which one holds would be chance", "service_config.proto, MethodConfig.name"},
 	{"said-twice", true, "a field is set by a key of gRPC and by one of astra", "they may disagree", "docs of package config"},
 	{"retry-and-hedge", true, "an entry retries and hedges", "a call is retried or hedged, not both", "gRFC A6"},
-	{"unknown-key", true, "a key that nobody knows", "a misspelt key would do nothing", "docs of package config"},
+	{"unknown-key", true, "an unknown key", "a misspelt key would do nothing", "docs of package config"},
 	{"missing-key", true, "a key that must be there is not", "gRPC rejects such a policy", "gRFC A6"},
 	{"invalid", true, "a value of the wrong type or out of range, or a file that cannot be read", "no suite takes it", "interceptors.Policy"},
 
@@ -39,8 +39,8 @@ var rules = []rule{
 	{"repeat-not-idempotent", false, "requests that may have run are repeated or hedged, though the method is not declared idempotent", "it may act twice", "descriptor.proto, MethodOptions.idempotency_level; AIP-194"},
 	{"timeout-on-stream", false, "a timeout of the call on a streaming method", "it ends healthy streams; attemptTimeout stops at the first answer", "interceptors.Policy"},
 
-	{"unknown-method", false, "a name that no service of the descriptors has", "its policy holds for nobody", "with -descriptors"},
-	{"uncovered-method", false, "a method that no entry names", "it has the default policy, which nobody chose for it", "with -descriptors"},
+	{"unknown-method", false, "a name that no service of the descriptors has", "its policy applies to no call", "with -descriptors"},
+	{"uncovered-method", false, "a method that no entry names", "it has the default policy, which may not suit it", "with -descriptors"},
 	{"hedge-write", false, "hedging of a method that is not declared idempotent", "two attempts run at once", "gRFC A6; with -descriptors"},
 }
 

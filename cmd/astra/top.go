@@ -240,6 +240,27 @@ it be on its own again. The page logs who did it.`,
 	},
 }
 
+var backendCommand = command{
+	name: "backend", args: "drain|return ADDR TARGET BACKEND", short: "drain a backend, or bring it back, in a program that runs",
+	long: `Backend uses an action of a program's status page, if the program offers actions:
+drain keeps new attempts away from a backend of a target for a time, as long as
+there is another; return brings back one that is drained or ejected. The page logs
+who did it.`,
+	setup: func(f *flag.FlagSet) func(*streams, []string) error {
+		length := f.Duration("for", 5*time.Minute, "`time` after which a drain is undone")
+		return func(s *streams, args []string) error {
+			if len(args) != 4 || args[0] != "drain" && args[0] != "return" {
+				return usagef("want drain or return, ADDR, TARGET and BACKEND")
+			}
+			page, err := address(args[1])
+			if err != nil {
+				return err
+			}
+			return steer(s, page, url.Values{"action": {args[0]}, "target": {args[2]}, "backend": {args[3]}, "for": {length.String()}})
+		}
+	},
+}
+
 var formToken = regexp.MustCompile(`name="token" value="([^"]+)"`)
 
 // steer sends a page's form, with the token that the page has in it.
@@ -254,15 +275,19 @@ func steer(s *streams, page string, form url.Values) error {
 		return err
 	}
 	at.RawQuery = ""
-	look := at.JoinPath("method")
-	look.RawQuery = url.Values{"target": form["target"], "method": form["method"]}.Encode()
+	of := "method"
+	if form.Has("backend") {
+		of = "backend"
+	}
+	look := at.JoinPath(of)
+	look.RawQuery = url.Values{"target": form["target"], of: form[of]}.Encode()
 	body, err := get(ctx, c, look.String(), "text/html")
 	if err != nil {
 		return err
 	}
 	token := formToken.FindSubmatch(body)
 	if token == nil {
-		return fmt.Errorf("%s offers no actions for this method of this target", page)
+		return fmt.Errorf("%s offers no actions for this %s of this target", page, of)
 	}
 	form.Set("token", string(token[1]))
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, at.JoinPath("steer").String(), strings.NewReader(form.Encode()))
@@ -273,6 +298,6 @@ func steer(s *streams, page string, form url.Values) error {
 	if _, err := answer(c, r); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%s: %s of %s\n", form.Get("action"), form.Get("method"), form.Get("target"))
+	fmt.Fprintf(s.out, "%s: %s of %s\n", form.Get("action"), form.Get(of), form.Get("target"))
 	return nil
 }

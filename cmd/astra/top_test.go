@@ -23,6 +23,11 @@ func pageOfStatus(t *testing.T, snapshot string) (server *httptest.Server, forms
 			_, _ = w.Write([]byte(`<form><input type="hidden" name="token" value="f00d"></form>`))
 		}
 	})
+	mux.HandleFunc("GET /astra/backend", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("backend") == "10.0.0.7:443" && r.URL.Query().Get("target") == "dns:///b" {
+			_, _ = w.Write([]byte(`<form><input type="hidden" name="token" value="beef"></form>`))
+		}
+	})
 	mux.HandleFunc("POST /astra/steer", func(_ http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err != nil {
 			t.Error(err)
@@ -67,5 +72,30 @@ func TestBreaker(t *testing.T) {
 	t.Chdir("..")
 	if out, code := shell(t, "", "breaker", "open", server.URL+"/astra/", "b", "a.B/Other"); code != exitFindings || !strings.Contains(out, "no actions") {
 		t.Errorf("of a method without actions: %d %s", code, out)
+	}
+}
+
+func TestBackend(t *testing.T) {
+	server, forms := pageOfStatus(t, "{}")
+	for action, want := range map[string]string{
+		"drain":  "action=drain&backend=10.0.0.7%3A443&for=1m30s&target=dns%3A%2F%2F%2Fb&token=beef",
+		"return": "action=return&backend=10.0.0.7%3A443&for=1m30s&target=dns%3A%2F%2F%2Fb&token=beef",
+	} {
+		*forms = nil
+		out, code := shell(t, "", "backend", action, "-for", "90s", server.URL+"/astra/", "dns:///b", "10.0.0.7:443")
+		t.Chdir("..") // shell is in testdata
+		if code != exitFine || !strings.Contains(out, action+": 10.0.0.7:443 of dns:///b") {
+			t.Errorf("exit code %d: %s", code, out)
+		}
+		if len(*forms) != 1 || (*forms)[0] != want {
+			t.Errorf("the page got %q: want %q", *forms, want)
+		}
+	}
+	if out, code := shell(t, "", "backend", "drain", server.URL+"/astra/", "dns:///b", "10.0.0.8:443"); code != exitFindings || !strings.Contains(out, "offers no actions for this backend") {
+		t.Errorf("of a backend without actions: %d %s", code, out)
+	}
+	t.Chdir("..")
+	if out, code := shell(t, "", "backend", "open", server.URL+"/astra/", "dns:///b", "10.0.0.7:443"); code != exitUsage || !strings.Contains(out, "want drain or return") {
+		t.Errorf("of another action: %d %s", code, out)
 	}
 }

@@ -81,7 +81,7 @@ func (g *lastGreetings) fallback(_ context.Context, _ string, req, reply any, er
 	return nil
 }
 
-// demoPolicy is the default policy but for what would make the story long.
+// demoPolicy is the default policy, except for what would make the story long.
 // A story played faster has shorter waits in proportion.
 func demoPolicy(pace float64) interceptors.Policy {
 	fast := func(d time.Duration) time.Duration { return time.Duration(float64(d) / pace) }

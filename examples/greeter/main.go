@@ -1,6 +1,6 @@
 // Command greeter shows, live and in half a minute, how a client with an
 // Astra suite lives through a bad day of its server: transient faults, which
-// retries mend; an outage, in which the retry budget runs dry, the breaker
+// retries fix; an outage, in which the retry budget runs dry, the breaker
 // opens and a fallback answers from a cache; the probes; the recovery; one of
 // three backends that goes bad, which is left alone until it serves again; and
 // streams that are cut, of which their callers notice nothing.
@@ -18,7 +18,7 @@
 // client.go is what the author of a service writes; the rest is the show.
 //
 // Exit codes: 0 the story was played, or Ctrl-C ended it (after which go run
-// itself reports 1, whatever it ran); 1 an address or a file is not to be had,
+// itself reports 1, whatever it ran); 1 an address or a file cannot be used,
 // the policy file has faults, or no call was answered; 2 wrong usage.
 package main
 
@@ -94,7 +94,7 @@ func (cfg *settings) flags(stderr io.Writer) *flag.FlagSet {
 	flags.StringVar(&cfg.metrics, "metrics", "127.0.0.1:0", "serve /metrics on this `address`; port 0: a free one")
 	flags.StringVar(&cfg.config, "config", "", "take the policies from this `file`, and again when it changes; if there is none, write one")
 	flags.StringVar(&cfg.state, "state", "", "keep breakers and budgets in this `file`, for the next run")
-	flags.Float64Var(&cfg.pace, "pace", 1, fmt.Sprintf("tell the story this many `times` faster, 1 to %d", maxPace))
+	flags.Float64Var(&cfg.pace, "pace", 1, fmt.Sprintf("play the story this many `times` faster, 1 to %d", maxPace))
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "Usage: go run ./examples/greeter [-serve address | -target address]\n\t[-metrics address] [-config file] [-state file] [-pace times]")
 		flags.PrintDefaults()

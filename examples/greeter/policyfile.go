@@ -34,7 +34,7 @@ func readPolicies(path string, pace float64) (*policies, error) {
 	}
 	doc, err := config.DecodeFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("-config: mend the file, or name one that is not there, to have it written:\n%w", err)
+		return nil, fmt.Errorf("-config: fix the file, or name one that does not exist, which is then written:\n%w", err)
 	}
 	p := &policies{path: path, pace: pace, options: doc.Options(), said: "from " + path + ": edit it while this runs", burst: burstOf(doc)}
 	if written {

@@ -168,7 +168,7 @@ func (st *stage) perform(ctx context.Context, greeter *client, v *view) {
 	story[0].play(st.servers) // before the first call
 	st.books.enter(story[0].name)
 	begin()
-	tell(ctx, st.servers, st.pace, st.books.enter, st.books.mended)
+	playStory(ctx, st.servers, st.pace, st.books.enter, st.books.fixed)
 }
 
 // countAttempts fills in what the servers saw: of each act, as the attempts'
@@ -198,7 +198,7 @@ func serve(ctx context.Context, cfg settings, out io.Writer) error {
 	fmt.Fprintf(out, "connect   go run ./examples/greeter -target %s\n\n", s.Addr())
 	began := time.Now()
 	for ctx.Err() == nil {
-		tell(ctx, servers{s}, cfg.pace, func(name string) {
+		playStory(ctx, servers{s}, cfg.pace, func(name string) {
 			fmt.Fprintf(out, "%6.1f s  %s: %s\n", time.Since(began).Seconds(), name, aboutAct(name))
 		}, nil) // one server has no act in which one of several goes bad
 	}

@@ -222,9 +222,9 @@ func (l *ledger) enter(name string) {
 	l.journal.act(l.entered.Sub(l.began), name)
 }
 
-// mended writes that the bad backend serves again, which nobody has reported to
+// fixed writes that the bad backend serves again, which nobody has reported to
 // the client.
-func (l *ledger) mended() {
+func (l *ledger) fixed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.act.bad = badTally{l.act.attempts, l.act.at[badBackend]}

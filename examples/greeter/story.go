@@ -133,8 +133,8 @@ func (a act) play(all servers) {
 	all.inTurn(sayHelloClientStream, a.clientStreams)
 }
 
-// mend makes the bad backend like the others.
-func (a act) mend(all servers) {
+// repair makes the bad backend like the others.
+func (a act) repair(all servers) {
 	all[badBackend].Random(sayHello, seed+badBackend, a.tagged(a.meet)...)
 }
 
@@ -151,9 +151,9 @@ func (a act) tagged(meet []flakyserver.Mix) []flakyserver.Mix {
 	return tagged
 }
 
-// tell plays the story once, or until ctx ends; enter hears of each act as it
-// begins, mended of the bad backend's recovery.
-func tell(ctx context.Context, all servers, pace float64, enter func(act string), mended func()) {
+// playStory plays the story once, or until ctx ends. It calls enter when an act
+// begins, and fixed when the bad backend recovers.
+func playStory(ctx context.Context, all servers, pace float64, enter func(act string), fixed func()) {
 	for _, a := range acts(len(all)) {
 		a.play(all)
 		enter(a.name)
@@ -161,8 +161,8 @@ func tell(ctx context.Context, all servers, pace float64, enter func(act string)
 			if !wait(ctx, paced(a.badFor, pace)) {
 				return
 			}
-			a.mend(all)
-			mended()
+			a.repair(all)
+			fixed()
 		}
 		if !wait(ctx, paced(a.lasts-a.badFor, pace)) {
 			return

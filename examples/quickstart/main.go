@@ -1,4 +1,4 @@
-// Quickstart is README's program: a client that retries, guards and counts.
+// Quickstart is README's program: a client that retries, guards, counts and logs.
 //
 //	go run ./examples/greeter -serve 127.0.0.1:50051
 //	go run ./examples/quickstart 127.0.0.1:50051
@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"log"
+	"log/slog"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,12 +17,13 @@ import (
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/metrics"
+	"github.com/astra-grpc/astra/tracing"
 )
 
 func main() {
 	m := metrics.New()
 	prometheus.MustRegister(m)
-	suite, err := interceptors.New(interceptors.WithObserver(m)) // one for the whole program
+	suite, err := interceptors.New(interceptors.WithObserver(m, tracing.NewLogger(slog.Default())))
 	if err != nil {
 		log.Fatal(err)
 	}

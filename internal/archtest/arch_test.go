@@ -74,7 +74,7 @@ var mayImport = map[string][]string{
 	"metrics": {
 		module + "observe", module + "internal/text", "google.golang.org/grpc/codes", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/trace",
 	},
-	"internal/changelog": {module + "observe", module + "internal/text"},
+	"internal/changelog": {module + "codes", module + "observe", module + "internal/text"},
 	"tracing": {
 		module + "codes", module + "observe", module + "internal/changelog", module + "internal/text", "google.golang.org/grpc/codes", "google.golang.org/grpc/metadata", "google.golang.org/grpc/status",
 		// The API alone, of OpenTelemetry: its SDK is the user's choice.

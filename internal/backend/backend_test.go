@@ -254,14 +254,66 @@ func TestWaiting(t *testing.T) {
 	bound(14*time.Second, 0)
 	m.Ask(14 * time.Second)
 	bound(16*time.Second, 4*time.Second)
-	m.Leave()
-	m.Leave()
-	bound(16*time.Second, 0) // all have been given up
+	for range 3 {
+		m.Over()
+	}
+	bound(16*time.Second, 0) // all have been given up; what is in flight is streams
+	m.Ask(17 * time.Second)
+	bound(18*time.Second, 0)
+	bound(19*time.Second, 4*time.Second) // those do not count
 	var fresh Meter
 	fresh.Restart(0)
 	fresh.Enter()
 	fresh.Ask(0)
 	if p := fresh.Expected(time.Hour); p.Bound != 0 {
 		t.Errorf("a backend of which nothing is known is expected to take %v at least", p.Bound)
+	}
+}
+
+// TestFastAgain: the peak of a backend that is asked seldom would outlast it.
+func TestFastAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		latency, bound, took time.Duration
+		want                 bool
+	}{
+		"half the peak":         {100, 0, 50, true},
+		"more than half of it":  {100, 0, 51, false},
+		"half of what was lost": {10, 100, 50, true},
+		"more than that":        {10, 100, 51, false},
+		"nothing known":         {0, 0, 1, false},
+	} {
+		var m Meter
+		m.Restart(0)
+		m.latency.Store(int64(tc.latency))
+		m.AtLeast(time.Second, tc.bound)
+		m.Failed(time.Second, 0)
+		was := m.Past()
+		got, p := m.FastAgain(time.Second, tc.took), m.Past()
+		want := was
+		if tc.want {
+			want = Past{Latency: tc.took, At: time.Second, BoundAt: was.BoundAt, Success: was.Success, Since: time.Second}
+		}
+		if got != tc.want || p != want {
+			t.Errorf("%s: %v, %+v; want %v, %+v", name, got, p, tc.want, want)
+		}
+	}
+}
+
+func TestSlow(t *testing.T) {
+	usual := Past{Latency: 10}
+	for name, tc := range map[string]struct {
+		p, other Past
+		want     bool
+	}{
+		"twice as slow":      {Past{Latency: 20}, usual, false},
+		"slower than that":   {Past{Latency: 21}, usual, true},
+		"has not answered":   {Past{Latency: 1, Bound: 21}, usual, true},
+		"did so long ago":    {Past{Latency: 1, Bound: 21, BoundAt: -time.Minute}, usual, false},
+		"nothing to compare": {Past{Latency: 20}, Past{}, false},
+		"nothing known":      {Past{}, usual, false},
+	} {
+		if got := tc.p.Slow(0, tc.other); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

@@ -8,7 +8,7 @@ const (
 	Fresh  Class = iota // it is well, and the call has not been there
 	Again               // it is well, and the call has been there
 	Silent              // it has answered nothing for longer than it takes
-	Out                 // it is ejected
+	Out                 // it is ejected or drained
 )
 
 // Choose returns which of n backends an attempt goes to: the natural one, that

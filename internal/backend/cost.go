@@ -72,6 +72,11 @@ func (p Past) Waiting(now, waited time.Duration) Past {
 	return p.AtLeast(now, 2*waited)
 }
 
+// Slow reports whether a backend is slow beside another.
+func (p Past) Slow(now time.Duration, other Past) bool {
+	return other.Latency > 0 && max(p.Latency, p.bound(now)) > 2*other.Latency
+}
+
 func (p Past) bound(now time.Duration) time.Duration {
 	if p.Bound == 0 {
 		return 0

@@ -209,6 +209,7 @@ func TestOneInFlight(t *testing.T) {
 	m.Succeeded(0, ms)
 	m.Ask(0)
 	m.Heard(0)
+	m.Over()
 	for range 2 {
 		m.Enter()
 		m.Ask(0)
@@ -218,15 +219,19 @@ func TestOneInFlight(t *testing.T) {
 	}
 	m.Enter()
 	m.Ask(0)
-	m.Leave()
-	m.Leave()
+	for range 2 {
+		m.Leave()
+		m.Over()
+	}
 	if n := m.InFlight(); n != 1 {
 		t.Errorf("%d in flight of three, two of which have ended", n)
 	}
 	if !m.Quiet(s) || m.Expected(s).Bound != 2*s {
 		t.Errorf("silent %v, expected to take %v; want it silent, and 2 s", m.Quiet(s), m.Expected(s).Bound)
 	}
-	if m.Leave(); m.Quiet(s) || m.Expected(s).Bound != 0 {
+	m.Leave()
+	m.Over()
+	if m.Quiet(s) || m.Expected(s).Bound != 0 {
 		t.Errorf("silent %v, expected to take %v with nothing in flight", m.Quiet(s), m.Expected(s).Bound)
 	}
 }

@@ -17,6 +17,8 @@ type Meter struct {
 	unanswered atomic.Int32 // attempts begun since it last answered
 	quietSince atomic.Int64 // the first of them began
 	heard      atomic.Int64 // when it last answered
+	waiting    atomic.Int32 // attempts asked and not over …
+	waitSince  atomic.Int64 // … since when there has been one
 }
 
 // Restart forgets the past: the backend is new, or has recovered.
@@ -55,12 +57,20 @@ func (m *Meter) Leave() { m.inFlight.Add(-1) }
 // InFlight returns how many attempts are.
 func (m *Meter) InFlight() int64 { return m.inFlight.Load() }
 
-// Ask notes that an attempt began that will be answered soon, if all is well.
+// Ask notes that an attempt began that will be answered soon, if all is well, until
+// Over.
 func (m *Meter) Ask(now time.Duration) {
+	if m.waiting.Load() <= 0 {
+		m.waitSince.Store(int64(now))
+	}
+	m.waiting.Add(1)
 	if m.unanswered.Add(1) == 1 {
 		m.quietSince.Store(int64(now))
 	}
 }
+
+// Over is the end of what Ask noted, answered or not.
+func (m *Meter) Over() { m.waiting.Add(-1) }
 
 // Heard notes that the backend has answered something.
 func (m *Meter) Heard(now time.Duration) {
@@ -80,13 +90,14 @@ func (m *Meter) Pending() bool { return Pending(m.unanswered.Load()) }
 func (m *Meter) QuietSince() time.Duration { return time.Duration(m.quietSince.Load()) }
 
 // Expected returns the past, and what an attempt that waits for its answer adds to it:
-// a backend that has become slow is so before it answers for the first time.
+// a backend that has become slow is so before it answers for the first time. Nobody
+// waits for those that were given up.
 func (m *Meter) Expected(now time.Duration) Past {
 	p := m.Past()
-	if m.unanswered.Load() == 0 || m.inFlight.Load() <= 0 {
+	if m.unanswered.Load() == 0 || m.waiting.Load() <= 0 {
 		return p
 	}
-	return p.Waiting(now, now-time.Duration(m.quietSince.Load()))
+	return p.Waiting(now, now-time.Duration(max(m.quietSince.Load(), m.waitSince.Load())))
 }
 
 // Quiet reports whether the backend is silent. Once nothing is in flight any
@@ -108,6 +119,22 @@ func (m *Meter) Succeeded(now, took time.Duration) {
 	if p.Success < 1-rounding {
 		m.success.Store(math.Float64bits(p.Succeeded(true).Success))
 	}
+}
+
+// FastAgain begins anew, as with a backend that has recovered, if an attempt on one
+// that had been left out for its cost took at most half of the latency that was
+// reckoned with. It reports whether it did: memory of a peak is for backends that
+// are asked often, and would keep this one out for as long as it lasts.
+func (m *Meter) FastAgain(now, took time.Duration) bool {
+	p := m.Past()
+	if 2*took > max(p.Latency, p.bound(now)) {
+		return false
+	}
+	m.latency.Store(int64(took))
+	m.at.Store(int64(now))
+	m.bound.Store(0)
+	m.since.Store(int64(now))
+	return true
 }
 
 // Failed books a failure after that time.

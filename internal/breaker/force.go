@@ -80,6 +80,7 @@ type Standing struct {
 	Since    time.Duration // the last transition; 0: there was none
 	Why      Reason        // of that
 	Opened   time.Duration // when it was closed last; 0 while it is
+	Cause    Reason        // why it opened then
 	Until    time.Duration // end of the open time
 	Openings int           // in a row, without closing between them
 	Forced   Force
@@ -89,7 +90,7 @@ type Standing struct {
 }
 
 func (m *Machine) standing() *Standing {
-	return &Standing{m.state, m.since, m.why, m.opened, m.until, m.openings, m.forced, m.release, m.gen}
+	return &Standing{m.state, m.since, m.why, m.opened, m.cause, m.until, m.openings, m.forced, m.release, m.gen}
 }
 
 func (s Standing) at(now time.Duration) Standing {

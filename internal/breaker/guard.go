@@ -138,7 +138,7 @@ func (g *Guard) Settle(now time.Duration, t Token, o Outcome, u float64) Transit
 // SettleAfter is [Machine.SettleAfter].
 func (g *Guard) SettleAfter(now time.Duration, t Token, o Outcome, waited time.Duration, u float64) Transition {
 	gen := g.word.Load() >> stateBits
-	late := gen != t.gen && (o != Success || gen != t.gen+1) // see Machine.answeredLate
+	late := gen != t.gen && !t.patient && (o != Success || gen != t.gen+1) // see Machine.answeredLate
 	if !t.Probe() && (o == Neutral || late) {
 		return Transition{} // nothing to say, or too late; and no slot to give back
 	}
@@ -278,6 +278,17 @@ func (g *Guard) Standing(now time.Duration) Standing {
 
 // Forced returns what holds the breaker at a time. It takes no lock.
 func (g *Guard) Forced(now time.Duration) Force { return g.Standing(now).Forced }
+
+// Recent returns how many calls were booked in the last while of a breaker that is
+// closed.
+func (g *Guard) Recent(now time.Duration) (calls uint64, while time.Duration) {
+	before := g.collect(now)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.book(&before)
+	w := &g.m.calls.window
+	return w.sum(now).calls, w.width * buckets
+}
 
 // Force is [Machine.Force].
 func (g *Guard) Force(now, d time.Duration, f Force) Transition {

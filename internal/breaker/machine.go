@@ -22,7 +22,8 @@ type Config struct {
 }
 
 // Token is a call's admission. It is settled exactly once; what it says is
-// heard only while the breaker stands as it did at admission.
+// heard only while the breaker stands as it did at admission or, if the call
+// passes for its patience, until the breaker closes.
 type Token struct {
 	gen     uint64
 	probe   probe
@@ -54,17 +55,18 @@ type Machine struct {
 	gen   uint64 // counts the transitions, so that late results are known as such
 	calls detector
 
-	answered bool          // a call of before the opening has succeeded since
-	openings int           // whose time ran out and whose probes failed, and one; 0 while closed
-	until    time.Duration // end of the open time
-	since    time.Duration // of the state; 0: from the beginning
-	why      Reason        // it came to that
-	opened   time.Duration // when it left the closed state the last time …
-	cause    Reason        // … and why
-	cutOff   bool          // it opened because there was no connection
-	outlast  time.Duration // calls that have so much time pass all the same; 0: none does
-	forced   Force
-	release  time.Duration // when forced ends
+	answered  bool          // a call of before the opening has succeeded since
+	openings  int           // whose time ran out and whose probes failed, and one; 0 while closed
+	until     time.Duration // end of the open time
+	since     time.Duration // of the state; 0: from the beginning
+	why       Reason        // it came to that
+	opened    time.Duration // when it left the closed state the last time …
+	openedGen uint64        // … what gen was then …
+	cause     Reason        // … and why
+	cutOff    bool          // it opened because there was no connection
+	outlast   time.Duration // calls that have so much time pass all the same; 0: none does
+	forced    Force
+	release   time.Duration // when forced ends
 
 	refused         int           // calls, since the last probe or the opening
 	nextEarlyProbe  time.Duration // before that, they earn no probe
@@ -121,24 +123,22 @@ func (m *Machine) Admit(now time.Duration) (Token, Transition, bool) {
 }
 
 // Settle hears how an admitted call ended. Results of calls admitted before
-// the last transition fall away. u in [0,1) spreads the open time.
+// the last transition fall away, except as [Token] says. u in [0,1) spreads the open time.
 func (m *Machine) Settle(now time.Duration, t Token, o Outcome, u float64) Transition {
 	return m.SettleAfter(now, t, o, 0, u)
 }
 
-// SettleAfter is Settle of a call that failed because its time ran out: for the
-// longest of its attempts it had waited in vain. 0: it did not fail for that.
+// SettleAfter is Settle of a call that failed because its time ran out: so long the
+// longest of its attempts had waited in vain. 0: it did not fail for that.
 func (m *Machine) SettleAfter(now time.Duration, t Token, o Outcome, waited time.Duration, u float64) Transition {
 	m.free(t.probe)
-	if t.gen != m.gen {
+	switch {
+	case t.patient && m.state != Closed && t.gen >= m.openedGen:
+		m.settlePatient(now, o, waited)
+	case t.gen != m.gen:
 		if o == Success && !t.Probe() {
 			m.answeredLate(now, t)
 		}
-		return Transition{}
-	}
-	switch {
-	case t.patient:
-		m.settlePatient(now, o, waited)
 	case m.state == Closed:
 		return m.count(now, o, waited, u)
 	case m.state == HalfOpen:
@@ -157,7 +157,7 @@ func (m *Machine) count(now time.Duration, o Outcome, waited time.Duration, u fl
 	}
 	m.refused, m.halfOpenedEarly = 0, false
 	change := m.open(now, reason, o, u)
-	m.outlast = outlasting(m.calls.vain)
+	m.outlast = outlasting(m.calls.waited(reason))
 	return change
 }
 
@@ -233,6 +233,9 @@ func (m *Machine) enter(now time.Duration, s State, why Reason) Transition {
 	}
 	m.state, m.since, m.why, m.forced = s, now, why, NotForced
 	m.gen++
+	if t.From == Closed {
+		m.openedGen = m.gen
+	}
 	return t
 }
 

@@ -36,8 +36,8 @@ func (m *Machine) AdmitPatient(d time.Duration) (Token, bool) {
 }
 
 // settlePatient hears how a call ended that [Machine.AdmitPatient] let pass, if the
-// breaker is still not closed. It decides nothing: if it was answered, the next
-// call is a probe.
+// breaker has not closed since: such calls take long, and probes that fail come and
+// go meanwhile. It decides nothing: if it was answered, the next call is a probe.
 func (m *Machine) settlePatient(now time.Duration, o Outcome, waited time.Duration) {
 	if o == Success {
 		m.probeNext(now)

@@ -62,6 +62,35 @@ func TestPatienceCountsTheRow(t *testing.T) {
 	}
 }
 
+// mostlyInVain opens a breaker by calls of which two in three wait in vain.
+func mostlyInVain(t *testing.T, m *Machine) {
+	t.Helper()
+	for m.At(0) == Closed {
+		settle(t, m, 0, Success)
+		for range 2 {
+			if token, _, ok := m.Admit(0); ok {
+				m.SettleAfter(0, token, Failure, half, 0.5)
+			}
+		}
+	}
+}
+
+// The calls that the balance, or the window, holds against the server count where
+// those did.
+func TestPatienceCountsWhatOpened(t *testing.T) {
+	for name, consecutive := range map[string]int{"balance": 7, "rate": 100} {
+		cfg := testConfig()
+		cfg.Consecutive = consecutive
+		m := NewMachine(cfg)
+		settleAll(t, &m, 0, Failure, 1)
+		settleAll(t, &m, 0, Success, 2) // forgotten
+		mostlyInVain(t, &m)
+		if m.cause == Consecutive || passes(&m, whole-1) || !passes(&m, whole) {
+			t.Errorf("%s: open for %v; want calls of 1 s and more to pass", name, m.cause)
+		}
+	}
+}
+
 func TestPatientCallsAreHeard(t *testing.T) {
 	opened := func(t *testing.T) (*Machine, Token) {
 		cfg := testConfig()
@@ -114,8 +143,66 @@ func TestPatientCallsAreHeard(t *testing.T) {
 		if m.At(whole) != Open || !passes(m, whole) {
 			t.Errorf("%v after the probe failed; want open, but for calls of patience", m.At(whole))
 		}
-		m.SettleAfter(whole, token, Failure, 0, 0.5)
-		if !passes(m, whole) {
+	})
+	// Such calls take long: by their end, probes of less time have failed.
+	failProbe := func(t *testing.T, m *Machine) {
+		probe, _, ok := m.Admit(2 * whole)
+		if !ok || !probe.Probe() {
+			t.Fatal("no probe after the open time")
+		}
+		m.SettleAfter(2*whole, probe, Failure, half, 0.5)
+	}
+	t.Run("in vain, after a probe", func(t *testing.T) {
+		m, token := opened(t)
+		failProbe(t, m)
+		m.SettleAfter(3*whole, token, Failure, 3*whole, 0.5)
+		if passes(m, 6*whole-1) || !passes(m, 6*whole) {
+			t.Error("want calls of 6 s and more to pass after one of 3 s")
+		}
+	})
+	t.Run("failed otherwise, after a probe", func(t *testing.T) {
+		m, token := opened(t)
+		failProbe(t, m)
+		m.Settle(3*whole, token, Failure, 0.5)
+		if passes(m, never) {
+			t.Error("a call passes after one that failed for another reason")
+		}
+	})
+	t.Run("answered, after a probe", func(t *testing.T) {
+		m, token := opened(t)
+		failProbe(t, m)
+		if _, _, ok := m.Admit(2*whole + half); ok {
+			t.Fatal("a probe passes before")
+		}
+		m.Settle(2*whole+half, token, Success, 0.5)
+		if probe, _, ok := m.Admit(2*whole + half); !ok || !probe.Probe() {
+			t.Error("the next call is no probe")
+		}
+	})
+	t.Run("while a probe is under way", func(t *testing.T) {
+		m, token := opened(t)
+		if _, _, ok := m.Admit(2 * whole); !ok || m.At(2*whole) != HalfOpen {
+			t.Fatal("no probe after the open time")
+		}
+		m.SettleAfter(3*whole, token, Failure, 3*whole, 0.5)
+		if m.At(3*whole) != HalfOpen || passes(m, 6*whole-1) {
+			t.Error("want it heard, and nothing decided")
+		}
+	})
+	t.Run("after the breaker has closed", func(t *testing.T) {
+		m, token := opened(t)
+		settle(t, m, 2*whole, Success) // the probe
+		m.SettleAfter(2*whole, token, Failure, 3*whole, 0.5)
+		if m.At(2*whole) != Closed || m.calls.row != 0 {
+			t.Error("a call of before is counted by the closed breaker")
+		}
+		for range 7 {
+			other, _, _ := m.Admit(2 * whole)
+			m.SettleAfter(2*whole, other, Failure, half, 0.5)
+		}
+		m.SettleAfter(3*whole, token, Failure, 3*whole, 0.5)
+		m.Settle(3*whole, token, Success, 0.5)
+		if !passes(m, whole) || m.answered {
 			t.Error("a call of an opening before has been heard")
 		}
 	})
@@ -147,6 +234,23 @@ func TestNoPatienceOtherwise(t *testing.T) {
 			settleAll(t, m, 2*whole, Failure, 7)
 		},
 		"slow": func(m *Machine) { settleAll(t, m, 0, SlowSuccess, 20) },
+		"slow, and the last in vain": func(m *Machine) {
+			m.cfg.Consecutive = 100
+			settleAll(t, m, 0, SlowSuccess, 19)
+			inVain(t, m, half)
+		},
+		"balance, of failures at once": func(m *Machine) {
+			settleAll(t, m, 0, Failure, 3)
+			mostlyInVain(t, m)
+		},
+		"rate, of failures at once": func(m *Machine) {
+			settleAll(t, m, 0, Success, 10)
+			m.cfg.Consecutive = 100
+			settleAll(t, m, 0, Failure, 8)
+			settle(t, m, 0, Success)
+			inVain(t, m, half, half, half)
+		},
+		"by a hint": func(m *Machine) { m.Hint(); inVain(t, m, half) },
 	} {
 		m := NewMachine(testConfig())
 		open(&m)
@@ -172,5 +276,12 @@ func TestGuardAsksForPatience(t *testing.T) {
 	g.SettleAfter(0, token, Failure, whole, 0.5)
 	if _, ok := g.AdmitPatient(whole); ok {
 		t.Error("what came of it is not heard")
+	}
+	token, _ = g.AdmitPatient(2 * whole)
+	probe, _, _, _ := g.Admit(2 * whole)
+	g.SettleAfter(2*whole, probe, Failure, half, 0.5)
+	g.SettleAfter(2*whole, token, Failure, 2*whole, 0.5)
+	if _, ok := g.AdmitPatient(2 * whole); ok || !probe.Probe() {
+		t.Error("what came of it after a probe is not heard")
 	}
 }

@@ -50,10 +50,10 @@ func (m *Machine) Restore(now time.Duration, s Snapshot, why Reason) Transition 
 const maxOpenings = 64
 
 // Hint leaves a closed breaker one failure short of opening. A success takes
-// the advice back.
+// the advice back. Nobody has said how long the calls waited that failed elsewhere.
 func (m *Machine) Hint() {
-	if m.state == Closed {
-		m.calls.row = max(m.calls.row, m.cfg.Consecutive-1)
+	if m.state == Closed && m.calls.row < m.cfg.Consecutive-1 {
+		m.calls.row, m.calls.vain = m.cfg.Consecutive-1, never
 	}
 }
 

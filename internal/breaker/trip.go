@@ -14,10 +14,11 @@ import "time"
 // lies below FailureRate (4 in 9 for the default of a half), and is drawn to
 // zero where fewer do.
 type detector struct {
-	window  window
-	row     int           // failures since the last success
-	vain    time.Duration // the longest that one of them had waited; never: one had not
-	balance float64
+	window      window
+	row         int           // failures since the last success
+	vain        time.Duration // the longest that one of them had waited; never: one had not
+	balance     float64
+	balanceVain time.Duration // as vain, of the failures since it was zero
 }
 
 const (
@@ -41,7 +42,9 @@ func (d *detector) succeeded(cfg *Config, n uint64) {
 		return
 	}
 	d.row, d.vain = 0, 0
-	d.balance = max(0, d.balance-float64(n)*cfg.weight())
+	if d.balance = max(0, d.balance-float64(n)*cfg.weight()); d.balance == 0 {
+		d.balanceVain = 0
+	}
 }
 
 // add books a call, and says what it gives reason for. waited is as in
@@ -52,7 +55,7 @@ func (d *detector) add(now time.Duration, cfg *Config, o Outcome, waited time.Du
 		if waited <= 0 {
 			waited = never
 		}
-		d.vain = max(d.vain, waited)
+		d.vain, d.balanceVain = max(d.vain, waited), max(d.balanceVain, waited)
 		d.row++
 		d.balance++
 	} else {
@@ -62,6 +65,18 @@ func (d *detector) add(now time.Duration, cfg *Config, o Outcome, waited time.Du
 		}
 	}
 	return d.verdict(now, cfg)
+}
+
+// waited is how long the longest of the calls has waited that gave reason to open;
+// never: one failed otherwise; 0: they did not fail.
+func (d *detector) waited(why Reason) time.Duration {
+	switch why {
+	case Consecutive:
+		return d.vain
+	case FailureRate, Balance:
+		return d.balanceVain
+	}
+	return 0
 }
 
 func (d *detector) verdict(now time.Duration, cfg *Config) Reason {

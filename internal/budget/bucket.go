@@ -22,6 +22,8 @@ type Bucket struct {
 	cfg    Config
 	tokens float64
 	filled time.Duration // when time was last counted
+	empty  bool          // a take was refused, and it has not recovered since
+	since  time.Duration // the first such take
 }
 
 // whole absorbs the rounding of sums of ratios: ten times 0.1 is one.
@@ -38,10 +40,14 @@ func (b *Bucket) Deposit() { b.add(b.cfg.Ratio) }
 // Refund gives back a token whose attempt was not made.
 func (b *Bucket) Refund() { b.add(1) }
 
-// Take takes one token, if there is a whole one.
+// Take takes one token, if there is a whole one. If there is none, the bucket is
+// empty until it has recovered: see [Bucket.Empty].
 func (b *Bucket) Take(now time.Duration) bool {
 	b.refill(now)
 	if b.tokens < whole {
+		if !b.empty {
+			b.empty, b.since = true, now
+		}
 		return false
 	}
 	b.tokens = max(0, b.tokens-1)
@@ -54,6 +60,17 @@ func (b *Bucket) Level(now time.Duration) float64 {
 	return b.tokens
 }
 
+// Empty returns since when the bucket refuses takes. It does until it is half
+// full again: one that earns a token now and then, and spends it at once, is
+// empty all the time.
+func (b *Bucket) Empty(now time.Duration) (since time.Duration, empty bool) {
+	b.refill(now)
+	if !b.empty {
+		return 0, false
+	}
+	return b.since, true
+}
+
 // Full reports whether a deposit would change nothing.
 func (b *Bucket) Full() bool { return b.tokens >= b.cfg.Burst }
 
@@ -64,4 +81,9 @@ func (b *Bucket) refill(now time.Duration) {
 	}
 }
 
-func (b *Bucket) add(n float64) { b.tokens = min(b.cfg.Burst, b.tokens+n) }
+func (b *Bucket) add(n float64) {
+	b.tokens = min(b.cfg.Burst, b.tokens+n)
+	if b.empty && b.tokens >= max(whole, b.cfg.Burst/2) {
+		b.empty = false
+	}
+}

@@ -50,6 +50,80 @@ func TestClockReadLate(t *testing.T) {
 	}
 }
 
+// TestEmpty: from the first take that is refused until the bucket is half full, however
+// often a token comes and goes between; each turn is reported once.
+func TestEmpty(t *testing.T) {
+	g := NewGuard(0, Config{Ratio: 0.5, MinPerSecond: 0.1, Burst: 6})
+	want := func(now time.Duration, turn Turn, since time.Duration, empty bool) {
+		t.Helper()
+		gotTurn, _ := g.Turned()
+		if got, is := g.Empty(now); gotTurn != turn || got != since || is != empty {
+			t.Fatalf("at %v: turn %v, empty %v since %v; want %v, %v since %v", now, gotTurn, is, got, turn, empty, since)
+		}
+	}
+	for range 6 {
+		g.Take(0)
+	}
+	want(0, Unturned, 0, false) // nobody was refused
+	g.Take(time.Second)
+	want(time.Second, Emptied, time.Second, true)
+	for i := range 3 {
+		if ok := g.Take(20 * time.Second); ok != (i < 2) {
+			t.Fatalf("take %d of two tokens: %v", i+1, ok)
+		}
+	}
+	want(20*time.Second, Unturned, time.Second, true)
+	deposits := 1
+	for ; !g.Deposit(); deposits++ {
+	}
+	if deposits != 6 {
+		t.Errorf("half full after %d deposits of 0.5, want 6: none of its tokens was left", deposits)
+	}
+	if turn, since := g.Turned(); turn != Recovered || since != time.Second {
+		t.Errorf("turn %v, since %v", turn, since)
+	}
+	want(20*time.Second, Unturned, 0, false)
+}
+
+// TestRecoveryIsHeardOf though time brought it, and the bucket is full.
+func TestRecoveryIsHeardOf(t *testing.T) {
+	g := NewGuard(0, Config{Ratio: 1, MinPerSecond: 1, Burst: 2})
+	for range 3 {
+		g.Take(0)
+	}
+	if turn, _ := g.Turned(); turn != Emptied {
+		t.Fatalf("turn %v", turn)
+	}
+	if level := g.Level(time.Hour); level != 2 {
+		t.Fatalf("%v tokens", level)
+	}
+	if !g.Deposit() {
+		t.Error("a deposit does not say that there is news")
+	}
+	if turn, _ := g.Turned(); turn != Recovered {
+		t.Errorf("turn %v", turn)
+	}
+	if g.Deposit() {
+		t.Error("there is news again")
+	}
+}
+
+// TestSuccessorIsEmptyToo: a reload does not change since when.
+func TestSuccessorIsEmptyToo(t *testing.T) {
+	g := NewGuard(0, Config{Burst: 4})
+	for range 5 {
+		g.Take(time.Second)
+	}
+	_, _ = g.Turned()
+	next := g.Successor(time.Minute, Config{Burst: 10})
+	if since, empty := next.Empty(time.Minute); !empty || since != time.Second {
+		t.Errorf("empty %v since %v", empty, since)
+	}
+	if turn, _ := next.Turned(); turn != Unturned {
+		t.Errorf("turn %v: it was reported before", turn)
+	}
+}
+
 // TestBucketBoundsLoad: in any sequence of successes, refusals, refunds and
 // waits, tokens taken ≤ burst + ratio × successes + rate × time.
 func TestBucketBoundsLoad(t *testing.T) {
@@ -86,7 +160,7 @@ func TestBucketBoundsLoad(t *testing.T) {
 			if level := g.Level(now); level < 0 || level > cfg.Burst {
 				t.Fatalf("level %v", level)
 			}
-			if g.full.Load() != (g.b.tokens >= cfg.Burst) {
+			if g.full.Load() != (g.b.tokens >= cfg.Burst) { // nobody asks what it has become, so it has shown nothing
 				t.Fatal("the flag of fullness lies")
 			}
 		}

@@ -1,4 +1,4 @@
-// Package changelog logs the changes of breakers and backends, and bounds how much is logged.
+// Package changelog logs the changes of breakers, backends and retry budgets, and bounds how much is logged.
 package changelog
 
 import (
@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
@@ -42,7 +43,7 @@ func (s *Sampler) Pass() bool {
 // Held returns how many records were held back since it was called last.
 func (s *Sampler) Held() int64 { return s.held.Swap(0) }
 
-// Changes logs those of breakers and of backends. Probes and openings have samplers of their own:
+// Changes logs those of breakers, backends and retry budgets. Probes and openings have samplers of their own:
 // a server that hangs has many a second of the former.
 type Changes struct {
 	to            func() *slog.Logger
@@ -67,6 +68,8 @@ func (c *Changes) of(e observe.Event) (r record, ok bool) {
 	messages, ok := messages[e.Kind]
 	switch {
 	case !ok:
+	case e.Kind == observe.BudgetEmpty:
+		r = record{slog.LevelWarn, messages.opened, c.turns}
 	case e.To == observe.BreakerClosed:
 		r = record{slog.LevelInfo, messages.recovered, c.turns}
 	case e.To == observe.BreakerHalfOpen:
@@ -83,6 +86,9 @@ func (c *Changes) of(e observe.Event) (r record, ok bool) {
 var messages = map[observe.Kind]struct{ opened, probes, probed, recovered string }{
 	observe.BreakerChange: {"breaker opened", "breaker probes", "breaker stays open", "breaker closed"},
 	observe.BackendChange: {"backend ejected", "backend on trial", "backend stays ejected", "backend back in use"},
+
+	observe.BudgetEmpty:     {opened: "retry budget empty: failed calls are not retried"},
+	observe.BudgetRecovered: {recovered: "retry budget recovered"},
 }
 
 // Wants reports whether an event is to be logged. It must be asked once for each.
@@ -101,9 +107,16 @@ func (c *Changes) Log(ctx context.Context, method, target string, e observe.Even
 	if e.Backend != "" {
 		attrs = append(attrs, slog.String("backend", text.Name(e.Backend)))
 	}
-	attrs = append(attrs, slog.String("from", e.From.String()), slog.String("to", e.To.String()), slog.String("reason", e.Reason.String()))
+	switch e.Kind {
+	case observe.BudgetEmpty:
+		attrs = append(attrs, slog.String("code", astracodes.Name(e.Code)))
+	case observe.BudgetRecovered:
+		attrs = append(attrs, slog.Duration("empty_for", e.Delay.Round(time.Millisecond)))
+	default:
+		attrs = append(attrs, slog.String("from", e.From.String()), slog.String("to", e.To.String()), slog.String("reason", e.Reason.String()))
+	}
 	switch {
-	case e.Delay == 0:
+	case e.Delay == 0 || e.Kind == observe.BudgetRecovered:
 	case e.To == observe.BreakerOpen:
 		attrs = append(attrs, slog.Duration("next_probe_in", e.Delay.Round(time.Millisecond)))
 	case e.To == observe.BreakerClosed:

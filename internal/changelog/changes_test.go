@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -56,7 +58,7 @@ func TestOnlyChanges(t *testing.T) {
 	c := NewChanges(debug(&log), "", 1, 20)
 	for k := observe.KindUnknown; k.String() != "invalid"; k++ {
 		e := observe.Event{Kind: k}
-		if want := k == observe.BreakerChange || k == observe.BackendChange; c.Wants(e) != want {
+		if want := k == observe.BreakerChange || k == observe.BackendChange || k == observe.BudgetEmpty || k == observe.BudgetRecovered; c.Wants(e) != want {
 			t.Errorf("%v: wanted %v", k, !want)
 		} else if !want {
 			c.Log(t.Context(), "", "", e)
@@ -64,6 +66,22 @@ func TestOnlyChanges(t *testing.T) {
 	}
 	if log.Len() > 0 {
 		t.Errorf("logged %s", &log)
+	}
+}
+
+// A budget's records have the code that is not retried, and how long it was empty.
+func TestBudgets(t *testing.T) {
+	var log bytes.Buffer
+	c := NewChanges(debug(&log), "", 1, 20)
+	c.Log(t.Context(), "/s.S/M", "dns:///x", observe.Event{Kind: observe.BudgetEmpty, Code: codes.Unavailable})
+	c.Log(t.Context(), "/s.S/M", "dns:///x", observe.Event{Kind: observe.BudgetRecovered, Delay: time.Minute})
+	for _, want := range []string{
+		`level=WARN msg="retry budget empty: failed calls are not retried" method=/s.S/M target=dns:///x code=UNAVAILABLE` + "\n",
+		`level=INFO msg="retry budget recovered" method=/s.S/M target=dns:///x empty_for=1m0s` + "\n",
+	} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("logged %s, want %s", &log, want)
+		}
 	}
 }
 

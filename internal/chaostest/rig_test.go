@@ -200,6 +200,9 @@ func play(t *testing.T, rng *rand.Rand, s scene, span time.Duration) {
 	// Late is who is later than promised, than this process was by itself, and than
 	// bare gRPC was: the machine may be busy with other things.
 	slack := promised + 2*max(lag, bare.late)
+	if lag >= tooBusy { // how late one goroutine was says less of thousands
+		slack = promised + 4*max(lag, bare.late)
+	}
 	t.Logf("bare: %v; this process woke %v late at worst, so %v count as in time", bare, lag.Round(time.Millisecond), slack.Round(time.Millisecond))
 	for _, c := range r.callers[1:] {
 		y := c.audit(t, executions, slack)

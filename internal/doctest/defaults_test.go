@@ -1,9 +1,14 @@
 package doctest
 
 import (
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -13,6 +18,7 @@ import (
 	"time"
 
 	astracodes "github.com/astra-grpc/astra/codes"
+	"github.com/astra-grpc/astra/config"
 	"github.com/astra-grpc/astra/interceptors"
 	"github.com/astra-grpc/astra/jitter"
 )
@@ -51,18 +57,79 @@ func knob(p *interceptors.Policy, path string) reflect.Value {
 	return v
 }
 
-// TestEveryKnobIsListed, and nothing else.
+// update writes what can be made: go test ./internal/doctest -update, after go test
+// ./config -update.
+var update = flag.Bool("update", false, "add what docs/defaults.md lacks, and drop what no policy has")
+
+// TestEveryKnobIsListed, and nothing else. With -update a new field gets a row, made of
+// its comment: its default, its range, its first sentence.
 func TestEveryKnobIsListed(t *testing.T) {
-	table := defaultsTable(t)
-	knobs(reflect.ValueOf(interceptors.Policy{}), "", func(path string, _ reflect.Value) {
+	var (
+		table   = defaultsTable(t)
+		page    = document(t, "docs/defaults.md")
+		changed = page
+		before  string // the field above
+	)
+	knobs(reflect.ValueOf(interceptors.Policy{}), "", func(path string, v reflect.Value) {
 		if _, ok := table[path]; !ok {
-			t.Errorf("docs/defaults.md lacks %s", path)
+			t.Logf("docs/defaults.md lacks %s", path)
+			above := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(before) + "` .*\n")
+			changed = above.ReplaceAllStringFunc(changed, func(row string) string { return row + rowOf(t, path, v) })
 		}
 		delete(table, path)
+		before = path
 	})
 	for path := range table {
-		t.Errorf("docs/defaults.md has %s, which no policy has", path)
+		t.Logf("docs/defaults.md has %s, which no policy has", path)
+		changed = regexp.MustCompile("(?m)^\\| `"+regexp.QuoteMeta(path)+"` .*\n").ReplaceAllString(changed, "")
 	}
+	switch {
+	case changed == page:
+	case !*update:
+		t.Error("docs/defaults.md is out of date: run go test ./internal/doctest -update, and read the diff")
+	default:
+		if err := os.WriteFile(filepath.Join(root, "docs", "defaults.md"), []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// rowOf makes a row of what the schema says of a field, which is its comment.
+func rowOf(t *testing.T, path string, v reflect.Value) string {
+	t.Helper()
+	type object struct {
+		Description string
+		Properties  map[string]json.RawMessage
+		Items       json.RawMessage
+	}
+	var o object
+	descend := func(raw json.RawMessage) {
+		o = object{}
+		if err := json.Unmarshal(raw, &o); err != nil {
+			t.Fatalf("config/schema.json has no %s: run go test ./config -update first", path)
+		}
+	}
+	descend(config.Schema())
+	descend(o.Properties["methodConfig"])
+	descend(o.Items)
+	descend(o.Properties["astra"])
+	for name := range strings.SplitSeq(path, ".") {
+		descend(o.Properties[strings.ToLower(name[:1])+name[1:]])
+	}
+	part := func(pattern string) string {
+		if m := regexp.MustCompile(pattern).FindStringSubmatch(o.Description); m != nil {
+			return m[1]
+		}
+		return ""
+	}
+	standard, allowed := cmp.Or(part(`Default: (.+?)[.,;]( |$)`), "none"), part(`Range (.+?)[.;]( |$)`)
+	if v.Kind() == reflect.Bool {
+		standard = "false"
+	}
+	if high, ok := strings.CutPrefix(allowed, "(0, "); ok {
+		allowed = "> 0 to " + strings.TrimSuffix(high, "]")
+	}
+	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", path, standard, allowed, part(`^\w+ (?:is |are )?(.+?)\.( |$)`))
 }
 
 // TestREADMEsDefaultsAgree: README repeats some of the table.

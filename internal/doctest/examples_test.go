@@ -2,6 +2,7 @@ package doctest
 
 import (
 	"go/ast"
+	"go/doc"
 	"go/format"
 	"go/parser"
 	"go/token"
@@ -58,6 +59,31 @@ func TestGoBlocksAreExamples(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("%d Go blocks found: the test reads the documents wrongly", found)
+	}
+}
+
+// TestExamplesRun: every Example has its output written beneath it, without which
+// go test only compiles it.
+func TestExamplesRun(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		for _, e := range doc.Examples(file) {
+			found++
+			if e.Output == "" && !e.EmptyOutput {
+				t.Errorf("%s: Example%s has no output, so nothing runs it", path, e.Name)
+			}
+		}
+		return nil
+	})
+	if err != nil || found < 50 {
+		t.Errorf("%d Examples found, %v: the test looks in the wrong place", found, err)
 	}
 }
 

@@ -397,7 +397,7 @@ func TestVainWaits(t *testing.T) {
 	}{
 		"caller's deadline":             {0, true, Evidence{}, true},
 		"attempt timeout":               {time.Second, false, Evidence{}, true},
-		"the server's own":              {time.Second, false, trailer, false},
+		"the server's own":              {2 * time.Second, false, trailer, false},
 		"the server's, at the deadline": {0, true, trailer, true},
 		"nobody's, says an interceptor": {0, false, Evidence{}, false},
 	} {

@@ -56,7 +56,7 @@ type Call struct {
 	code      codes.Code      // of the last attempt
 	last      verdict.Verdict // on it
 	losses    uint64          // Plan.Losses when it began
-	vain      time.Duration   // the longest that an attempt has waited for an answer until its time ran out
+	vain      time.Duration   // the longest that an attempt has waited for an answer until its time ran out; notInVain: one failed otherwise
 	why       failure.Reason  // there was no other attempt
 	rejected  observe.Outcome // who refused the call; OutcomeNone: nobody
 	refusal   observe.Reason  // why
@@ -180,7 +180,10 @@ func (c *Call) Afford() failure.Reason {
 		return failure.Breaker
 	case c.Policy.BudgetOff || c.Plan.Budget == nil || c.old || c.route.Displaced():
 		return failure.Again
-	case !c.Plan.Budget.Take(c.Host.Now()):
+	}
+	ok := c.Plan.Budget.Take(c.Host.Now())
+	c.budgetTurned()
+	if !ok {
 		return failure.Budget
 	}
 	c.funded = true
@@ -275,14 +278,14 @@ func (c *Call) Finish(err error, rescued bool) {
 	if !listened && err == nil && c.trail == nil {
 		return
 	}
-	r := c.Report(err, rescued)
+	r, failed := c.Report(err, rescued), c.failedCode()
 	if err != nil || c.trail != nil {
 		c.note(r)
 	}
 	if !listened {
 		return
 	}
-	e := observe.Event{Kind: observe.CallEnd, Attempt: r.Attempts, Hedges: r.Hedges, Backend: c.route.Last(), Err: err, Exhausted: r.Exhausted, Waited: r.Waited, Code: r.Code, Reason: r.Reason, Outcome: r.Outcome}
+	e := observe.Event{Kind: observe.CallEnd, Attempt: r.Attempts, Hedges: r.Hedges, Backend: c.route.Last(), Err: err, Exhausted: r.Exhausted, Waited: r.Waited, Code: r.Code, FailedCode: failed, Reason: r.Reason, Outcome: r.Outcome}
 	if c.Plan.Recorders.Elapsed {
 		e.Elapsed = c.Host.Now() - c.started
 	}

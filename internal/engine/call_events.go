@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/journal"
@@ -36,13 +37,38 @@ func (c *Call) reason() observe.Reason {
 	return RetryReason(c.why)
 }
 
+// BackendChange returns the event of a backend's transition that has just been.
+func BackendChange(name string, t breaker.Transition) observe.Event {
+	return observe.Event{Kind: observe.BackendChange, Backend: name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)}
+}
+
 func (c *Call) backendChanged(ch fleet.Change) {
 	if t := ch.Transition; t.Happened() {
-		e := observe.Event{Kind: observe.BackendChange, Backend: ch.Backend.Name, From: observe.BreakerState(t.From), To: observe.BreakerState(t.To), Reason: BreakerReason(t.Reason)}
+		e := BackendChange(ch.Backend.Name, t)
+		e.Delay = ch.Backend.Lasts(c.Host.Now(), t)
 		c.Emit(e)
-		if c.Host.LogChange != nil {
-			c.Host.LogChange(c.Plan.Method, c.Plan.Target, e)
-		}
+		c.logChange(e)
+	}
+}
+
+// budgetTurned emits that the target's budget has run empty, or has recovered.
+func (c *Call) budgetTurned() {
+	var e observe.Event
+	switch turn, since := c.Plan.Budget.Turned(); turn {
+	case budget.Unturned:
+		return
+	case budget.Emptied:
+		e = observe.Event{Kind: observe.BudgetEmpty, Code: c.code}
+	case budget.Recovered:
+		e = observe.Event{Kind: observe.BudgetRecovered, Delay: c.Host.Now() - since}
+	}
+	c.Emit(e)
+	c.logChange(e)
+}
+
+func (c *Call) logChange(e observe.Event) {
+	if c.Host.LogChange != nil {
+		c.Host.LogChange(c.Plan.Method, c.Plan.Target, e)
 	}
 }
 
@@ -120,6 +146,16 @@ func (c *Call) callStarters(ctx context.Context, k observe.Kind) context.Context
 	return ctx
 }
 
+// failedCode is that of the last attempt that failed.
+func (c *Call) failedCode() codes.Code {
+	for i := len(c.trail) - 1; i >= 0; i-- {
+		if c.trail[i].Code != codes.OK {
+			return c.trail[i].Code
+		}
+	}
+	return codes.OK
+}
+
 // noteAttempt keeps what a failed attempt came to.
 func (c *Call) noteAttempt(a *Attempt, code codes.Code) {
 	n := journal.Attempt{Number: a.Number, Kind: a.Kind, Code: code, At: c.Host.Now()}
@@ -136,6 +172,7 @@ func (c *Call) note(r journal.Report) {
 		return
 	}
 	now, own := c.Host.Now(), c.Plan.Record.Own()
+	c.Plan.Record.Noted(now)
 	if r.Attempts == 0 { // in an outage there are thousands of these
 		if n := own.Newest(); n != nil && n.Attempts == 0 && n.Outcome == r.Outcome && n.Reason == r.Reason && n.Code == r.Code {
 			n.Count.Add(1)

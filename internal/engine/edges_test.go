@@ -330,7 +330,11 @@ func TestBackendChangesAreEmitted(t *testing.T) {
 	k := newClocked(t)
 	c := k.again(t, 0)
 	k.events = nil
-	ch := fleet.Change{Backend: &fleet.Backend{Name: "10.0.0.1:1"}, Transition: breaker.Transition{From: breaker.Closed, To: breaker.Open, Reason: breaker.Consecutive}}
+	r := fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{Breaker: breaker.Config{Window: time.Second}})
+	t.Cleanup(r.Close)
+	m := r.Fleet("dns:///ledger").Join()
+	m.Resolved([]fleet.Endpoint{{Key: "a", Name: "10.0.0.1:1"}, {Key: "b", Name: "10.0.0.2:1"}})
+	ch := fleet.Change{Backend: m.Ready([]string{"a"})[0], Transition: breaker.Transition{From: breaker.Closed, To: breaker.Open, Reason: breaker.Consecutive}}
 	c.backendChanged(ch)
 	var logged []string
 	k.Host.LogChange = func(method, target string, e observe.Event) { logged = append(logged, method+" "+target+" "+e.Backend) }
@@ -495,7 +499,7 @@ func TestBreakerOpensInABackoff(t *testing.T) {
 		o.Settle(unavailable)
 	}
 	k.events = nil
-	if again, err := c.Resume(unavailable); again || err != unavailable { //nolint:errorlint // the same
+	if again, err := c.Resume(unavailable); again || err != unavailable {
 		t.Errorf("%v, %v", again, err)
 	}
 	if e := k.events[len(k.events)-1]; e.Kind != observe.Suppressed || e.Reason != observe.ReasonBreaker {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 		Stream:   c.stream,
 		Old:      c.old,
 	})
-	c.noteVain(a, ev)
+	c.noteVain(a)
 	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
 	if a.backend != nil {
 		c.settleBackend(a, c.backendEnd(err, ev))
@@ -66,13 +67,23 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 }
 
 // noteVain notes how long an attempt has waited that failed because its time had run
-// out: the caller's, or its own.
-func (c *Call) noteVain(a *Attempt, ev Evidence) {
-	own := c.Policy.AttemptTimeout > 0 && len(ev.Trailer) == 0
-	if c.code == codes.DeadlineExceeded && c.last.Breaker == verdict.Bad && (own || CallerOf(c.Ctx) == failure.Expired) {
-		c.vain = max(c.vain, c.Host.Now()-a.Began)
+// out: the caller's, or its own. If another failed otherwise, that one's time says
+// nothing of how long the server takes.
+func (c *Call) noteVain(a *Attempt) {
+	if c.code != codes.DeadlineExceeded || c.last.Breaker != verdict.Bad || !c.bounded() {
+		c.vain = notInVain
+		return
 	}
+	waited, own := c.Host.Now()-a.Began, c.Policy.AttemptTimeout
+	if CallerOf(c.Ctx) != failure.Expired && (own == 0 || waited < own) {
+		waited = notInVain // it is the server's own word
+	}
+	c.vain = max(c.vain, waited)
 }
+
+// notInVain is how long a call has waited of which an attempt failed for another reason
+// than its time: no call has more.
+const notInVain = time.Duration(math.MaxInt64)
 
 // backendEnd is what the verdict on an attempt says of its backend.
 func (c *Call) backendEnd(err error, ev Evidence) fleet.End {

@@ -3,8 +3,6 @@ package engine
 import (
 	"time"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/verdict"
 	"github.com/astra-grpc/astra/observe"
@@ -69,7 +67,9 @@ func (c *Call) Lived() {
 func (c *Call) earn() {
 	if c.Plan.Budget != nil && !c.Policy.BudgetOff && !c.earned {
 		c.earned = true
-		c.Plan.Budget.Deposit()
+		if c.Plan.Budget.Deposit() {
+			c.budgetTurned()
+		}
 	}
 }
 
@@ -99,11 +99,7 @@ func (c *Call) Settle(err error) {
 		c.changed(g.Succeed(now, c.token, c.shard))
 		return
 	}
-	waited := c.vain
-	if c.code != codes.DeadlineExceeded {
-		waited = 0
-	}
-	c.changed(g.SettleAfter(now, c.token, o, waited, c.Host.chance()))
+	c.changed(g.SettleAfter(now, c.token, o, c.vain, c.Host.chance()))
 }
 
 // bounded reports whether an attempt may run out of time, so that it matters how
@@ -115,14 +111,14 @@ func (c *Call) bounded() bool {
 
 // ownTime is how long an attempt that begins now can wait for an answer; 0: nobody
 // has said.
-func (c *Call) ownTime() (d time.Duration) {
+func (c *Call) ownTime() time.Duration {
+	own := c.Policy.AttemptTimeout
 	if deadline, ok := c.Ctx.Deadline(); ok {
-		d = max(0, c.Host.until(deadline))
+		if left := max(0, c.Host.until(deadline)); own == 0 || left < own {
+			return left
+		}
 	}
-	if t := c.Policy.AttemptTimeout; t > 0 && (d == 0 || t < d) {
-		return t
-	}
-	return d
+	return own
 }
 
 // outcome is what the call says to the breaker: nothing bad while its method is

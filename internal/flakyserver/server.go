@@ -114,7 +114,6 @@ func (s *Server) DialContext(ctx context.Context) (net.Conn, error) {
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		close(s.closed)
-		s.Unstall() // else those in the queue wait for ever
 		_ = s.listener.Close()
 		s.mu.Lock()
 		for c := range s.conns {
@@ -122,6 +121,7 @@ func (s *Server) Close() {
 		}
 		s.conns = nil
 		s.mu.Unlock()
+		s.Unstall() // else those in the queue wait for ever; now nobody hears how they end
 	})
 	s.running.Wait()
 }

@@ -135,6 +135,7 @@ func (a *Attempt) chosen(now time.Duration, among *Chooser, b *Backend, t breake
 	}
 	if a.backend != nil {
 		a.giveBack(now, a.backend, a.token)
+		a.leave(a.backend)
 	}
 	a.backend, a.token, a.losses, a.began = b, t, b.losses.Load(), now
 	if !c.triedLocked(b) {
@@ -144,6 +145,13 @@ func (a *Attempt) chosen(now time.Duration, among *Chooser, b *Backend, t breake
 	}
 	if !a.stream {
 		b.Meter.Ask(now)
+	}
+}
+
+// leave is for a backend that the attempt waits for no longer.
+func (a *Attempt) leave(b *Backend) {
+	if !a.stream {
+		b.Meter.Over()
 	}
 }
 

@@ -28,10 +28,13 @@ type Backend struct {
 
 	picked     atomic.Int64  // when it was last chosen …
 	pickedTurn atomic.Uint64 // … and by which of the choices by cost
-	looks      atomic.Int32  // how often since then only because it had been left out
+	looks      atomic.Int32  // how often since then only because it had been left out, as it is slow
 
 	counts    [3]atomic.Uint64 // of attempts, by Outcome
 	ejections [breaker.ByHand + 1]atomic.Uint64
+	avoidable atomic.Uint64 // attempts that its ejection would have kept away, if that only observes
+
+	countedOut, countedHeld bool // in the fleet's counts; guarded by fleet.mu
 }
 
 // What can last have been heard of a backend.
@@ -63,15 +66,17 @@ func newBackend(f *Fleet, e Endpoint, now time.Duration) *Backend {
 	return b
 }
 
-// forget is for a backend that no resolver names any more. Attempts on it may
-// still end.
-func (b *Backend) forget() {
-	if !b.gone.Swap(true) && !b.closed() {
-		b.fleet.out.Add(-1)
+// forgetLocked is for a backend that no resolver names any more. Attempts on it may
+// still end. If it is drained, it is so again should it be named in that time.
+func (b *Backend) forgetLocked(now time.Duration) {
+	if st := b.guard.Standing(now); st.Forced == breaker.ForcedOpen {
+		b.fleet.registry.AddPending([]Record{{Target: b.fleet.Target, Backend: b.key, Left: st.Release - now, Openings: 1, Drained: true}})
 	}
+	b.gone.Store(true)
+	b.fleet.recountLocked(b, now)
 }
 
-// closed reports whether the backend is in.
+// closed reports whether the backend is neither ejected nor drained.
 func (b *Backend) closed() bool {
 	_, in := b.guard.AdmitClosed()
 	return in
@@ -82,14 +87,24 @@ func (b *Backend) Ready() bool { return b.ready.Load() > 0 }
 
 // State returns where its breaker stands: closed is in, open is out.
 func (b *Backend) State(now time.Duration) breaker.State {
-	if b.closed() || b.fleet.registry.Config().EjectOff {
+	if b.closed() || b.fleet.registry.Config().EjectOff && !b.drained(now) {
 		return breaker.Closed
 	}
 	return b.guard.At(now)
 }
 
+// Avoidable returns how many attempts would have gone elsewhere, did its ejection
+// not only observe.
+func (b *Backend) Avoidable() uint64 { return b.avoidable.Load() }
+
 // Count returns how many attempts have ended so.
 func (b *Backend) Count(o Outcome) uint64 { return b.counts[o].Load() }
+
+// Lasts returns how long what a change has begun will last, or what it has ended
+// has lasted: see [breaker.Guard.Lasts].
+func (b *Backend) Lasts(now time.Duration, t breaker.Transition) time.Duration {
+	return b.guard.Lasts(now, t)
+}
 
 // Ejections calls yield for each reason for which the backend has been ejected.
 func (b *Backend) Ejections(yield func(reason breaker.Reason, n uint64)) {
@@ -100,13 +115,37 @@ func (b *Backend) Ejections(yield func(reason breaker.Reason, n uint64)) {
 	}
 }
 
-// well reports whether it is there, in, and believed so.
-func (b *Backend) well() bool {
-	return b.ready.Load() > 0 && !b.gone.Load() && b.closed() && b.fleet.Believed()
+// in reports whether the backend is to have its share of the attempts: it is
+// neither drained nor ejected, or ejections keep none away.
+func (b *Backend) in() bool {
+	if b.closed() {
+		return true
+	}
+	r := b.fleet.registry
+	return !r.Config().steers() && !b.drained(r.Now())
 }
 
-// out reports whether it is ejected, and believed out.
-func (b *Backend) out() bool { return !b.closed() && b.fleet.Believed() }
+// well reports whether it is there, in, and believed so.
+func (b *Backend) well() bool {
+	return b.ready.Load() > 0 && !b.gone.Load() && b.in() && b.fleet.certain()
+}
+
+// out reports whether it is ejected, and believed out, or drained.
+func (b *Backend) out() bool { return !b.in() && b.Believed() }
+
+// drained reports whether somebody keeps attempts away from it.
+func (b *Backend) drained(now time.Duration) bool {
+	return !b.closed() && b.guard.Forced(now) == breaker.ForcedOpen
+}
+
+// Believed reports whether the backend, if it is ejected or drained, is believed
+// out; see [Fleet.Believed]. One that is drained is, unless no other is in.
+func (b *Backend) Believed() bool {
+	if b.drained(b.fleet.registry.Now()) {
+		return b.fleet.anyIn()
+	}
+	return b.fleet.Believed()
+}
 
 const (
 	// patience is how long a probe keeps others from being made at the same
@@ -131,7 +170,9 @@ func (b *Backend) probe(now time.Duration, steady bool) (t breaker.Token, ok boo
 	}
 	b.guard.Skipped(int(b.skipped.Swap(0)) - 1)
 	t, change, _, ok := b.guard.Admit(now)
-	b.fleet.changed(change)
+	if change.Happened() {
+		b.fleet.recount(b, now)
+	}
 	if ok && t.Probe() {
 		b.probes.Add(1)
 		b.probed.Store(int64(now))
@@ -153,12 +194,12 @@ func (b *Backend) settle(now time.Duration, t breaker.Token, o breaker.Outcome, 
 	if !change.Happened() {
 		return change
 	}
-	switch change.To {
-	case breaker.Open:
+	switch {
+	case change.To == breaker.Open:
 		b.ejections[change.Reason].Add(1)
-	case breaker.Closed:
+	case change.To == breaker.Closed && b.fleet.registry.Config().steers(): // else it has had its share all the time
 		b.Meter.Restart(now)
 	}
-	b.fleet.changed(change)
+	b.fleet.recount(b, now)
 	return change
 }

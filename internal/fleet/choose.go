@@ -15,7 +15,7 @@ type Chooser struct {
 	backends []*Backend
 	resolved int // backends that the connection knows of
 	next     atomic.Uint32
-	belief   atomic.Uint64 // whether the ejected are believed out, as of a version of the fleet
+	belief   atomic.Uint64 // whether the ejected are believed out, as of a version of the fleet in which none was drained
 }
 
 // NewChooser returns a chooser. There must be a backend, and all must be the
@@ -52,26 +52,47 @@ func (c *Chooser) Choose(a *Attempt) int {
 // turn returns the backend whose turn it is.
 func (c *Chooser) turn() int { return int(c.next.Add(1) % uint32(len(c.backends))) }
 
-// believed reports whether ejected backends are believed out on this connection:
-// if they are few enough, and not all there are.
-func (c *Chooser) believed(cfg *Config) bool {
+// believe returns whether ejected backends are believed out on this connection: if
+// they are few enough, and not all there are; and whether the drained are: if there
+// is another. judged does not ask whether ejections keep attempts away.
+func (c *Chooser) believe(cfg *Config, now time.Duration) (judged, drained bool) {
 	v := c.fleet.version.Load()
 	if known := c.belief.Load(); known>>1 == v {
-		return known&1 == 1
+		return known&1 == 1, false
 	}
-	out := 0
+	ejected, held := 0, 0
 	for _, b := range c.backends {
-		if !b.closed() {
-			out++
+		switch {
+		case b.drained(now):
+			held++
+		case !b.closed():
+			ejected++
 		}
 	}
-	yes := out > 0 && out < len(c.backends) && out <= backend.Most(c.resolved, cfg.MaxShare)
+	in := len(c.backends) - held
+	judged = !cfg.EjectOff && ejected > 0 && ejected < in && ejected <= backend.Most(c.undrained(held), cfg.MaxShare)
+	if cfg.steers() {
+		in -= ejected
+	}
+	if c.fleet.held.Load() > 0 { // which ends by itself
+		return judged, held > 0 && in > 0
+	}
 	word := v << 1
-	if yes {
+	if judged {
 		word |= 1
 	}
 	c.belief.Store(word)
-	return yes
+	return judged, false
+}
+
+// undrained returns how many backends the connection knows of that are not
+// drained. So many of those that are ready are.
+func (c *Chooser) undrained(held int) int {
+	if c.fleet.held.Load() == 0 {
+		return c.resolved
+	}
+	_, all := c.fleet.away()
+	return max(len(c.backends)-held, c.resolved-all)
 }
 
 // selection is one choice.
@@ -81,28 +102,42 @@ type selection struct {
 	cfg     *Config
 	now     time.Duration
 
-	believed bool          // the ejected are out
-	tried    bool          // the call has been somewhere
-	silent   bool          // the silent are few enough to be avoided
-	heard    time.Duration // when another last answered
+	judged bool          // the ejected are believed out …
+	ejects bool          // … and left alone
+	drains bool          // the drained are left alone
+	tried  bool          // the call has been somewhere
+	silent bool          // the silent are few enough to be avoided
+	heard  time.Duration // when another last answered
 }
 
 func (s *selection) run() (int, breaker.Token) {
 	c := s.chooser
-	s.believed = !s.cfg.EjectOff && c.fleet.out.Load() > 0 && c.believed(s.cfg)
+	if c.fleet.out.Load() > 0 {
+		s.judged, s.drains = c.believe(s.cfg, s.now)
+		s.ejects = s.judged && s.cfg.steers()
+	}
 	s.tried = s.attempt != nil && !s.cfg.SameBackend && !s.attempt.Fresh()
-	if s.believed && s.attempt != nil && s.attempt.first && !s.tried {
+	if s.ejects && s.attempt != nil && s.attempt.first && !s.tried {
 		if i, t, ok := s.probe(); ok {
 			return i, t
 		}
 	}
 	i := s.among()
-	b := c.backends[i]
+	return i, s.admit(c.backends[i])
+}
+
+// admit returns the token of an attempt for the backend that it goes to, which may
+// be one that is out: nobody is believed to be, or left alone, or there is no other.
+func (s *selection) admit(b *Backend) breaker.Token {
 	t, in := b.guard.AdmitClosed()
-	if !in && s.attempt != nil && !s.cfg.EjectOff { // nobody is believed to be out, or there is no other
-		t, _ = b.probe(s.now, true)
+	if in || s.attempt == nil || s.cfg.EjectOff {
+		return t
 	}
-	return i, t
+	t, probe := b.probe(s.now, true)
+	if !probe && s.judged && !s.ejects && !b.drained(s.now) {
+		b.avoidable.Add(1)
+	}
+	return t
 }
 
 // among returns the backend that the attempt goes to if it is no probe.
@@ -129,7 +164,18 @@ func (s *selection) among() int {
 // special reports whether a backend may not be the one to choose.
 func (s *selection) special(i int) bool {
 	b := s.chooser.backends[i]
-	return s.tried || s.believed && !b.closed() || s.quiet(b)
+	return s.tried || s.out(b) || s.quiet(b)
+}
+
+// out reports whether a backend is left alone.
+func (s *selection) out(b *Backend) bool {
+	if !s.ejects && !s.drains || b.closed() {
+		return false
+	}
+	if b.drained(s.now) {
+		return s.drains
+	}
+	return s.ejects
 }
 
 // probe asks the ejected whether one is to be tried.
@@ -142,7 +188,7 @@ func (s *selection) probe() (i int, t breaker.Token, ok bool) {
 	start := c.fleet.registry.draw(n)
 	for k := range n {
 		i := (start + k) % n
-		if b := c.backends[i]; !b.closed() {
+		if b := c.backends[i]; !b.closed() && !b.drained(s.now) {
 			if t, ok := b.probe(s.now, s.attempt.steady); ok {
 				return i, t, true
 			}
@@ -162,8 +208,8 @@ func (s *selection) cheaper(turn int) int {
 		return 0
 	}
 	if b := c.backends[turn]; b.leftOut(s.now, turns) && !s.special(turn) {
-		b.looks.Add(1)
-		b.pickedTurn.Store(turns)
+		other := c.backends[(turn+1)%n]
+		b.look(turns, b.Meter.Past().Slow(s.now, other.Meter.Past()))
 		return turn
 	}
 	r := c.fleet.registry
@@ -196,12 +242,11 @@ func (s *selection) cheaper(turn int) int {
 
 const (
 	// lookAfter is how many choices a backend must have been left out of to be asked
-	// whatever it costs: of callers who mind one call in a hundred, half must be left
-	// for what chance does.
-	lookAfter = 200
-	// lookDoubles is how often that doubles, and patience with it, while the backend
-	// is asked for no other reason …
-	lookDoubles = 2
+	// whatever it costs. Of callers who mind one call in a hundred, half must be left
+	// for what chance does: so it doubles, and patience with it, lookDoubles times while
+	// the backend is slow, and asked for no other reason …
+	lookAfter   = 100
+	lookDoubles = 1
 	// … and lookAtLast is the time after which it is asked in any case.
 	lookAtLast = 10 * time.Second
 )
@@ -217,6 +262,17 @@ func (b *Backend) leftOut(now time.Duration, turns uint64) bool {
 	return since >= patience<<doubled && turns-b.pickedTurn.Load() >= lookAfter<<doubled || since >= lookAtLast
 }
 
+// look notes that a backend is asked because it has been left out. Only one that is
+// slow is asked less and less often: others need the calls to show that they are well.
+func (b *Backend) look(turns uint64, slow bool) {
+	b.pickedTurn.Store(turns)
+	if slow {
+		b.looks.Add(1)
+	} else {
+		b.looks.Store(0)
+	}
+}
+
 // chosen notes by which choice a backend was the cheaper.
 func (b *Backend) chosen(turns uint64) {
 	b.pickedTurn.Store(turns)
@@ -228,30 +284,32 @@ func (b *Backend) chosen(turns uint64) {
 // quiet reports whether a backend may be silent. Now and then it is asked all
 // the same.
 func (s *selection) quiet(b *Backend) bool {
-	return !s.cfg.EjectOff && b.Meter.Quiet(s.now) && s.now-time.Duration(b.picked.Load()) < patience
+	return s.cfg.steers() && b.Meter.Quiet(s.now) && s.now-time.Duration(b.picked.Load()) < patience
 }
 
 // listen decides whether silence is to be heeded: if others have been heard
 // meanwhile, and if they are enough.
 func (s *selection) listen() {
 	c := s.chooser
-	away := 0
+	away, held := 0, 0
 	for _, b := range c.backends {
 		switch {
-		case s.believed && !b.closed(), s.quiet(b):
+		case s.drains && b.drained(s.now):
+			held++
+		case s.out(b), s.quiet(b):
 			away++
 		default:
 			s.heard = max(s.heard, b.Meter.LastHeard())
 		}
 	}
-	s.silent = away < len(c.backends) && away <= backend.Most(c.resolved, s.cfg.MaxShare)
+	s.silent = away < len(c.backends)-held && away <= backend.Most(c.undrained(held), s.cfg.MaxShare)
 }
 
 // class is how willingly a backend is chosen.
 func (s *selection) class(i int) backend.Class {
 	b := s.chooser.backends[i]
 	switch {
-	case s.believed && !b.closed():
+	case s.out(b):
 		return backend.Out
 	case s.silent && s.quiet(b) && s.heard > b.Meter.QuietSince():
 		return backend.Silent

@@ -41,12 +41,25 @@ func (a *Attempt) End(now time.Duration, e End) Change {
 	if t.Probe() {
 		b.probes.Add(-1)
 	}
+	a.leave(b)
 	took := max(1, now-began)
 	if e.Alive || e.Good {
 		b.Meter.Heard(now)
 	}
 	o := a.judged(b, e, took, losses)
+	a.measure(b, e, now, took)
+	b.count(e)
+	if counted {
+		return Change{Backend: b}
+	}
+	return Change{b, b.settle(now, t, o, e.Shard)}
+}
+
+// measure has the meter learn of the attempt.
+func (a *Attempt) measure(b *Backend, e End, now, took time.Duration) {
 	switch {
+	case e.Done && !a.stream && b.looks.Load() > 0 && b.Meter.FastAgain(now, took):
+		b.looks.Store(0)
 	case e.Done && !a.stream:
 		b.Meter.Succeeded(now, took)
 	case e.Good && a.stream:
@@ -56,11 +69,6 @@ func (a *Attempt) End(now time.Duration, e End) Change {
 	default:
 		b.Meter.AtLeast(now, a.bound(took))
 	}
-	b.count(e)
-	if counted {
-		return Change{Backend: b}
-	}
-	return Change{b, b.settle(now, t, o, e.Shard)}
 }
 
 // bound is what the attempt says of latency if nobody answered: as a stream may

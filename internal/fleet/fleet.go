@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/backend"
-	"github.com/astra-grpc/astra/internal/breaker"
 )
 
 // Fleet is the backends of a target.
@@ -15,7 +14,8 @@ type Fleet struct {
 	Target   string
 	registry *Registry
 
-	out     atomic.Int32  // backends whose breaker is not closed
+	out     atomic.Int32  // backends whose breaker is not closed …
+	held    atomic.Int32  // … and those of them that were drained
 	version atomic.Uint64 // counts what may change who is believed out
 	steady  atomic.Int64  // when a call was last chosen for that may be made again
 	turns   atomic.Uint64 // choices by cost
@@ -100,7 +100,7 @@ func (m *Member) Resolved(endpoints []Endpoint) {
 		if b == nil {
 			b = newBackend(f, e, now)
 			f.backends[e.Key] = b
-			b.applyPending(now)
+			b.applyPendingLocked(now)
 		}
 		m.has[e.Key] = b
 	}
@@ -154,7 +154,7 @@ func (f *Fleet) pruneLocked() {
 		}
 		if !known {
 			delete(f.backends, key)
-			b.forget()
+			b.forgetLocked(f.registry.Now())
 		}
 	}
 	all := make([]*Backend, 0, len(f.backends))
@@ -203,25 +203,54 @@ func (f *Fleet) unused() {
 // Backends returns all, by name.
 func (f *Fleet) Backends() []*Backend { return *f.all.Load() }
 
-// Believed reports whether those that are ejected are believed out: no more than
-// the share that may be.
-func (f *Fleet) Believed() bool {
-	out := int(f.out.Load())
-	if out == 0 {
-		return true
+// away returns how many backends are ejected, and how many drained.
+func (f *Fleet) away() (ejected, drained int) {
+	ejected = int(f.out.Load())
+	if ejected == 0 {
+		return 0, 0
 	}
-	cfg := f.registry.Config()
-	return !cfg.EjectOff && out <= backend.Most(len(*f.all.Load()), cfg.MaxShare)
+	if f.held.Load() > 0 {
+		now := f.registry.Now()
+		for _, b := range *f.all.Load() {
+			if b.drained(now) {
+				drained++
+			}
+		}
+	}
+	if f.registry.Config().EjectOff {
+		return 0, drained
+	}
+	return max(0, ejected-drained), drained
 }
 
-// divided reports whether some backends are out and others, which are there, are
-// in. If those fail too, they will be out as well, and then nobody is believed to be.
+// Believed reports whether those that are ejected are believed out: no more than
+// the share that may be of those not drained.
+func (f *Fleet) Believed() bool {
+	ejected, drained := f.away()
+	return ejected == 0 || ejected <= backend.Most(len(*f.all.Load())-drained, f.registry.Config().MaxShare)
+}
+
+// certain reports whether what is said of backends is to be relied on: those that
+// are ejected are believed out, or nobody minds them.
+func (f *Fleet) certain() bool { return !f.registry.Config().steers() || f.Believed() }
+
+// divided reports whether some backends are ejected and others, which are there,
+// are in. If those fail too, they will be out as well, and then nobody is believed
+// to be.
 func (f *Fleet) divided() bool {
-	if f.out.Load() == 0 || !f.Believed() {
+	if f.out.Load() == 0 || !f.registry.Config().steers() {
 		return false
 	}
+	if ejected, _ := f.away(); ejected == 0 || !f.Believed() {
+		return false
+	}
+	return f.anyIn()
+}
+
+// anyIn reports whether a backend that is there is in.
+func (f *Fleet) anyIn() bool {
 	for _, b := range *f.all.Load() {
-		if b.ready.Load() > 0 && b.closed() {
+		if b.ready.Load() > 0 && b.in() {
 			return true
 		}
 	}
@@ -233,26 +262,36 @@ func (f *Fleet) divided() bool {
 func (f *Fleet) elsewhere(c *Call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.among == nil || f.registry.Config().SameBackend || !f.Believed() || f.registry.Closed() {
+	if c.among == nil || f.registry.Config().SameBackend || !f.certain() || f.registry.Closed() {
 		return false
 	}
 	for _, b := range c.among.backends {
-		if b.Ready() && b.closed() && b.last.Load() != bad && !c.triedLocked(b) {
+		if b.Ready() && b.in() && b.last.Load() != bad && !c.triedLocked(b) {
 			return true
 		}
 	}
 	return false
 }
 
-// changed books a transition of a backend's breaker.
-func (f *Fleet) changed(t breaker.Transition) {
-	switch {
-	case !t.Happened():
-		return
-	case t.From == breaker.Closed:
-		f.out.Add(1)
-	case t.To == breaker.Closed:
-		f.out.Add(-1)
+// recount brings the fleet's counts up to date, as a backend's breaker has changed.
+func (f *Fleet) recount(b *Backend, now time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.recountLocked(b, now)
+}
+
+func (f *Fleet) recountLocked(b *Backend, now time.Duration) {
+	count := func(n *atomic.Int32, counted *bool, is bool) {
+		switch {
+		case is && !*counted:
+			n.Add(1)
+		case !is && *counted:
+			n.Add(-1)
+		}
+		*counted = is
 	}
+	out := !b.gone.Load() && !b.closed()
+	count(&f.out, &b.countedOut, out)
+	count(&f.held, &b.countedHeld, out && b.drained(now))
 	f.version.Add(1)
 }

@@ -7,13 +7,14 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 )
 
-// Record is a backend that is out, as it outlives its process.
+// Record is a backend that is ejected or drained, as it outlives its process.
 type Record struct {
 	Target   string // canonical
 	Backend  string // all of its addresses
 	Left     time.Duration
 	Openings int
 	Age      time.Duration // how long ago it was so; 0: it is
+	Drained  bool          // by hand, for what is left
 }
 
 // pending are records that no resolver has named the backend of yet.
@@ -27,6 +28,9 @@ type pendingRecord struct {
 	at time.Duration // when it was restored
 }
 
+// over reports whether nothing is left of the record.
+func (r *Record) over() bool { return r.Drained && r.Left <= 0 }
+
 // maxPending bounds the pending records.
 const maxPending = 16384
 
@@ -39,7 +43,7 @@ func (r *Registry) Records(oldest time.Duration) (all []Record) {
 	for target, f := range r.fleets {
 		for _, b := range *f.all.Load() {
 			if s, out := b.guard.Snapshot(now); out {
-				all = append(all, Record{Target: target, Backend: b.key, Left: s.Left, Openings: s.Openings})
+				all = append(all, Record{Target: target, Backend: b.key, Left: s.Left, Openings: s.Openings, Drained: s.Forced == breaker.ForcedOpen})
 			}
 		}
 	}
@@ -49,7 +53,7 @@ func (r *Registry) Records(oldest time.Duration) (all []Record) {
 		since := now - a.at
 		a.Age += since
 		a.Left = max(0, a.Left-since)
-		if a.Age <= oldest {
+		if a.Age <= oldest && !a.over() {
 			all = append(all, a.Record)
 		}
 	}
@@ -72,15 +76,22 @@ func (r *Registry) AddPending(records []Record) {
 	}
 }
 
-// applyPending applies to a new backend the record that is pending for it.
-func (b *Backend) applyPending(now time.Duration) {
+// applyPendingLocked applies to a new backend the record that is pending for it.
+func (b *Backend) applyPendingLocked(now time.Duration) {
 	w := &b.fleet.registry.pending
 	w.mu.Lock()
 	k := [2]string{b.fleet.Target, b.key}
 	a, ok := w.records[k]
 	delete(w.records, k)
 	w.mu.Unlock()
-	if ok {
-		b.fleet.changed(b.guard.Restore(now, breaker.Snapshot{Left: a.Left - (now - a.at), Openings: a.Openings}, breaker.Restored))
+	a.Left -= now - a.at
+	if !ok || a.over() {
+		return
 	}
+	s := breaker.Snapshot{Left: a.Left, Openings: a.Openings}
+	if a.Drained {
+		s.Forced = breaker.ForcedOpen
+	}
+	b.guard.Restore(now, s, breaker.Restored)
+	b.fleet.recountLocked(b, now)
 }

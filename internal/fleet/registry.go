@@ -20,9 +20,13 @@ type Config struct {
 	SameBackend bool // attempts of a call need not avoid where it has been
 	KeepBackoff bool // another backend does not spare the backoff
 	EjectOff    bool
+	Observe     bool    // ejections are judged and shown, and keep no attempt away
 	MaxShare    float64 // of the backends that may be believed out
 	Breaker     breaker.Config
 }
+
+// steers reports whether ejections, and silence, keep attempts away.
+func (c *Config) steers() bool { return !c.EjectOff && !c.Observe }
 
 // Registry is what a suite knows of backends.
 type Registry struct {

@@ -21,10 +21,11 @@ func (r *Registry) Fleets() []*Fleet {
 // Standing returns where the backend's breaker stands, and since when; see
 // [Backend.State]. It takes no lock.
 func (b *Backend) Standing(now time.Duration) breaker.Standing {
-	if b.fleet.registry.Config().EjectOff {
+	st := b.guard.Standing(now)
+	if b.fleet.registry.Config().EjectOff && st.Forced != breaker.ForcedOpen {
 		return breaker.Standing{}
 	}
-	return b.guard.Standing(now)
+	return st
 }
 
 // Connected reports whether a connection to it is ready.

@@ -14,9 +14,9 @@ import (
 const (
 	// Max is how many notes a suite keeps of all its calls.
 	Max = 100
-	// maxOwn is how many it keeps of an endpoint, so that a busy one that
-	// fails does not hide the others.
-	maxOwn = 12
+	// Own is how many it keeps of an endpoint, so that a busy one that fails does
+	// not hide the others.
+	Own = 12
 	// MaxTrail is how many attempts of a call a note has: the first ones, and the
 	// last.
 	MaxTrail = 8
@@ -57,6 +57,36 @@ type Record struct {
 	LimitRefused, LimitWouldRefuse     atomic.Uint64
 
 	journal atomic.Pointer[Journal]
+	stretch
+}
+
+// Pause is how long no call must have been notable for a stretch to be over.
+const Pause = time.Minute
+
+// stretch is a time in which calls were notable again and again.
+type stretch struct {
+	count       atomic.Uint64
+	since, last atomic.Int64 // when the first and the last of them ended
+}
+
+// Noted counts a notable call.
+func (s *stretch) Noted(now time.Duration) {
+	if s.count.Load() == 0 || now-time.Duration(s.last.Load()) > Pause {
+		s.count.Store(0)
+		s.since.Store(int64(now))
+	}
+	s.count.Add(1)
+	s.last.Store(int64(now))
+}
+
+// Stretch returns how many calls were notable since when, with no [Pause] between
+// any two of them, and when the last was; none if that is longer ago.
+func (s *stretch) Stretch(now time.Duration) (count uint64, since, last time.Duration) {
+	count, since, last = s.count.Load(), time.Duration(s.since.Load()), time.Duration(s.last.Load())
+	if count == 0 || now-last > Pause {
+		return 0, 0, 0
+	}
+	return count, since, last
 }
 
 // Notes returns the endpoint's last notes, the latest first.
@@ -72,7 +102,7 @@ func (r *Record) Own() *Journal {
 	if j := r.journal.Load(); j != nil {
 		return j
 	}
-	r.journal.CompareAndSwap(nil, New(maxOwn))
+	r.journal.CompareAndSwap(nil, New(Own))
 	return r.journal.Load()
 }
 

@@ -211,7 +211,7 @@ func TestRestore(t *testing.T) {
 // unfaithful decodes something else than it has encoded.
 type unfaithful struct{ jsonCodec }
 
-func (c unfaithful) Unmarshal(b []byte, v any) error {
+func (c unfaithful) Unmarshal(_ []byte, v any) error {
 	v.(*plain).B = "made up"
 	return c.jsonCodec.Unmarshal([]byte(`{"A":"made up"}`), v)
 }
@@ -265,11 +265,11 @@ func TestTeeLooksOnlyWhileSending(t *testing.T) {
 	}
 }
 
-// One message is recognized whatever its kind, and told from one that is only equal.
+// One message is recognized whatever its kind, and distinguished from one that is only equal.
 func TestIdentical(t *testing.T) {
 	a, b := &plain{A: "a"}, &plain{A: "a"}
 	s := []byte("abc")
-	type odd struct{ f []int }
+	type odd struct{ _ []int }
 	for name, c := range map[string]struct {
 		a, b any
 		want bool

@@ -183,7 +183,7 @@ func (s *schema) write(folder, dir string) (overlay string, err error) {
 // ones come first.
 func render(source []byte, edits []edit, from, to int) string {
 	var b strings.Builder
-	for i := 0; i < len(edits); i++ {
+	for i := range edits {
 		e := edits[i]
 		if e.from < from || e.to > to {
 			continue

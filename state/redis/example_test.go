@@ -9,8 +9,8 @@ import (
 	astraredis "github.com/astra-grpc/astra/state/redis"
 )
 
-// A suite that heeds the word of two others, and is no stranger to itself after
-// a restart.
+// A suite whose breakers open when two other instances have opened theirs, and
+// that finds its own reports again after a restart.
 func ExampleNew() {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379"})
 	defer func() { _ = client.Close() }() // after the suite
@@ -26,4 +26,7 @@ func ExampleNew() {
 	}
 	defer func() { _ = suite.Close() }()
 	// conn, err := grpc.NewClient(target, append(suite.DialOptions(), creds)...)
+
+	fmt.Println("ready, with or without Redis")
+	// Output: ready, with or without Redis
 }

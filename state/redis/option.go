@@ -22,8 +22,8 @@ func (s *settings) fault(format string, args ...any) {
 
 func (s *settings) err() error { return errors.Join(s.faults...) }
 
-// WithInstance names this instance. The name is to be no other's, and the same
-// after a restart: that of a pod, say. 1 to 128 bytes of UTF-8. Default: a
+// WithInstance names this instance. The name must be unique, and the same after
+// a restart: that of a pod, for example. 1 to 128 bytes of UTF-8. Default: a
 // random one.
 func WithInstance(name string) Option {
 	return func(s *settings) {
@@ -34,9 +34,9 @@ func WithInstance(name string) Option {
 	}
 }
 
-// WithQuorum opens a breaker when that many other instances have opened theirs,
-// instead of taking each one's word as advice. 1 to 1000; 1 lets every instance
-// open everyone's.
+// WithQuorum opens a breaker when n other instances have opened theirs; without
+// it, reports are advisory. 1 to 1000; with 1 every instance can open the
+// breakers of all.
 func WithQuorum(n int) Option {
 	return func(s *settings) {
 		if n < 1 || n > 1000 {

@@ -4,8 +4,8 @@ import "github.com/redis/go-redis/v9"
 
 // The scripts take the time from Redis, so that instances need not agree on it.
 
-// reportScript adds a report and publishes it.
-// KEYS: the set. ARGV: member, milliseconds left, channel, most members.
+// reportScript adds a report and publishes it. KEYS: the set. ARGV: member,
+// milliseconds left, channel, most members.
 var reportScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -18,8 +18,7 @@ return 0
 `)
 
 // listScript returns the reports that hold, each after its milliseconds left,
-// as they are published.
-// KEYS: the set. ARGV: most members.
+// as they are published. KEYS: the set. ARGV: most members.
 var listScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)

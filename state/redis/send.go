@@ -12,8 +12,8 @@ const (
 	// retryAfter is when to try again what could not be reported. The listener's
 	// return to Redis does not wait for it.
 	retryAfter = time.Second
-	// A breaker is reported at once, and again after half of what its report holds
-	// for, within these bounds: probes may reopen it ten times a second.
+	// A breaker is reported at once, and again after half of what its report
+	// holds for, within these bounds: probes may reopen it ten times a second.
 	minQuiet, maxQuiet = 250 * time.Millisecond, time.Second
 )
 

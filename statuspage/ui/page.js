@@ -13,8 +13,8 @@
     }
     return Math.floor(s * 1000) + " ms";
   };
-  // Relative times are told here, or each second would be a change of the page.
-  const tell = (root) => {
+  // Relative times are written here, or each second would change the page.
+  const showTimes = (root) => {
     for (const t of root.querySelectorAll("time[datetime]")) {
       const s = (Date.now() - Date.parse(t.dateTime)) / 1000;
       const text = s < 0 ? "in " + span(-s) : s < 1 ? "just now" : span(s) + " ago";
@@ -67,7 +67,7 @@
       at = at.nextElementSibling;
       gone.remove();
     }
-    tell(live);
+    showTimes(live);
     if (headline() !== before) announce.textContent = headline();
   };
 
@@ -88,7 +88,7 @@
     });
     addEventListener("pagehide", () => events.close(), { once: true });
   };
-  tell(document);
-  setInterval(() => tell(document), 1000);
+  showTimes(document);
+  setInterval(() => showTimes(document), 1000);
   connect();
 })();
