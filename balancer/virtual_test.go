@@ -113,6 +113,9 @@ func TestOneBadWithLittleTraffic(t *testing.T) {
 func TestSlowOne(t *testing.T) {
 	for _, n := range sizes() {
 		for _, lasts := range []time.Duration{5 * time.Second, 10 * time.Second} {
+			if testing.Short() && lasts > 5*time.Second {
+				continue
+			}
 			well, ill := faulty(200, works(usual)), faulty(200, works(10*usual))
 			well.fault, ill.fault = lasts, lasts
 			healthy, slow := cell(t, n, well, costed), cell(t, n, ill, costed)
