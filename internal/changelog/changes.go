@@ -109,7 +109,9 @@ func (c *Changes) Log(ctx context.Context, method, target string, e observe.Even
 	}
 	switch e.Kind {
 	case observe.BudgetEmpty:
-		attrs = append(attrs, slog.String("code", astracodes.Name(e.Code)))
+		if e.Code != 0 { // else a hedge took the last token, and nothing has failed
+			attrs = append(attrs, slog.String("code", astracodes.Name(e.Code)))
+		}
 	case observe.BudgetRecovered:
 		attrs = append(attrs, slog.Duration("empty_for", e.Delay.Round(time.Millisecond)))
 	default:

@@ -171,3 +171,13 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// A hedge takes the last token before anything has failed.
+func TestBudgetEmptiedByAHedge(t *testing.T) {
+	var log bytes.Buffer
+	c := NewChanges(debug(&log), "", 1, 20)
+	c.Log(t.Context(), "/s.S/M", "dns:///x", observe.Event{Kind: observe.BudgetEmpty})
+	if !strings.Contains(log.String(), "retry budget empty") || strings.Contains(log.String(), "code=") {
+		t.Errorf("logged %s; want no code", &log)
+	}
+}
