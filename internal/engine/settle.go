@@ -77,19 +77,24 @@ func (c *Call) earn() {
 // counts is the last attempt: a call saved by a retry is a success, one whose
 // attempts all failed is one failure.
 func (c *Call) Settle(err error) {
-	if c.slot.held {
-		c.releaseSlot(true)
-	}
 	c.Refund()
 	good := err == nil && c.last.Breaker != verdict.Bad || c.loop.Attempts > 0 && c.last.Earns
 	if good {
 		c.earn()
 	}
-	if !c.admitted || c.answered && good {
-		c.admitted = false
+	if c.admitted {
+		c.settleBreaker(good)
+	}
+	if c.slot.held { // last: if the breaker has opened, the call that waits for it is to be refused
+		c.releaseSlot(true)
+	}
+}
+
+func (c *Call) settleBreaker(good bool) {
+	c.admitted = false
+	if c.answered && good {
 		return
 	}
-	c.admitted = false
 	g, now := c.breaker(), c.Host.Now()
 	o := breaker.Success
 	if !good || c.slow {

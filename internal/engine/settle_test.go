@@ -5,6 +5,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/astra-grpc/astra/internal/breaker"
+	"github.com/astra-grpc/astra/internal/limit"
 )
 
 // late is a context whose deadline has passed, and whose timer has not run yet.
@@ -37,4 +40,28 @@ func TestOwnTimeOfAContextThatIsLate(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBreakerHearsBeforeTheSlotIsFree: else the call that waits for the slot could
+// pass a breaker that this one opens.
+func TestBreakerHearsBeforeTheSlotIsFree(t *testing.T) {
+	k := newClocked(t)
+	k.Plan.Limit = limit.NewGuard(k.now, limit.Config{MaxConcurrent: 1})
+	inFlight := -1
+	k.Plan.Changed = func(*breaker.Guard, breaker.Transition) { inFlight, _, _, _ = k.Plan.Limit.Level() }
+	for k.Plan.Breaker.At(k.now) == breaker.Closed {
+		c := k.again(t, 0)
+		if err := admit(c); err != nil {
+			t.Fatal(err)
+		}
+		c.Begin(nil)
+		c.End(unavailable, Evidence{})
+		c.Settle(unavailable)
+	}
+	if inFlight != 1 {
+		t.Errorf("%d slots taken when the breaker opened, want that of the call", inFlight)
+	}
+	if n, _, _, _ := k.Plan.Limit.Level(); n != 0 {
+		t.Errorf("%d slots taken in the end", n)
+	}
 }
