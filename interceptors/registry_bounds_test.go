@@ -37,19 +37,22 @@ func strangers(s *interceptors.Suite) {
 func quiet() interceptors.Option { return interceptors.WithLogger(slog.New(slog.DiscardHandler)) }
 
 // TestStrangeMethodsTakeNothingFromThoseKnown: a proxy forwards what its clients
-// make up. Methods that a policy names, or that the program has the descriptor
-// of, keep breaker and limit.
+// make up. Methods that a policy or another option names, or that the program has the
+// descriptor of, keep breaker and limit.
 func TestStrangeMethodsTakeNothingFromThoseKnown(t *testing.T) {
 	const named, wild = "/bank.Ledger/Transfer", "/bank.Ledger/Other"
 	described := greeterpb.Greeter_SayHello_FullMethodName
 	single := interceptors.Retry{MaxAttempts: 1}
 	s := newSuite(t, quiet(), interceptors.WithPolicy(interceptors.Policy{Retry: single}),
-		interceptors.WithMethodPolicy(named, interceptors.Policy{Retry: single, Limit: interceptors.Limit{MaxConcurrent: 1}}))
+		interceptors.WithMethodPolicy(named, interceptors.Policy{Retry: single, Limit: interceptors.Limit{MaxConcurrent: 1}}),
+		interceptors.WithFallback("/bank.Ledger/Rescued", func(_ context.Context, _ string, _, _ any, err error) error { return err }),
+		interceptors.WithClassifier("/bank.Ledger/Classified", func(interceptors.Attempt) interceptors.Verdict { return 0 }),
+		interceptors.WithResume("/bank.Ledger/Resumed", func(context.Context, any, any) (any, bool) { return nil, false }))
 	strangers(s)
 	for _, tc := range []struct {
 		method string
 		breaks bool
-	}{{named, true}, {described, true}, {wild, false}} {
+	}{{named, true}, {described, true}, {wild, false}, {"/bank.Ledger/Rescued", true}, {"/bank.Ledger/Classified", true}, {"/bank.Ledger/Resumed", true}} {
 		down := play(fails(codes.Unavailable))
 		for range 200 {
 			_ = one(s, tc.method, down)

@@ -114,3 +114,81 @@ func TestLosersAreNotLogged(t *testing.T) {
 		}
 	})
 }
+
+// TestReplayedMessagesAreEmitted: how many, for each attempt that was sent any again.
+func TestReplayedMessagesAreEmitted(t *testing.T) {
+	events := &hedgeEvents{}
+	w := overTCP(t, interceptors.WithObserver(events))
+	w.Script(helloServer, flakyserver.Fail(codes.Unavailable, ""), flakyserver.Fail(codes.Unavailable, ""), flakyserver.OK())
+	stream, err := w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	events.mu.Lock()
+	defer events.mu.Unlock()
+	var got [][2]int
+	for _, e := range events.got {
+		if e.Kind == observe.Replayed {
+			got = append(got, [2]int{e.Attempt, e.Messages})
+		}
+	}
+	if want := [][2]int{{2, 1}, {3, 1}}; !slices.Equal(got, want) {
+		t.Errorf("attempts and messages %v, want %v", got, want)
+	}
+}
+
+// TestHedgedStreamThatProbesIsASuccessOnceWon: by its first message, however long it
+// lives after that.
+func TestHedgedStreamThatProbesIsASuccessOnceWon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		events := &hedgeEvents{}
+		s := newSuite(t, interceptors.WithObserver(events), interceptors.WithMethodPolicy(method, interceptors.Policy{
+			Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}, Breaker: interceptors.Breaker{Consecutive: 1},
+		}))
+		open := func(ctx context.Context, recv func(any) error) grpc.ClientStream {
+			stream, err := innerStreams(ctx, s, func(_ int, ctx context.Context) (grpc.ClientStream, error) {
+				return &inner{ctx: ctx, recv: recv}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stream.SendMsg(&greeterpb.HelloRequest{}); err != nil {
+				t.Fatal(err)
+			}
+			return stream
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := open(ctx, func(any) error { return status.Error(codes.Internal, "scripted") })
+		wantCode(t, failed.RecvMsg(&greeterpb.HelloReply{}), codes.Internal)
+		time.Sleep(time.Minute)
+		first := true
+		lives := open(ctx, func(any) error {
+			if first {
+				first = false
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if err := lives.RecvMsg(&greeterpb.HelloReply{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var last observe.BreakerState
+		for _, e := range events.got {
+			if e.Kind == observe.BreakerChange {
+				last = e.To
+			}
+		}
+		if n := events.count(observe.BreakerChange); last != observe.BreakerClosed || n != 3 {
+			t.Errorf("%v after %d changes, want it closed after three", last, n)
+		}
+		cancel()
+		if err := lives.RecvMsg(&greeterpb.HelloReply{}); err == nil {
+			t.Error("a stream whose context has ended goes on")
+		}
+	})
+}

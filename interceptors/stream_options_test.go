@@ -22,6 +22,9 @@ func TestPeerOfAStreamThatTimedOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := overTCP(t, interceptors.WithMethodPolicy(helloServer, p))
+			if _, err := w.SayHello(within(t), &greeterpb.HelloRequest{}); err != nil { // there is a connection now
+				t.Fatal(err)
+			}
 			w.Always(helloServer, flakyserver.Hang())
 			for range 5 {
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
