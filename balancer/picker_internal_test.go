@@ -97,8 +97,13 @@ func TestNoneReady(t *testing.T) {
 	}
 }
 
-// child takes what it is given.
-type child struct{ balancer.Balancer }
+// child takes what it is given, and notes that it is woken.
+type child struct {
+	balancer.Balancer
+	woken *int
+}
+
+func (c child) ExitIdle() { *c.woken++ }
 
 func (child) UpdateClientConnState(balancer.ClientConnState) error { return nil }
 func (child) Close()                                               {}
@@ -108,7 +113,8 @@ func (child) Close()                                               {}
 func TestConnectionsFollowTheirConfig(t *testing.T) {
 	one, two := fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{}), fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{})
 	defer one.Close()
-	p := &policy{ClientConn: &conn{}, children: child{}, target: "test:///"}
+	woken := 0
+	p := &policy{ClientConn: &conn{}, children: child{woken: &woken}, target: "test:///"}
 	for i, c := range []struct {
 		config *config
 		want   *fleet.Fleet
@@ -138,6 +144,9 @@ func TestConnectionsFollowTheirConfig(t *testing.T) {
 	_ = p.UpdateClientConnState(balancer.ClientConnState{BalancerConfig: &config{Suite: two.ID}})
 	if p.member.Load() != nil {
 		t.Error("a member of a suite that is closed")
+	}
+	if p.ExitIdle(); woken != 1 {
+		t.Errorf("the children were woken %d times, want once", woken)
 	}
 	p.Close()
 }
