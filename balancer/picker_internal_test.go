@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
 
 	"github.com/astra-grpc/astra/internal/fleet"
 )
@@ -83,10 +84,10 @@ func TestNoneReady(t *testing.T) {
 		c := &conn{}
 		p := &policy{ClientConn: c}
 		p.member.Store(member)
-		for _, s := range []connectivity.State{connectivity.Connecting, connectivity.TransientFailure, connectivity.Idle} {
+		for _, s := range []connectivity.State{connectivity.Connecting, connectivity.TransientFailure, connectivity.Idle, connectivity.Ready} { // ready, with children that are not ours
 			p.UpdateState(balancer.State{ConnectivityState: s, Picker: picks{}})
 		}
-		if len(c.states) != 3 || c.states[1].ConnectivityState != connectivity.TransientFailure {
+		if len(c.states) != 4 || c.states[3].ConnectivityState != connectivity.Ready || c.states[1].ConnectivityState != connectivity.TransientFailure {
 			t.Errorf("%s: %+v", name, c.states)
 		}
 		for _, s := range c.states {
@@ -97,8 +98,16 @@ func TestNoneReady(t *testing.T) {
 	}
 }
 
-// child takes what it is given.
-type child struct{ balancer.Balancer }
+// child takes what it is given, and notes that it is woken.
+type child struct {
+	balancer.Balancer
+	woken *int
+	errs  *[]error
+}
+
+func (c child) ResolverError(err error) { *c.errs = append(*c.errs, err) }
+
+func (c child) ExitIdle() { *c.woken++ }
 
 func (child) UpdateClientConnState(balancer.ClientConnState) error { return nil }
 func (child) Close()                                               {}
@@ -108,7 +117,9 @@ func (child) Close()                                               {}
 func TestConnectionsFollowTheirConfig(t *testing.T) {
 	one, two := fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{}), fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{})
 	defer one.Close()
-	p := &policy{ClientConn: &conn{}, children: child{}, target: "test:///"}
+	woken := 0
+	var errs []error
+	p := &policy{ClientConn: &conn{}, children: child{woken: &woken, errs: &errs}, target: "test:///"}
 	for i, c := range []struct {
 		config *config
 		want   *fleet.Fleet
@@ -139,5 +150,22 @@ func TestConnectionsFollowTheirConfig(t *testing.T) {
 	if p.member.Load() != nil {
 		t.Error("a member of a suite that is closed")
 	}
+	if p.ExitIdle(); woken != 1 {
+		t.Errorf("the children were woken %d times, want once", woken)
+	}
+	unresolved := errors.New("no such host")
+	if p.ResolverError(unresolved); len(errs) != 1 || !errors.Is(errs[0], unresolved) {
+		t.Errorf("the children were given %v, want %v", errs, unresolved)
+	}
+	s := balancer.ClientConnState{BalancerConfig: &config{Suite: one.ID}}
+	s.ResolverState.Endpoints = []resolver.Endpoint{{Addresses: []resolver.Address{{Addr: "a"}}}}
+	_ = p.UpdateClientConnState(s)
+	m := p.member.Load()
+	if b := m.Ready([]string{"a"}); b[0] == nil {
+		t.Error("what was resolved is not known")
+	}
 	p.Close()
+	if b := m.Ready([]string{"a"}); b[0] != nil || p.member.Load() != nil {
+		t.Error("a connection that is closed has backends still")
+	}
 }
