@@ -80,8 +80,8 @@ func run(args []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		r := result{dir: dir, seed: o.seed, all: len(all)}
 		drawn := pick(all, o)
+		r := result{dir: dir, seed: o.seed, sampled: len(drawn) < len(all), all: len(all)}
 		for _, m := range drawn {
 			m.tests = more.of(m)
 		}

@@ -115,7 +115,7 @@ func TestRun(t *testing.T) {
 			"p: of 10 mutants 10 tried (seed 1), 8 killed, 1 equivalent, 1 survived: 89 %",
 			"p/p.go:12: return n, n ⟦<⟧ 0 && limit == 10 → <=",
 		},
-		string(doc): {"before\n" + tableBegin + tableHead + "| p | 10 | 1 | 10 | 8 | 1 | 1 | 89 % |\n| q/r | 2 |\n", "- `q/r/r.go:1: x`\n", "- `p/p.go:12: return n, n ⟦<⟧ 0 && limit == 10 → <=`\n", tableEnd + "after\n"},
+		string(doc): {"before\n" + tableBegin + tableHead + "| p | 10 | – | 10 | 8 | 1 | 1 | 89 % |\n| q/r | 2 |\n", "- `q/r/r.go:1: x`\n", "- `p/p.go:12: return n, n ⟦<⟧ 0 && limit == 10 → <=`\n", tableEnd + "after\n"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(text, want) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -50,6 +51,7 @@ func readEquivalents(path string) (equivalents, error) {
 type result struct {
 	dir                              string
 	seed                             uint64
+	sampled                          bool
 	all, tried, killed, same, failed int
 	survivors                        []*mutant
 }
@@ -127,7 +129,11 @@ func table(old string, results []result) string {
 		}
 	}
 	for _, r := range results {
-		rows = append(rows, fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %.0f %% |\n", r.dir, r.all, r.seed, r.tried, r.killed, r.same, len(r.survivors), 100*r.score()))
+		seed := "–" // all were drawn
+		if r.sampled {
+			seed = strconv.FormatUint(r.seed, 10)
+		}
+		rows = append(rows, fmt.Sprintf("| %s | %d | %s | %d | %d | %d | %d | %.0f %% |\n", r.dir, r.all, seed, r.tried, r.killed, r.same, len(r.survivors), 100*r.score()))
 		for _, m := range r.survivors {
 			survivors = append(survivors, fmt.Sprintf("- `%s`\n", strings.ReplaceAll(m.String(), "`", "'")))
 		}
