@@ -185,6 +185,10 @@ func WithObserver(o ...observe.Observer) Option {
 // replaces these records ([observe.ChangeLogger]). The default is
 // [slog.Default] at the time of the record. Neither messages nor metadata
 // values are ever logged.
+//
+// The handler may call the suite. A panic in it is dropped. Other records than
+// those are logged where things happen, also by calls, which wait a second for a
+// handler that hangs, and no more until it returns.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) { s.logger = l }
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/observe"
 )
@@ -15,6 +16,8 @@ type Host struct {
 	Logger    *slog.Logger
 	Journal   *journal.Journal                             // of notable calls; nil: none is kept
 	LogChange func(method, target string, e observe.Event) // nil: an observer logs changes of breakers and backends
+
+	logs hooks.Logs
 
 	// Of a simulation:
 	Clock  func() time.Duration // instead of the time since Epoch; nil: that
@@ -44,8 +47,13 @@ func (h *Host) chance() float64 {
 	return rand.Float64()
 }
 
-// Log returns the suite's logger, or the default one.
-func (h *Host) Log() *slog.Logger {
+// Log returns a logger to the handler of the suite's, or of the default one. It
+// does no harm if that blocks or panics.
+func (h *Host) Log() *slog.Logger { return h.logs.To(h.OwnLog()) }
+
+// OwnLog returns the suite's logger itself, or the default one, for goroutines
+// that may wait for it.
+func (h *Host) OwnLog() *slog.Logger {
 	if h.Logger != nil {
 		return h.Logger
 	}
