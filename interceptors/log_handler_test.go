@@ -33,8 +33,12 @@ func TestLogHandlersDoNoHarm(t *testing.T) {
 	} {
 		for where, hooks := range map[string]func(hang chan struct{}) observe.Hooks{
 			"observe": func(chan struct{}) observe.Hooks { panic("no hooks") },
-			"queued":  func(chan struct{}) observe.Hooks { return observe.Hooks{Event: func(context.Context, observe.Event) { panic("no event") }} },
-			"stuck":   func(hang chan struct{}) observe.Hooks { return observe.Hooks{Event: func(context.Context, observe.Event) { <-hang }} },
+			"queued": func(chan struct{}) observe.Hooks {
+				return observe.Hooks{Event: func(context.Context, observe.Event) { panic("no event") }}
+			},
+			"stuck": func(hang chan struct{}) observe.Hooks {
+				return observe.Hooks{Event: func(context.Context, observe.Event) { <-hang }}
+			},
 		} {
 			t.Run(name+" "+where, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

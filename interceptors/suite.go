@@ -191,7 +191,7 @@ func (s *Suite) Close() error {
 	}
 	var faults []error
 	for _, st := range s.stores {
-		faults = append(faults, st.Close())
+		faults = append(faults, closeStore(st))
 	}
 	if closing {
 		s.notify(observe.SuiteEvent{Kind: observe.SuiteClosed, Result: observe.ResultSuccess})
