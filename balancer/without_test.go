@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +88,40 @@ func TestWithoutBalancingAllBad(t *testing.T) {
 			}
 			if failed != 7 {
 				t.Errorf("N=%d: the breaker opened after %d failures, want 7", n, failed)
+			}
+		})
+	}
+}
+
+// TestWithoutBalancingBursts: a hundred calls at once, of which half fail before the
+// others are answered.
+func TestWithoutBalancingBursts(t *testing.T) {
+	for _, pause := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 8 * time.Second} {
+		bubble(t, 2, func(t *testing.T, l *lab) {
+			cc, _, end := mereOne.dial(l)
+			defer end()
+			burst := func() int64 {
+				var served atomic.Int64
+				var calls sync.WaitGroup
+				for range 100 {
+					calls.Go(func() {
+						if _, err := greeterpb.NewGreeterClient(cc).SayHello(t.Context(), &greeterpb.HelloRequest{}); err == nil {
+							served.Add(1)
+						}
+					})
+				}
+				calls.Wait()
+				time.Sleep(pause)
+				return served.Load()
+			}
+			if n := burst(); n != 100 {
+				t.Fatalf("%d of 100 calls are served, though all is well", n)
+			}
+			l.nodes[0].do(fails(codes.Unavailable))
+			for i := range 10 {
+				if n := burst(); n < 49 {
+					t.Errorf("pauses of %v, burst %d: %d of 100 calls are served, half of which go to a backend that serves", pause, i, n)
+				}
 			}
 		})
 	}

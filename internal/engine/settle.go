@@ -149,10 +149,10 @@ func (c *Call) outcome(good bool) breaker.Outcome {
 }
 
 // exempt reports whether a call passes that a breaker would refuse: the breaker only
-// observes, or the call goes to a backend that is well. What somebody forced open
-// refuses all.
+// observes, or a backend serves the method. What somebody forced open refuses all.
 func (c *Call) exempt(g *breaker.Guard) bool {
-	return (c.Policy.BreakerObserve || c.route.Well()) && g.Forced(c.Host.Now()) != breaker.ForcedOpen
+	now := c.Host.Now()
+	return (c.Policy.BreakerObserve || c.route.Well() || c.Plan.Peers.Well(now)) && g.Forced(now) != breaker.ForcedOpen
 }
 
 // observed counts a call that passes because the breaker only observes.

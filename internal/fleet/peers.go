@@ -15,25 +15,30 @@ type Peers struct{ trouble atomic.Pointer[trouble] }
 // trouble is attempts that fail.
 type trouble struct {
 	last atomic.Int64           // when one did
+	bad  atomic.Pointer[peer]   // where
 	good atomic.Pointer[served] // nil: nobody serves the method, as far as is known
 }
 
-// served is a backend that served the method while others failed.
+type peer struct{ addr net.Addr }
+
+// served is a backend that served the method while attempts failed.
 type served struct {
 	addr    net.Addr
 	heard   atomic.Int64 // when it last did, a millisecond more or less
-	excused atomic.Int32 // failures on others since
+	excused atomic.Int32 // failures on others since …
+	since   atomic.Int64 // … and when the first of them was
+	others  atomic.Bool  // it was others that failed
 }
 
 const (
 	// troubleFor is how long what is known outlives the last failure, and that a
 	// backend was heard of: they come and go.
 	troubleFor = 10 * time.Second
-	// freshFor is how long a backend that was heard of excuses any number of failures
-	// on others, and mostExcused how many it does after that: calls may come in
-	// bursts, or seldom.
-	freshFor    = time.Second
+	// mostExcused is how many failures on others a backend excuses that is not heard of
+	// meanwhile, and manyFor for how long it excuses more: calls may come seldom, or in
+	// bursts.
 	mostExcused = 20
+	manyFor     = time.Second
 )
 
 // Troubled reports whether an attempt has failed lately, so that successes matter. It
@@ -57,10 +62,13 @@ func (p *Peers) Succeeded(now time.Duration, addr net.Addr) {
 	case g != nil && same(g.addr, addr):
 		g.heard.Store(int64(now))
 		g.excused.Store(0)
-	case ago > freshFor: // nobody is known, or it may be gone
-		served := &served{addr: addr}
-		served.heard.Store(int64(now))
-		t.good.CompareAndSwap(g, served)
+	case ago > manyFor: // nobody is known, or it may be gone
+		s := &served{addr: addr}
+		s.heard.Store(int64(now))
+		if bad := t.bad.Load(); bad != nil {
+			s.others.Store(!same(bad.addr, addr))
+		}
+		t.good.CompareAndSwap(g, s)
 	}
 }
 
@@ -73,22 +81,50 @@ func (p *Peers) Failed(began, now time.Duration, addr net.Addr) (elsewhere bool)
 	t := p.trouble.Load()
 	if t == nil {
 		t = new(trouble)
-		t.last.Store(int64(now))
+		t.failed(now, addr)
 		p.trouble.CompareAndSwap(nil, t)
 		return false
 	}
-	t.last.Store(int64(now))
+	t.failed(now, addr)
 	g := t.good.Load()
 	if g == nil {
 		return false
 	}
-	switch ago := g.ago(now); {
-	case same(g.addr, addr), ago > troubleFor:
-	case ago <= max(freshFor, now-began), g.excused.Add(1) <= mostExcused:
-		return true
+	if same(g.addr, addr) || !g.excuses(began, now) {
+		t.good.CompareAndSwap(g, nil)
+		return false
 	}
-	t.good.CompareAndSwap(g, nil)
-	return false
+	g.others.Store(true)
+	return true
+}
+
+// excuses reports whether the backend was heard of lately enough, or since the attempt
+// began, that its failure elsewhere says nothing about the target.
+func (g *served) excuses(began, now time.Duration) bool {
+	n := g.excused.Add(1)
+	if n == 1 {
+		g.since.Store(int64(now))
+	}
+	ago := g.ago(now)
+	return ago <= now-began || ago <= troubleFor && (n <= mostExcused || now-time.Duration(g.since.Load()) <= manyFor)
+}
+
+func (t *trouble) failed(now time.Duration, addr net.Addr) {
+	t.last.Store(int64(now))
+	if bad := t.bad.Load(); bad == nil || !same(bad.addr, addr) {
+		t.bad.Store(&peer{addr})
+	}
+}
+
+// Well reports whether a backend serves the method while others do not, so that a
+// breaker which opened for those must not refuse its calls.
+func (p *Peers) Well(now time.Duration) bool {
+	t := p.trouble.Load()
+	if t == nil {
+		return false
+	}
+	g := t.good.Load()
+	return g != nil && g.others.Load() && g.ago(now) <= troubleFor
 }
 
 // ago returns how long ago the backend was heard of.

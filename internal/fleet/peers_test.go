@@ -50,11 +50,12 @@ func TestPeers(t *testing.T) {
 		"other networks": {fails(1, &net.UnixAddr{Name: "a"}, false), ok(1, &net.UnixAddr{Name: "b"}),
 			fails(2, &net.UnixAddr{Name: "a"}, true), fails(3, &net.UnixAddr{Name: "b"}, false)},
 		"a burst":                        append(begun, many(1000, fails(2*s, bad, true))...),
-		"a burst of calls that waited":   append(begun, many(1000, slow(s, 9*s, bad, true))...),
-		"a burst of calls begun later":   append(append(begun, many(20, slow(s+1, 9*s, bad, true))...), slow(s+1, 9*s, bad, false)),
+		"a burst later":                  append(begun, many(1000, fails(9*s, bad, true))...),
+		"a burst too late":               append(begun, many(1, fails(11*s+1, bad, false))...),
+		"a burst of calls that waited":   append(begun, many(1000, slow(s, 20*s, bad, true))...),
+		"many, for too long":             append(append(begun, many(20, fails(3*s, bad, true))...), fails(4*s, bad, true), fails(4*s+1, bad, false)),
 		"seldom, and not for too long":   append(begun, fails(4*s, bad, true), fails(8*s, bad, true), fails(11*s, bad, true), fails(11*s+1, bad, false)),
-		"seldom, too often":              append(append(begun, many(20, fails(3*s, bad, true))...), fails(3*s, bad, false), ok(3*s, good), fails(3*s, bad, true)),
-		"heard of now and then":          append(begun, many(3, append(many(20, fails(3*s, bad, true)), ok(3*s, good))...)...),
+		"heard of just in time":          append(append(append(begun, many(20, fails(3*s, bad, true))...), ok(4*s, good), fails(5*s, bad, true)), many(30, fails(6*s, bad, true))...),
 		"heard of all the time":          append(begun, many(3, fails(2*s, bad, true), ok(2*s, good), fails(3*s, bad, true), ok(3*s, good))...),
 		"a third takes its part":         append(begun, ok(2*s+1, tcp(3, 80)), fails(3*s+1, bad, true), fails(12*s, good, true), fails(12*s, tcp(3, 80), false)),
 		"a third that is not needed":     append(begun, ok(2*s, tcp(3, 80)), fails(11*s+1, bad, false)),
@@ -75,6 +76,36 @@ func TestPeers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPeersWell: a breaker that is open lets calls pass while a backend serves them
+// and others do not; not because of one that fails now and then.
+func TestPeersWell(t *testing.T) {
+	good, bad := tcp(1, 80), tcp(2, 80)
+	const s = time.Second
+	var p fleet.Peers
+	want := func(now time.Duration, well bool) {
+		t.Helper()
+		if p.Well(now) != well {
+			t.Errorf("at %v: well: %v", now, !well)
+		}
+	}
+	want(0, false)
+	p.Failed(s, s, bad)
+	want(s, false)
+	p.Succeeded(s, bad) // one that fails now and then
+	want(s, false)
+	p.Failed(s, s, bad)
+	p.Succeeded(s, good)
+	want(s, true)
+	want(11*s, true)
+	want(11*s+1, false)
+	p.Failed(s, s, good)
+	want(s, false)
+	p.Succeeded(s, good) // which failed last
+	want(s, false)
+	p.Failed(s, s, bad)
+	want(s, true)
 }
 
 // TestPeersCostNothing: while nothing fails, and while one fails.
