@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -173,6 +174,9 @@ func WithObserver(o ...observe.Observer) Option {
 		}
 	}
 }
+
+// log is for a goroutine that may wait for the handler; others use Suite.Log.
+func (s *settings) log() *slog.Logger { return cmp.Or(s.logger, slog.Default()) }
 
 // WithLogger sets where the suite logs what happens to it. At level Warn: a
 // breaker that opened, a backend that was ejected, retries of grpc-go beneath

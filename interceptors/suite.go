@@ -68,7 +68,7 @@ func New(opts ...Option) (*Suite, error) {
 		s.observers = append(s.observers, hooks.NewObserver(o, s.Log, engine.Bounded))
 	}
 	if !slices.ContainsFunc(set.observers, logsChanges) {
-		s.changes = changelog.NewQueue(changelog.NewChanges(s.OwnLog, "astra: ", changelog.DefaultRate, changelog.DefaultBurst))
+		s.changes = changelog.NewQueue(changelog.NewChanges(set.log, "astra: ", changelog.DefaultRate, changelog.DefaultBurst))
 		s.LogChange = s.changes.Add
 	}
 	s.table.Store(newTable(0))

@@ -49,13 +49,9 @@ func (h *Host) chance() float64 {
 
 // Log returns a logger to the handler of the suite's, or of the default one. It
 // does no harm if that blocks or panics.
-func (h *Host) Log() *slog.Logger { return h.logs.To(h.OwnLog()) }
-
-// OwnLog returns the suite's logger itself, or the default one, for goroutines
-// that may wait for it.
-func (h *Host) OwnLog() *slog.Logger {
+func (h *Host) Log() *slog.Logger {
 	if h.Logger != nil {
-		return h.Logger
+		return h.logs.To(h.Logger)
 	}
-	return slog.Default()
+	return h.logs.To(slog.Default())
 }
