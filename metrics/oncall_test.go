@@ -196,6 +196,38 @@ func TestTransitionsBeginAtZero(t *testing.T) {
 	})
 }
 
+// A method's first call makes the series of its breaker's transitions, not the first
+// scrape after it: a transition before that is an increase, too.
+func TestTransitionsBeginWithTheFirstCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New()
+		reg := register(t, m)
+		c := newClient(t, m, interceptors.WithPolicy(steady))
+		called := time.Now()
+		_ = c.call(t.Context(), nil, hello)
+		time.Sleep(15 * time.Second)
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		series := 0
+		for _, f := range families {
+			if f.GetName() != "astra_breaker_transitions_total" {
+				continue
+			}
+			for _, s := range f.GetMetric() {
+				series++
+				if at := s.GetCounter().GetCreatedTimestamp().AsTime(); !at.Equal(called) {
+					t.Errorf("%v began %v after the first call", s.GetLabel(), at.Sub(called))
+				}
+			}
+		}
+		if series == 0 {
+			t.Error("no series of transitions")
+		}
+	})
+}
+
 // hist is what a test looks at in a histogram.
 type hist struct {
 	count  uint64
