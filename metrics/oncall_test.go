@@ -234,7 +234,10 @@ type hist struct {
 	sum    float64
 	bounds []float64
 	counts []uint64 // up to these
-	native bool     // it has native buckets
+	native bool     // it has native buckets …
+
+	schema  int32 // … of this width …
+	buckets int   // … and so many
 }
 
 // histogram returns a family's only member with these label values.
@@ -254,7 +257,7 @@ func histogram(t *testing.T, g prometheus.Gatherer, family string, labels ...str
 				continue
 			}
 			of := m.GetHistogram()
-			h = hist{count: of.GetSampleCount(), sum: of.GetSampleSum(), native: len(of.GetPositiveSpan()) > 0}
+			h = hist{count: of.GetSampleCount(), sum: of.GetSampleSum(), native: len(of.GetPositiveSpan()) > 0, schema: of.GetSchema(), buckets: len(of.GetPositiveDelta())}
 			for _, b := range of.GetBucket() {
 				h.bounds, h.counts = append(h.bounds, b.GetUpperBound()), append(h.counts, b.GetCumulativeCount())
 			}
@@ -330,6 +333,36 @@ func TestNativeDurations(t *testing.T) {
 		if !h.native || len(h.bounds) != 0 || h.sum != 0.5 {
 			t.Errorf("%+v, want a native histogram alone", h)
 		}
+	})
+}
+
+// Native buckets are a tenth wider than one another. With more than 160 they are made
+// wider, but not for good: an hour after they began, they begin anew.
+func TestNativeDurationsStayFine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &tap{Metrics: metrics.New(metrics.WithDurations(metrics.Durations{Native: true}))}
+		reg := register(t, o)
+		_ = newClient(t, o).call(t.Context(), nil, hello)
+		ended := func(took time.Duration) {
+			o.hooks.Event(t.Context(), observe.Event{Kind: observe.CallEnd, Code: codes.NotFound, Outcome: observe.Failed, Elapsed: took})
+		}
+		want := func(fine bool) {
+			t.Helper()
+			h := histogram(t, reg, "astra_retry_call_seconds", hello, "failed")
+			if (h.schema == 3) != fine || h.buckets > 160 { // each is 2^(1/8) of the one before
+				t.Errorf("%d buckets of schema %d, want schema 3: %v", h.buckets, h.schema, fine)
+			}
+		}
+		ended(time.Second)
+		want(true)
+		for took := time.Microsecond; took < time.Hour; took += took / 20 {
+			ended(took)
+		}
+		want(false)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		ended(time.Second)
+		want(true)
 	})
 }
 
