@@ -130,3 +130,19 @@ func TestNamedBackendsStay(t *testing.T) {
 		t.Errorf("%d series have another value, or are gone, when the list is in another order", len(before))
 	}
 }
+
+// TestElsewhereBeginsAtZero: of a method whose target has a backend, be it one, so that
+// the first retry that goes to another, which came later, is an increase; not of others.
+func TestElsewhereBeginsAtZero(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	b := &balanced{target: "dns:///x", method: hello}
+	m.Observe(observe.NewEndpoint(b))
+	if got := values(t, reg, "astra_backend_elsewhere_total"); len(got) != 0 {
+		t.Errorf("%v without a backend", got)
+	}
+	b.backends = []observe.Backend{{Address: "10.0.0.1:80", Of: 1}}
+	if got := values(t, reg, "astra_backend_elsewhere_total"); !maps.Equal(got, map[string]float64{hello: 0}) {
+		t.Errorf("%v with one, want zero", got)
+	}
+}

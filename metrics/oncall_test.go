@@ -234,10 +234,10 @@ type hist struct {
 	sum    float64
 	bounds []float64
 	counts []uint64 // up to these
-	native bool     // it has native buckets …
+	native bool     // it has native buckets
 
-	schema  int32 // … of this width …
-	buckets int   // … and so many
+	schema  int32 // of the native buckets: their width
+	buckets int   // native ones
 }
 
 // histogram returns a family's only member with these label values.
