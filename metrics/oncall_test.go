@@ -228,6 +228,59 @@ func TestTransitionsBeginWithTheFirstCall(t *testing.T) {
 	})
 }
 
+// A breaker that a reload turns on begins at zero, too, with the next scrape.
+func TestTransitionsOfAReloadBeginAtZero(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	off := steady
+	off.Breaker.Disabled = true
+	c := newClient(t, m, interceptors.WithPolicy(off))
+	_ = c.call(t.Context(), nil, hello)
+	if got := values(t, reg, "astra_breaker_transitions_total"); len(got) != 0 {
+		t.Errorf("transitions of no breaker: %v", got)
+	}
+	if err := c.Reload(interceptors.WithPolicy(steady)); err != nil {
+		t.Fatal(err)
+	}
+	if got := values(t, reg, "astra_breaker_transitions_total"); len(got) == 0 || len(counted(got)) != 0 {
+		t.Errorf("transitions %v once there is a breaker, want some, and all of them zero", got)
+	}
+}
+
+// budgeted is an endpoint with a budget of its own.
+type budgeted struct {
+	balanced
+	budget observe.BudgetStatus
+}
+
+func (b *budgeted) Budget() (observe.BudgetStatus, bool) { return b.budget, true }
+
+// Where budgets share a target's labels, the one with the fewest tokens is shown, and
+// the earliest time at which any of them ran empty, be it another's.
+func TestBudgetsThatMeet(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	ranEmpty := time.Unix(1000, 0)
+	for _, b := range []observe.BudgetStatus{
+		{Tokens: 20, Capacity: 40, EmptySince: ranEmpty},
+		{Tokens: 5, Capacity: 10, EmptySince: ranEmpty.Add(time.Minute)},
+		{Tokens: 30, Capacity: 30},
+	} {
+		m.Observe(observe.NewEndpoint(&budgeted{balanced{target: "dns:///x", method: hello}, b}))
+	}
+	for range 10 { // they are read in any order
+		for family, want := range map[string]float64{
+			"astra_retry_budget_tokens":              5,
+			"astra_retry_budget_capacity":            10,
+			"astra_retry_budget_empty_since_seconds": 1000,
+		} {
+			if got := values(t, reg, family); !maps.Equal(got, map[string]float64{"dns:///x": want}) {
+				t.Errorf("%s: %v, want %v", family, got, want)
+			}
+		}
+	}
+}
+
 // hist is what a test looks at in a histogram.
 type hist struct {
 	count  uint64
