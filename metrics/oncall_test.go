@@ -111,6 +111,14 @@ func TestLastReload(t *testing.T) {
 		want(0, mended)
 		_ = b.Close()
 		want(0, mended)
+		time.Sleep(time.Minute)
+		if err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		mended = time.Now()
+		want(1, mended)
+		a.ReloadFailed(errors.New("faulty again"))
+		want(0, mended)
 		_ = a.Close()
 		want(1, mended)
 	})
@@ -423,7 +431,10 @@ func TestNativeDurationsStayFine(t *testing.T) {
 }
 
 func TestDelayBuckets(t *testing.T) {
-	m := metrics.New(metrics.WithDelayBuckets(0.05, 0.01, 0.1, 0, 60))
+	more := []float64{0.05, 0.01, 0.1, 0, 60}
+	wanted := metrics.WithDelayBuckets(more...)
+	clear(more) // the caller's again
+	m := metrics.New(wanted)
 	_ = newClient(t, m).call(t.Context(), nil, hello)
 	got := histogram(t, register(t, m), "astra_retry_delays_seconds", hello).bounds
 	if want := []float64{0.01, 0.05, 0.1, 0.5, 1, 2, 4, 8, 16, 60}; !slices.Equal(got, want) {
