@@ -139,3 +139,20 @@ func TestDrainKeptHasOpenedOnce(t *testing.T) {
 		t.Errorf("to %q", none.Name())
 	}
 }
+
+// TestDrainIsOverWithItsProbe: the first that goes there when its time is over finds one
+// that is out like any other, which is not held any more.
+func TestDrainIsOverWithItsProbe(t *testing.T) {
+	w := newWorld(t, usual(), "a", "b")
+	w.all[0].Drain(w.now, time.Minute)
+	if out, held := w.f.out.Load(), w.f.held.Load(); out != 1 || held != 1 {
+		t.Fatalf("%d out, %d held", out, held)
+	}
+	w.now += time.Minute
+	if a, i := w.begin(nil, Kind{Steady: true}); i != 0 || !a.token.Probe() {
+		t.Fatalf("to %d, which is no probe", i)
+	}
+	if out, held := w.f.out.Load(), w.f.held.Load(); out != 1 || held != 0 {
+		t.Errorf("%d out, %d held, with its probe under way", out, held)
+	}
+}
