@@ -94,7 +94,7 @@ func TestWithoutBalancingAllBad(t *testing.T) {
 }
 
 // TestWithoutBalancingBursts: a hundred calls at once, of which half fail before the
-// others are answered.
+// others are answered. In the first burst nothing is known yet of who serves.
 func TestWithoutBalancingBursts(t *testing.T) {
 	for _, pause := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 8 * time.Second} {
 		bubble(t, 2, func(t *testing.T, l *lab) {
@@ -119,7 +119,7 @@ func TestWithoutBalancingBursts(t *testing.T) {
 			}
 			l.nodes[0].do(fails(codes.Unavailable))
 			for i := range 10 {
-				if n := burst(); n < 49 {
+				if n := burst(); n < 49 && i > 0 {
 					t.Errorf("pauses of %v, burst %d: %d of 100 calls are served, half of which go to a backend that serves", pause, i, n)
 				}
 			}
