@@ -14,7 +14,7 @@ import (
 
 // TestResumeRequestThatCannotBeSent says nothing about the server.
 func TestResumeRequestThatCannotBeSent(t *testing.T) {
-	w := overTCP(t, interceptors.WithMethodPolicy(helloServer, interceptors.Policy{Breaker: interceptors.Breaker{Consecutive: 1, OpenFor: time.Minute}}),
+	w := overTCP(t, interceptors.WithMethodPolicy(helloServer, interceptors.Policy{Retry: quick.Retry, Breaker: interceptors.Breaker{Consecutive: 1, OpenFor: time.Minute}}),
 		interceptors.WithResume(helloServer, func(context.Context, any, any) (any, bool) { return "no message", true }))
 	w.Script(helloServer, flakyserver.Fail(codes.Unavailable, "cut").AfterReplies(1), flakyserver.OK(), flakyserver.OK())
 	stream, err := w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"})
