@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -308,5 +309,42 @@ func TestTooManyMethods(t *testing.T) {
 			t.Errorf("%d of 20 calls reported", got)
 		}
 		wantAttempts(t, down, 22) // one budget of two tokens for them all
+	})
+}
+
+// TestOneIdleMethodIsForgotten, with its budget, though all others are in use.
+func TestOneIdleMethodIsForgotten(t *testing.T) {
+	idle, busy := to(t, "passthrough:///idle"), to(t, "passthrough:///busy")
+	synctest.Test(t, func(t *testing.T) {
+		evicted := &evictions{}
+		s, m := withMemory(t, interceptors.State{}, interceptors.WithObserver(evicted), quiet(), interceptors.WithPolicy(interceptors.Policy{
+			Retry: interceptors.Retry{Backoff: noJitter}, Breaker: interceptors.Breaker{Disabled: true},
+			Budget: interceptors.Budget{Burst: 10, MinPerSecond: 1e-9},
+		}))
+		budgets := func() (targets []string) {
+			for _, b := range m.live.State().Budgets {
+				targets = append(targets, b.Target)
+			}
+			slices.Sort(targets)
+			return targets
+		}
+		_ = on(s, idle, play(fails(codes.Unavailable)))
+		for i := range 3 {
+			_ = on(s, busy, play(fails(codes.Unavailable)))
+			if got, want := fmt.Sprint(budgets()), []string{"[passthrough:///busy passthrough:///idle]", "[passthrough:///busy passthrough:///idle]", "[passthrough:///busy]"}[i]; got != want {
+				t.Errorf("look %d: budgets of %s, want %s", i, got, want)
+			}
+			if i == 1 {
+				_ = on(s, busy, play(step{}))
+			}
+			time.Sleep(11 * time.Minute)
+			_ = on(s, busy, play(step{}))
+			_ = one(s, fmt.Sprintf("/new.Svc/%d", i), play(step{})) // a new one makes it look
+		}
+		for _, p := range s.Snapshot().Methods {
+			if p.Target == "passthrough:///idle" {
+				t.Error("an idle one is shown")
+			}
+		}
 	})
 }

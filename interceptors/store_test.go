@@ -1,11 +1,13 @@
 package interceptors_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -616,4 +618,29 @@ func BenchmarkUnarySuccessStore(b *testing.B) {
 	for b.Loop() {
 		_ = call(context.Background(), benchMethod, nil, nil, nil, noop)
 	}
+}
+
+// TestBackendsWithoutSense are not restored, and not passed on.
+func TestBackendsWithoutSense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 513)
+		out := func(target, backend string, age time.Duration) interceptors.BackendRecord {
+			return interceptors.BackendRecord{Target: target, Backend: backend, Left: time.Hour, Openings: 1, Age: age}
+		}
+		sound := []interceptors.BackendRecord{
+			out("a", "10.0.0.1:1", 0), out(long[:512], "10.0.0.1:2", 0), out("a", long[:512], 0), out("a", "10.0.0.1:3", interceptors.MaxStateAge),
+		}
+		_, m := withMemory(t, interceptors.State{Backends: append([]interceptors.BackendRecord{
+			out("a", "10.0.0.1:4", -1), out("a", "10.0.0.1:5", interceptors.MaxStateAge+1), out(long, "10.0.0.1:6", 0), out("a", long, 0),
+		}, sound...)}, interceptors.WithBalancing(interceptors.Balancing{}))
+		got := m.live.State().Backends
+		byName := func(a, b interceptors.BackendRecord) int {
+			return cmp.Or(cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Target, b.Target))
+		}
+		slices.SortFunc(got, byName)
+		slices.SortFunc(sound, byName)
+		if !slices.Equal(got, sound) {
+			t.Errorf("%+v, want %+v", got, sound)
+		}
+	})
 }
