@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/observe"
 )
 
 // strict is a scripted inner stream that faults who uses it as grpc-go forbids.
@@ -701,5 +702,102 @@ func TestFatalFailureBesideAnAttemptThatHangs(t *testing.T) {
 			t.Errorf("after %v, header %v", took, header)
 		}
 		time.Sleep(time.Hour)
+	})
+}
+
+// TestReasonOfACommittedStream that fails with a code that is retried otherwise: it was
+// too late, also where a resumption could not be opened.
+func TestReasonOfACommittedStream(t *testing.T) {
+	for _, resumes := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			events := &hedgeEvents{}
+			opts := []interceptors.Option{interceptors.WithPolicy(quick), interceptors.WithObserver(events)}
+			asked := 0
+			if resumes {
+				opts = append(opts, interceptors.WithResume(method, func(_ context.Context, sent, _ any) (any, bool) { asked++; return sent, asked < 2 }))
+			}
+			stream := strictly(t, t.Context(), newSuite(t, opts...), download, func(in *strict) error {
+				if in.n == 2 {
+					return fails(codes.Unavailable).err
+				}
+				got := 0
+				in.recv = func() error {
+					if got++; got > 1 {
+						return fails(codes.Unavailable).err
+					}
+					return nil
+				}
+				return nil
+			})
+			send(t, stream)
+			if err := use(stream, "recv"); err != nil {
+				t.Error(err)
+			}
+			wantCode(t, use(stream, "recv"), codes.Unavailable)
+			last := events.got[len(events.got)-1]
+			if last.Kind != observe.CallEnd || last.Reason != observe.ReasonCommitted || resumes != (asked == 2) {
+				t.Errorf("resumes %v: %v, reason %v, asked %d times", resumes, last.Kind, last.Reason, asked)
+			}
+		})
+	}
+}
+
+// TestHedgedStreamThatEndsWithoutAWordIsAnswered, when its header is asked for.
+func TestHedgedStreamThatEndsWithoutAWordIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var endpoint observe.Endpoint
+		s := newSuite(t, quiet(), interceptors.WithObserver(ask(func(e observe.Endpoint) { endpoint = e })), interceptors.WithMethodPolicy(method, interceptors.Policy{
+			Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}, Breaker: interceptors.Breaker{Consecutive: 1},
+		}))
+		_, err := question(t.Context(), s, play(failAfter(0, codes.Unavailable, nil)))
+		wantCode(t, err, codes.Unavailable)
+		time.Sleep(2 * time.Second)
+		stream := strictly(t, t.Context(), s, download, func(in *strict) error {
+			in.dies()
+			in.recv = func() error { return io.EOF }
+			return nil
+		})
+		send(t, stream)
+		if err := use(stream, "header"); err != nil {
+			t.Error(err)
+		}
+		if state, _ := endpoint.BreakerState(); state != observe.BreakerClosed {
+			t.Errorf("%v, want the breaker closed", state)
+		}
+		if err := use(stream, "recv"); !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPanicBesideAReceiver surfaces where the stream is received from.
+func TestPanicBesideAReceiver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, do := range []string{"recv", "header"} {
+			var panicked, other *strict
+			stream := strictly(t, t.Context(), newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms})), download, func(in *strict) error {
+				if in.n == 1 {
+					other = in
+					in.header = func() (metadata.MD, error) { <-in.ctx.Done(); return nil, nil }
+					return nil
+				}
+				panicked = in
+				in.header = func() (metadata.MD, error) { panic("no header") }
+				return nil
+			})
+			send(t, stream)
+			func() {
+				defer func() {
+					if p := recover(); p != "no header" {
+						t.Errorf("%s: recovered %v", do, p)
+					}
+				}()
+				_ = use(stream, do)
+			}()
+			synctest.Wait()
+			if panicked.ctx.Err() == nil || other.ctx.Err() == nil {
+				t.Error("an attempt's context lives on")
+			}
+		}
 	})
 }
