@@ -641,7 +641,10 @@ func TestContextWhileAHedgedStreamRaces(t *testing.T) {
 func TestHeaderThatCameBeforeItWasAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		stream := strictly(t, ctx, newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour})), download, func(*strict) error { return nil })
+		stream := strictly(t, ctx, newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour})), download, func(in *strict) error {
+			in.recv = func() error { time.Sleep(10 * ms); return in.ctx.Err() }
+			return nil
+		})
 		send(t, stream)
 		received := make(chan error, 1)
 		go func() { received <- use(stream, "recv") }()
@@ -650,8 +653,11 @@ func TestHeaderThatCameBeforeItWasAskedFor(t *testing.T) {
 		if err := use(stream, "header"); err != nil || time.Since(began) != 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
+		if err := <-received; err != nil {
+			t.Error(err)
+		}
 		cancel()
-		wantCode(t, <-received, codes.Canceled)
+		synctest.Wait()
 	})
 }
 
@@ -800,4 +806,44 @@ func TestPanicBesideAReceiver(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSendMsgOfAStreamThatHasEnded reports so, once it has been answered, though nobody
+// has received the end.
+func TestSendMsgOfAStreamThatHasEnded(t *testing.T) {
+	for _, replays := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			answered := make(chan struct{})
+			stream := strictly(t, ctx, newSuite(t, interceptors.WithPolicy(quick)), both, func(in *strict) error {
+				if replays && in.n == 1 {
+					in.dies()
+					return nil
+				}
+				sent := 0
+				in.recv = func() error { return nil }
+				in.send = func() error {
+					if sent++; sent > 1 {
+						return io.EOF
+					}
+					if replays {
+						<-answered
+					}
+					return nil
+				}
+				return nil
+			})
+			send(t, stream)
+			if err := use(stream, "recv"); err != nil {
+				t.Error(err)
+			}
+			close(answered)
+			synctest.Wait()
+			if err := use(stream, "send"); !errors.Is(err, io.EOF) {
+				t.Errorf("replays %v: %v", replays, err)
+			}
+			cancel()
+			synctest.Wait()
+		})
+	}
 }
