@@ -232,6 +232,7 @@ func TestLongNamesAreShortenedTheSameInEachProcess(t *testing.T) {
 		{service + "/" + x, service + "/" + text.Fit(x, head) + hash(service+"/"+x)},
 		{service + "s/" + x, text.Fit(service+"s/"+x, head) + hash(service+"s/"+x)},
 		{"/" + x, text.Fit("/"+x, head) + hash("/"+x)},
+		{"a/" + x, "a/" + text.Fit(x, head) + hash("a/"+x)},
 		{x, text.Fit(x, head) + hash(x)},
 	} {
 		var asked []string

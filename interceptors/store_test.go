@@ -702,3 +702,17 @@ func TestRestorationIsReportedOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestNoChangeIsNoneReported: another instance may say what is known.
+func TestNoChangeIsNoneReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m := withMemory(t, interceptors.State{}, quiet())
+		_ = call(s, play(step{}))
+		for range 3 {
+			m.live.Open(interceptors.BreakerRecord{Method: method, Left: time.Minute, Openings: 1})
+		}
+		if n := len(m.changes); n != 1 {
+			t.Errorf("%d changes reported of one: %+v", n, m.changes)
+		}
+	})
+}

@@ -31,3 +31,17 @@ func TestResumeRequestThatCannotBeSent(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// TestResumeOfAConnectionThatIsCut before the first message: who gives a Resume has said
+// that the request may be sent again.
+func TestResumeOfAConnectionThatIsCut(t *testing.T) {
+	w := overTCP(t, interceptors.WithResume(helloServer, func(_ context.Context, sent, _ any) (any, bool) { return sent, true }))
+	w.Script(helloServer, flakyserver.Reset(), flakyserver.OK())
+	stream, err := w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := all(stream); err != nil || len(got) != 3 {
+		t.Errorf("%q, %v", got, err)
+	}
+}

@@ -192,22 +192,49 @@ func TestMessageRefusedWhileItsAttemptIsReplaced(t *testing.T) {
 
 // TestMessageRefusedAfterTheEnd changes nothing about how the stream ended.
 func TestMessageRefusedAfterTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		refuse := make(chan struct{})
-		stream := strictly(t, ctx, newSuite(t), both, func(in *strict) error {
-			in.send = func() error { <-refuse; return tooLarge }
-			return nil
+	for _, commits := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			refuse := make(chan struct{})
+			stream := strictly(t, ctx, newSuite(t), both, func(in *strict) error {
+				in.send = func() error { <-refuse; return tooLarge }
+				return nil
+			})
+			if commits {
+				stream.Context()
+			}
+			sent := make(chan error, 1)
+			go func() { sent <- use(stream, "send") }()
+			synctest.Wait()
+			cancel()
+			synctest.Wait()
+			close(refuse)
+			<-sent
+			wantCode(t, use(stream, "recv"), codes.Canceled)
 		})
-		sent := make(chan error, 1)
-		go func() { sent <- use(stream, "send") }()
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		close(refuse)
-		<-sent
-		wantCode(t, use(stream, "recv"), codes.Canceled)
-	})
+	}
+}
+
+// TestRefusedMessageIsNoFailure of the server's, be the stream committed or not.
+func TestRefusedMessageIsNoFailure(t *testing.T) {
+	for _, commits := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSuite(t, quiet(), interceptors.WithPolicy(interceptors.Policy{Breaker: interceptors.Breaker{Consecutive: 1}}))
+			for range 2 { // a breaker that is open would not let the second begin
+				ctx, cancel := context.WithCancel(t.Context())
+				stream := strictly(t, ctx, s, both, func(in *strict) error {
+					in.send = func() error { return status.Error(codes.Unavailable, "by an interceptor") }
+					return nil
+				})
+				if commits {
+					stream.Context()
+				}
+				wantCode(t, use(stream, "send"), codes.Unavailable)
+				cancel()
+				synctest.Wait()
+			}
+		})
+	}
 }
 
 // TestMessageRefusedOnAReplay by the sender, who finds its attempt dead, is the
@@ -277,6 +304,9 @@ func TestOptionsOfAStreamThatIsCut(t *testing.T) {
 				if hedgedEarly := kind == "hedged" && name == "before it is received from"; header == nil != hedgedEarly {
 					t.Errorf("%s, %s: header %v", kind, name, header)
 				}
+				if header != nil && !in.ended.Load() {
+					t.Errorf("%s, %s: filled while the stream beneath may write", kind, name)
+				}
 				header = nil
 				wantCode(t, use(stream, "recv"), codes.Canceled)
 				if header != nil {
@@ -310,6 +340,9 @@ func TestOptionsOfAStreamThatHasEnded(t *testing.T) {
 				if err := use(stream, "recv"); !errors.Is(err, end) || header != nil {
 					t.Errorf("%v, header %v", err, header)
 				}
+				if n := in.received.Load(); n != 1 && !errors.Is(end, io.EOF) {
+					t.Errorf("received %d times from what has failed", n)
+				}
 			})
 		}
 	}
@@ -326,6 +359,7 @@ func TestSendMsgOfAStreamThatIsCutUnderAReplay(t *testing.T) {
 				in.dies()
 			} else {
 				in.send = func() error { <-release; return nil }
+				in.recv = func() error { <-release; return in.hang() }
 			}
 			return nil
 		})
@@ -336,7 +370,6 @@ func TestSendMsgOfAStreamThatIsCutUnderAReplay(t *testing.T) {
 		go func() { sent <- use(stream, "send") }()
 		synctest.Wait()
 		cancel()
-		wantCode(t, <-received, codes.Canceled)
 		synctest.Wait()
 		select {
 		case err := <-sent:
@@ -347,6 +380,7 @@ func TestSendMsgOfAStreamThatIsCutUnderAReplay(t *testing.T) {
 			t.Error("SendMsg waits for a replay that is nobody's any more")
 		}
 		close(release)
+		wantCode(t, <-received, codes.Canceled)
 		synctest.Wait()
 	})
 }
@@ -844,6 +878,122 @@ func TestSendMsgOfAStreamThatHasEnded(t *testing.T) {
 			}
 			cancel()
 			synctest.Wait()
+		})
+	}
+}
+
+// TestSendMsgWhileItsStreamIsCommitted: the end of that is the sender's to hear of at
+// once, be anybody receiving or not.
+func TestSendMsgWhileItsStreamIsCommitted(t *testing.T) {
+	for _, receives := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			end := make(chan struct{})
+			stream := strictly(t, ctx, newSuite(t), both, func(in *strict) error {
+				in.send = func() error { <-end; return io.EOF }
+				return nil
+			})
+			sent, received := make(chan error, 1), make(chan error, 1)
+			go func() { sent <- use(stream, "send") }()
+			synctest.Wait()
+			stream.Context()
+			if receives {
+				go func() { received <- use(stream, "recv") }()
+				synctest.Wait()
+			}
+			close(end)
+			if err := <-sent; !errors.Is(err, io.EOF) {
+				t.Errorf("receives %v: %v", receives, err)
+			}
+			cancel()
+			if receives {
+				wantCode(t, <-received, codes.Canceled)
+			}
+			synctest.Wait()
+		})
+	}
+}
+
+// TestHeaderEarnsBudget, as an answer does.
+func TestHeaderEarnsBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var endpoint observe.Endpoint
+		s := newSuite(t, quiet(), interceptors.WithObserver(ask(func(e observe.Endpoint) { endpoint = e })),
+			interceptors.WithPolicy(interceptors.Policy{Retry: interceptors.Retry{Backoff: noJitter}, Budget: interceptors.Budget{Burst: 5, Ratio: 0.5, MinPerSecond: 1e-9}}))
+		_ = call(s, play(fails(codes.Unavailable)))
+		before, _ := endpoint.BudgetTokens()
+		ctx, cancel := context.WithCancel(t.Context())
+		stream := strictly(t, ctx, s, both, func(*strict) error { return nil })
+		if err := use(stream, "header"); err != nil {
+			t.Error(err)
+		}
+		if now, _ := endpoint.BudgetTokens(); now < before+0.49 {
+			t.Errorf("%v tokens before and %v after, want half a token more", before, now)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestHeaderAndReceiverOfAHedgedStream wait for one race.
+func TestHeaderAndReceiverOfAHedgedStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		stream := strictly(t, t.Context(), newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 4, Delay: 10 * ms})), download, func(in *strict) error {
+			attempts++
+			if in.n == 1 {
+				in.header = func() (metadata.MD, error) { <-in.ctx.Done(); return nil, nil }
+				return nil
+			}
+			in.header = func() (metadata.MD, error) { time.Sleep(5 * ms); return metadata.MD{}, nil }
+			in.recv = func() error { return nil }
+			return nil
+		})
+		send(t, stream)
+		asked, received := make(chan error, 1), make(chan error, 1)
+		go func() { asked <- use(stream, "header") }()
+		synctest.Wait()
+		go func() { received <- use(stream, "recv") }()
+		if err := errors.Join(<-asked, <-received); err != nil || attempts != 2 {
+			t.Errorf("%v after %d attempts, want two", err, attempts)
+		}
+	})
+}
+
+// TestResumeOfWhatCannotBeCopied: without the request, or what was delivered last, there
+// is nothing to go on with.
+func TestResumeOfWhatCannotBeCopied(t *testing.T) {
+	type plain struct{ Name chan int }
+	for name, tc := range map[string]struct{ request, reply any }{
+		"request": {&plain{}, new(wrapperspb.StringValue)}, "reply": {wrapperspb.String("q"), &plain{}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			attempts := 0
+			s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithResume(method, func(_ context.Context, sent, _ any) (any, bool) {
+				t.Errorf("%s: asked with %T", name, sent)
+				return sent, true
+			}))
+			stream := strictly(t, t.Context(), s, download, func(in *strict) error {
+				attempts++
+				got := 0
+				in.recv = func() error {
+					if got++; got > 1 {
+						return fails(codes.Unavailable).err
+					}
+					return nil
+				}
+				return nil
+			})
+			if err := stream.SendMsg(tc.request); err != nil {
+				t.Fatal(err)
+			}
+			if err := stream.RecvMsg(tc.reply); err != nil {
+				t.Error(err)
+			}
+			wantCode(t, stream.RecvMsg(tc.reply), codes.Unavailable)
+			if attempts != 1 {
+				t.Errorf("%s: %d attempts", name, attempts)
+			}
 		})
 	}
 }
