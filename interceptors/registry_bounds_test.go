@@ -442,3 +442,23 @@ func TestBudgetsThatBecomeOne(t *testing.T) {
 		}
 	})
 }
+
+// TestUnhedgedMethodsAreNamedAnewAfterAReload, a hundred of them.
+func TestUnhedgedMethodsAreNamedAnewAfterAReload(t *testing.T) {
+	var log strings.Builder
+	policy := interceptors.WithMethodPolicy("/a.B/*", interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}})
+	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), policy)
+	for round := range 2 {
+		log.Reset()
+		for i := range 120 {
+			_ = one(s, fmt.Sprintf("/a.B/M%d-%d", round, i), play(step{}))
+		}
+		named, stopped := strings.Count(log.String(), "neither hedged nor retried"), strings.Count(log.String(), "too many methods are not hedged")
+		if named != 100 || stopped != 1 {
+			t.Errorf("round %d: %d methods named, said %d times that no others will be", round, named, stopped)
+		}
+		if err := s.Reload(policy); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -997,3 +997,17 @@ func TestResumeOfWhatCannotBeCopied(t *testing.T) {
 		})
 	}
 }
+
+// TestStreamOfACallerWhoHasGone is not opened.
+func TestStreamOfACallerWhoHasGone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, opt := range []interceptors.Option{interceptors.WithPolicy(quick), hedged(interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour})} {
+		_, err := newSuite(t, opt).StreamClientInterceptor()(ctx, download, nil, method,
+			func(context.Context, *grpc.StreamDesc, *grpc.ClientConn, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+				t.Error("an attempt is made")
+				return nil, context.Canceled
+			})
+		wantCode(t, err, codes.Canceled)
+	}
+}
