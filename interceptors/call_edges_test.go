@@ -144,6 +144,7 @@ func TestPanicOfAnAttemptThatWasGivenUp(t *testing.T) {
 		loser := step{do: func(ctx context.Context, _ any) { <-ctx.Done(); time.Sleep(ms); panicHere() }}
 		answer, err := question(t.Context(), s, play(step{err: fails(codes.Unavailable).err}, loser, take(5*ms, "c")))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if err != nil || answer != "c" || strings.Count(log.String(), "attempt panicked after its call returned") != 1 || !strings.Contains(log.String(), "panicHere") {
 			t.Errorf("%q, %v, logged %s", answer, err, log.String())
 		}

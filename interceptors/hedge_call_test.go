@@ -404,6 +404,7 @@ func TestHedgeThatCannotBeMade(t *testing.T) {
 		if got := events.hedges(); !slices.Equal(got, []string{"2 suppressed not_retryable"}) {
 			t.Errorf("got %v", got)
 		}
+		synctest.Wait()
 		if tokens, _ := endpoint.BudgetTokens(); tokens < 4.99 || meanwhile < 4.99 {
 			t.Errorf("%v tokens, want 5; %v meanwhile", tokens, meanwhile)
 		}

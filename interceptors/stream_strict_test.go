@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -91,8 +92,11 @@ var (
 func strictly(t *testing.T, ctx context.Context, s *interceptors.Suite, desc *grpc.StreamDesc, open func(in *strict) error, opts ...grpc.CallOption) grpc.ClientStream { //nolint:revive // t first, as in other helpers
 	t.Helper()
 	n := 0
+	var mu sync.Mutex // hedges are opened side by side
 	stream, err := s.StreamClientInterceptor()(ctx, desc, nil, method,
 		func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			n++
 			in := &strict{t: t, n: n, opts: opts}
 			in.ctx, in.cancel = context.WithCancel(ctx)
@@ -954,7 +958,8 @@ func TestHeaderAndReceiverOfAHedgedStream(t *testing.T) {
 		go func() { asked <- use(stream, "header") }()
 		synctest.Wait()
 		go func() { received <- use(stream, "recv") }()
-		if err := errors.Join(<-asked, <-received); err != nil || attempts != 2 {
+		err := errors.Join(<-asked, <-received)
+		if synctest.Wait(); err != nil || attempts != 2 {
 			t.Errorf("%v after %d attempts, want two", err, attempts)
 		}
 	})
