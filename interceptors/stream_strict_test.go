@@ -89,7 +89,7 @@ var (
 
 // strictly opens a stream over strict ones, which open scripts. Each has written a
 // header to its options.
-func strictly(t *testing.T, ctx context.Context, s *interceptors.Suite, desc *grpc.StreamDesc, open func(in *strict) error, opts ...grpc.CallOption) grpc.ClientStream { //nolint:revive // t first, as in other helpers
+func strictly(t *testing.T, ctx context.Context, s *interceptors.Suite, desc *grpc.StreamDesc, open func(in *strict) error, opts ...grpc.CallOption) grpc.ClientStream {
 	t.Helper()
 	n := 0
 	var mu sync.Mutex // hedges are opened side by side
