@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
@@ -97,24 +96,22 @@ func TestFallbackThatFails(t *testing.T) {
 // TestReplyIsAsItWas before an attempt that failed filled it, for the next and for the
 // fallback.
 func TestReplyIsAsItWas(t *testing.T) {
-	var seen []string
-	s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithFallback(method, func(_ context.Context, _ string, _, reply any, err error) error {
-		seen = append(seen, reply.(*wrapperspb.StringValue).GetValue())
-		return err
-	}))
-	reply := wrapperspb.String("given")
-	_ = s.UnaryClientInterceptor()(t.Context(), method, wrapperspb.String("q"), reply, nil, func(_ context.Context, _ string, _, reply any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
-		seen = append(seen, reply.(*wrapperspb.StringValue).GetValue())
-		reply.(*wrapperspb.StringValue).Value = "left by a failed attempt"
-		return fails(codes.Unavailable).err
-	})
-	for i, got := range seen[1:] {
-		if got != seen[1] || got == "left by a failed attempt" {
-			t.Errorf("%d finds %q", i+2, got)
+	type plain struct{ Value string }
+	for attempts := 1; attempts <= 3; attempts++ {
+		var seen []string
+		s := newSuite(t, interceptors.WithPolicy(interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: attempts, Backoff: quick.Retry.Backoff}}),
+			interceptors.WithFallback(method, func(_ context.Context, _ string, _, reply any, err error) error {
+				seen = append(seen, reply.(*plain).Value)
+				return err
+			}))
+		_ = s.UnaryClientInterceptor()(t.Context(), method, new(plain), &plain{"given"}, nil, func(_ context.Context, _ string, _, reply any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+			seen = append(seen, reply.(*plain).Value)
+			reply.(*plain).Value = "left by a failed attempt"
+			return fails(codes.Unavailable).err
+		})
+		if want := slices.Repeat([]string{"given"}, attempts+1); !slices.Equal(seen, want) {
+			t.Errorf("seen %q, want %q", seen, want)
 		}
-	}
-	if len(seen) != 4 {
-		t.Errorf("seen %q", seen)
 	}
 }
 
