@@ -86,7 +86,8 @@ func TestPanicThatComesTooLateIsLogged(t *testing.T) {
 	r := newHedgedCall(&u.Call, p, &late, u)
 	a := r.begin((*firstWork)(u))
 	a.panicked, a.stack = "boom", []byte("where")
-	a.report()
+	a.state.Store(reported)
+	r.results <- a
 	r.leave()
 	if len(logged) != 2 || logged[0] != "boom" || logged[1] != "where" {
 		t.Errorf("logged %v", logged)
