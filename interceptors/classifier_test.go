@@ -242,3 +242,28 @@ func TestClassifierFaults(t *testing.T) {
 		t.Error("Reload takes a classifier")
 	}
 }
+
+// TestClassifierThatPanicsRulesNothing: what its code says holds.
+func TestClassifierThatPanicsRulesNothing(t *testing.T) {
+	s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithLogger(slog.New(slog.DiscardHandler)),
+		interceptors.WithClassifier(method, func(interceptors.Attempt) interceptors.Verdict { panic("no") }))
+	sc := play(fails(codes.NotFound))
+	wantCode(t, call(s, sc), codes.NotFound)
+	wantAttempts(t, sc, 1)
+}
+
+// TestSlowClassifier is one that takes more than 10 ms.
+func TestSlowClassifier(t *testing.T) {
+	for took, want := range map[time.Duration]int{0: 0, 10 * ms: 0, 10*ms + 1: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var log strings.Builder
+			s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
+				interceptors.WithClassifier(method, func(interceptors.Attempt) interceptors.Verdict { time.Sleep(took); return 0 }))
+			time.Sleep(time.Hour) // how long the suite has been there is nobody's fault
+			wantCode(t, call(s, play(fails(codes.NotFound))), codes.NotFound)
+			if n := strings.Count(log.String(), "classifier is slow"); n != want {
+				t.Errorf("%v: logged %d times, want %d: %s", took, n, want, log.String())
+			}
+		})
+	}
+}

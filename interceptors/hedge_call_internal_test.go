@@ -69,3 +69,28 @@ func TestAnswersComeBeforeTheEnd(t *testing.T) {
 	}
 	_ = s.Close()
 }
+
+// TestPanicThatComesTooLateIsLogged: the race was left before it looked.
+func TestPanicThatComesTooLateIsLogged(t *testing.T) {
+	const method = "/astra.test.Race/TooLate"
+	s, err := New(WithMethodPolicy(method, Policy{Hedge: Hedge{MaxAttempts: 2, Delay: time.Hour}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged []any
+	late := logFailure(func(what any, stack []byte) { logged = append(logged, what, string(stack)) })
+	u := &unaryCall{method: method}
+	p := s.plan(nil, "", method)
+	u.Host, u.Plan, u.Ctx = &s.Host, &p.Plan, t.Context()
+	u.Policy = &p.policy.Policy
+	r := newHedgedCall(&u.Call, p, &late, u)
+	a := r.begin((*firstWork)(u))
+	a.panicked, a.stack = "boom", []byte("where")
+	a.state.Store(reported)
+	r.results <- a
+	r.leave()
+	if len(logged) != 2 || logged[0] != "boom" || logged[1] != "where" {
+		t.Errorf("logged %v", logged)
+	}
+	_ = s.Close()
+}

@@ -396,14 +396,17 @@ func TestHedgeThatCannotBeMade(t *testing.T) {
 			Budget: interceptors.Budget{Burst: 5, MinPerSecond: 1e-9},
 		}))
 		sc := play(failAfter(30*ms, codes.Unavailable, nil))
+		meanwhile := 0.0
+		time.AfterFunc(20*ms, func() { meanwhile, _ = endpoint.BudgetTokens() })
 		err := s.UnaryClientInterceptor()(t.Context(), method, new(plain), new(plain), nil, sc.invoke, grpc.ForceCodecV2(failing{encoded: new(atomic.Int32)}))
 		wantCode(t, err, codes.Unavailable)
 		wantAttempts(t, sc, 1)
 		if got := events.hedges(); !slices.Equal(got, []string{"2 suppressed not_retryable"}) {
 			t.Errorf("got %v", got)
 		}
-		if tokens, _ := endpoint.BudgetTokens(); tokens < 4.99 {
-			t.Errorf("%v tokens, want 5", tokens)
+		synctest.Wait()
+		if tokens, _ := endpoint.BudgetTokens(); tokens < 4.99 || meanwhile < 4.99 {
+			t.Errorf("%v tokens, want 5; %v meanwhile", tokens, meanwhile)
 		}
 	})
 }

@@ -49,7 +49,10 @@ func (a *answered) fault() string {
 // everything again when all losers have had the time to do harm.
 func TestHedgesCorruptNothing(t *testing.T) {
 	calls, workers := 10_000, 20
-	if raceEnabled && !testing.Short() {
+	switch {
+	case testing.Short():
+		calls = 2000
+	case raceEnabled:
 		calls = 100_000
 	}
 	server, err := flakyserver.Start(flakyserver.WithLog(0))

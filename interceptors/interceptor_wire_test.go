@@ -15,6 +15,7 @@ import (
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
@@ -148,7 +149,9 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := dialSuite(t, gone, newSuite(t, interceptors.WithPolicy(quick)))
+	w := dialSuite(t, gone, newSuite(t, interceptors.WithPolicy(quick)), grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff: backoff.Config{BaseDelay: 20 * ms, Multiplier: 1, MaxDelay: 20 * ms}, MinConnectTimeout: 20 * time.Second,
+	}))
 	gone.Close()
 	header := metadata.Pairs("stale", "1")
 	_, err = w.say(within(t), grpc.Header(&header))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,32 +164,34 @@ func TestLongNamesAreNotKept(t *testing.T) {
 
 // TestLongNamesKeepTheirBreakers, each its own, and their policies.
 func TestLongNamesKeepTheirBreakers(t *testing.T) {
-	long := strings.Repeat("x", 64<<10)
-	exact := "/a.B/Exact" + long
-	s := newSuite(t, interceptors.WithPolicy(interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 2}}),
-		interceptors.WithMethodPolicy("/a.B/*", onlyBreaker(interceptors.Breaker{})),
-		interceptors.WithMethodPolicy(exact, onlyBudget(interceptors.Budget{Disabled: true})))
-	for range 2 {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 64<<10)
+		exact := "/a.B/Exact" + long
+		s := newSuite(t, interceptors.WithPolicy(interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 2}}),
+			interceptors.WithMethodPolicy("/a.B/*", onlyBreaker(interceptors.Breaker{})),
+			interceptors.WithMethodPolicy(exact, onlyBudget(interceptors.Budget{Disabled: true})))
+		for range 2 {
+			down := play(fails(codes.Unavailable))
+			for range 100 {
+				_ = one(s, "/a.B/"+long, down)
+			}
+			if n := down.attempts(); n > 20 {
+				t.Errorf("%d attempts of 100 calls against a server that is down", n)
+			}
+			well := play(step{})
+			if err := one(s, "/a.B/"+long+"y", well); err != nil {
+				t.Errorf("another method: %v", err)
+			}
+			if err := s.Reload(interceptors.WithMethodPolicy("/a.B/*", onlyBreaker(interceptors.Breaker{})),
+				interceptors.WithMethodPolicy(exact, onlyBudget(interceptors.Budget{Disabled: true}))); err != nil {
+				t.Fatal(err)
+			}
+		}
 		down := play(fails(codes.Unavailable))
-		for range 100 {
-			_ = one(s, "/a.B/"+long, down)
+		if _ = one(s, exact, down); down.attempts() < 2 {
+			t.Error("the policy that names it exactly does not hold")
 		}
-		if n := down.attempts(); n > 20 {
-			t.Errorf("%d attempts of 100 calls against a server that is down", n)
-		}
-		well := play(step{})
-		if err := one(s, "/a.B/"+long+"y", well); err != nil {
-			t.Errorf("another method: %v", err)
-		}
-		if err := s.Reload(interceptors.WithMethodPolicy("/a.B/*", onlyBreaker(interceptors.Breaker{})),
-			interceptors.WithMethodPolicy(exact, onlyBudget(interceptors.Budget{Disabled: true}))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	down := play(fails(codes.Unavailable))
-	if _ = one(s, exact, down); down.attempts() < 2 {
-		t.Error("the policy that names it exactly does not hold")
-	}
+	})
 }
 
 // TestCostOfAPlan does not grow with their number.
@@ -255,6 +258,9 @@ func TestReloadForgetsBudgetsPastTheBound(t *testing.T) {
 		down := play(fails(codes.Unavailable))
 		for i := range 20 {
 			_ = one(s, "/late.Svc/Get", down)
+			if i%5 > 0 {
+				continue // it takes a while
+			}
 			if err := s.Reload(policy(i)); err != nil {
 				t.Fatal(err)
 			}
@@ -267,7 +273,7 @@ func TestReloadForgetsBudgetsPastTheBound(t *testing.T) {
 			}
 		}
 		if others != 1 {
-			t.Errorf("%d budgets kept of 20 policies", others)
+			t.Errorf("%d budgets kept of five policies", others)
 		}
 	})
 }
@@ -275,10 +281,12 @@ func TestReloadForgetsBudgetsPastTheBound(t *testing.T) {
 // TestTooManyMethods: those that nothing is kept for have all but a breaker.
 func TestTooManyMethods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		seen := &events{}
+		seen, asked := &events{}, 0
+		var log strings.Builder
 		off := interceptors.Policy{Retry: interceptors.Retry{Backoff: noJitter}, Budget: interceptors.Budget{Burst: 2, MinPerSecond: 1e-9}}
 		s := newSuite(t, interceptors.WithObserver(inline{seen}), interceptors.WithPolicy(off),
-			interceptors.WithLogger(slog.New(slog.DiscardHandler)),
+			interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
+			interceptors.WithClassifier("/late.Svc/*", func(interceptors.Attempt) interceptors.Verdict { asked++; return 0 }),
 			interceptors.WithFallback("/late.Svc/*", func(context.Context, string, any, any, error) error { return nil }))
 		one := func(m string, sc *script) error {
 			return s.UnaryClientInterceptor()(context.Background(), m, nil, nil, nil, sc.invoke)
@@ -292,6 +300,9 @@ func TestTooManyMethods(t *testing.T) {
 			if err := one(fmt.Sprintf("/late.Svc/M%d", i), down); err != nil {
 				t.Fatalf("not rescued: %v", err)
 			}
+			if i%5 > 0 {
+				continue // it takes a while
+			}
 			if err := s.Reload(interceptors.WithPolicy(off)); err != nil {
 				t.Fatal(err)
 			}
@@ -300,7 +311,156 @@ func TestTooManyMethods(t *testing.T) {
 			t.Errorf("%d of 20 calls reported", got)
 		}
 		wantAttempts(t, down, 22) // one budget of two tokens for them all
+		if n := strings.Count(log.String(), "too many methods and targets"); n != 1 || asked != 22 {
+			t.Errorf("logged %d times, classifier asked %d times of 22 attempts", n, asked)
+		}
 	})
+}
+
+// TestOneIdleMethodIsForgotten, with its budget, though all others are in use.
+func TestOneIdleMethodIsForgotten(t *testing.T) {
+	idle, busy := to(t, "passthrough:///idle"), to(t, "passthrough:///busy")
+	synctest.Test(t, func(t *testing.T) {
+		evicted := &evictions{}
+		s, m := withMemory(t, interceptors.State{}, interceptors.WithObserver(evicted), quiet(), interceptors.WithPolicy(interceptors.Policy{
+			Retry: interceptors.Retry{Backoff: noJitter}, Breaker: interceptors.Breaker{Disabled: true},
+			Budget: interceptors.Budget{Burst: 10, MinPerSecond: 1e-9},
+		}))
+		budgets := func() (targets []string) {
+			for _, b := range m.live.State().Budgets {
+				targets = append(targets, b.Target)
+			}
+			slices.Sort(targets)
+			return targets
+		}
+		_ = on(s, idle, play(fails(codes.Unavailable)))
+		for i := range 3 {
+			_ = on(s, busy, play(fails(codes.Unavailable)))
+			if got, want := fmt.Sprint(budgets()), []string{"[passthrough:///busy passthrough:///idle]", "[passthrough:///busy passthrough:///idle]", "[passthrough:///busy]"}[i]; got != want {
+				t.Errorf("look %d: budgets of %s, want %s", i, got, want)
+			}
+			if i == 1 {
+				_ = on(s, busy, play(step{}))
+			}
+			time.Sleep(10 * time.Minute)
+			_ = on(s, busy, play(step{}))
+			_ = one(s, fmt.Sprintf("/new.Svc/%d", i), play(step{})) // a new one makes it look
+		}
+		for _, p := range s.Snapshot().Methods {
+			if p.Target == "passthrough:///idle" {
+				t.Error("an idle one is shown")
+			}
+		}
+	})
+}
+
+// TestMethodsAreNotForgottenSooner than after ten minutes, if there is room.
+func TestMethodsAreNotForgottenSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		evicted := &evictions{}
+		s := newSuite(t, interceptors.WithObserver(evicted))
+		for i := range 6 {
+			_ = one(s, fmt.Sprintf("/a.B/M%d", i), play(step{}))
+			time.Sleep(90 * time.Second)
+		}
+		if evicted.n != 0 {
+			t.Errorf("%d forgotten", evicted.n)
+		}
+	})
+}
+
+// TestReloadForgetsNoUse: a method used before a reload is one that was used.
+func TestReloadForgetsNoUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		evicted := &evictions{}
+		s := newSuite(t, quiet(), interceptors.WithObserver(evicted))
+		time.Sleep(9 * time.Minute)
+		_ = one(s, "/a.B/Used", play(step{}))
+		if err := s.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		_ = one(s, "/a.B/New", play(step{})) // makes it look
+		if evicted.n != 0 {
+			t.Error("a method that was used a minute ago is forgotten")
+		}
+	})
+}
+
+// TestReloadsCountStrangeMethodsAnew: there is as much room after them.
+func TestReloadsCountStrangeMethodsAnew(t *testing.T) {
+	s := newSuite(t, quiet(), interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{})))
+	for i := range 200 {
+		_ = one(s, fmt.Sprintf("/a.B/M%d", i), play(step{}))
+	}
+	for range bound / 200 {
+		if err := s.Reload(interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{}))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = one(s, "/a.B/New", play(step{}))
+	if n := len(s.Snapshot().Methods); n != 201 {
+		t.Errorf("%d methods kept of 201", n)
+	}
+}
+
+// TestSnapshotHasAllTargetsOfAMethod.
+func TestSnapshotHasAllTargetsOfAMethod(t *testing.T) {
+	s := newSuite(t)
+	for _, target := range []string{"passthrough:///a", "passthrough:///b", "passthrough:///c"} {
+		_ = on(s, to(t, target), play(step{}))
+	}
+	if got := s.Snapshot().Methods; len(got) != 3 {
+		t.Errorf("%d of three targets: %+v", len(got), got)
+	}
+}
+
+// TestBudgetsThatBecomeOne hold the least of what they held.
+func TestBudgetsThatBecomeOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := func(burst float64) interceptors.Policy {
+			return interceptors.Policy{Retry: interceptors.Retry{Backoff: noJitter}, Breaker: interceptors.Breaker{Disabled: true},
+				Budget: interceptors.Budget{Burst: burst, MinPerSecond: 1e-9}}
+		}
+		for _, spent := range []string{"/a.B/One", "/a.B/Two"} {
+			s := newSuite(t, quiet(), interceptors.WithMethodPolicy("/a.B/One", budget(3)), interceptors.WithMethodPolicy("/a.B/Two", budget(4)))
+			_ = one(s, "/a.B/One", play(step{}))
+			_ = one(s, "/a.B/Two", play(step{}))
+			for range 3 {
+				_ = one(s, spent, play(fails(codes.Unavailable)))
+			}
+			if err := s.Reload(interceptors.WithPolicy(budget(4))); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range []string{"/a.B/One", "/a.B/Two"} {
+				sc := play(fails(codes.Unavailable))
+				_ = one(s, m, sc)
+				if n := sc.attempts(); n != 1 {
+					t.Errorf("%s was spent: %d attempts of %s", spent, n, m)
+				}
+			}
+		}
+	})
+}
+
+// TestUnhedgedMethodsAreNamedAnewAfterAReload, a hundred of them.
+func TestUnhedgedMethodsAreNamedAnewAfterAReload(t *testing.T) {
+	var log strings.Builder
+	policy := interceptors.WithMethodPolicy("/a.B/*", interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}})
+	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), policy)
+	for round := range 2 {
+		log.Reset()
+		for i := range 120 {
+			_ = one(s, fmt.Sprintf("/a.B/M%d-%d", round, i), play(step{}))
+		}
+		named, stopped := strings.Count(log.String(), "neither hedged nor retried"), strings.Count(log.String(), "too many methods are not hedged")
+		if named != 100 || stopped != 1 {
+			t.Errorf("round %d: %d methods named, said %d times that no others will be", round, named, stopped)
+		}
+		if err := s.Reload(policy); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestSnapshotBesideFirstCalls: a snapshot holds no lock that first calls wait for,

@@ -2,9 +2,12 @@ package interceptors_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/text"
 	"github.com/astra-grpc/astra/observe"
 )
 
@@ -152,9 +156,9 @@ func TestTargetNamePanics(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-	}
-	if n := strings.Count(log.String(), "no name"); n != 1 {
-		t.Errorf("logged %d times:\n%s", n, log.String())
+		if n := strings.Count(log.String(), "no name"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, log.String())
+		}
 	}
 	if got := fmt.Sprint(seen); got != "[passthrough:///a passthrough:///b]" {
 		t.Errorf("observers were asked of %s", got)
@@ -210,5 +214,66 @@ func TestRefusalsOfOddNames(t *testing.T) {
 	}
 	if !errors.Is(err, interceptors.ErrBreakerOpen) || len(status.Convert(err).Details()) != 2 {
 		t.Errorf("%v with %d details, want a refusal with two", err, len(status.Convert(err).Details()))
+	}
+}
+
+// TestLongNamesAreShortenedTheSameInEachProcess, as stores share them: beginning and
+// hash, of a method within its service, where that is not too long itself.
+func TestLongNamesAreShortenedTheSameInEachProcess(t *testing.T) {
+	const most, head = 512, 192
+	hash := func(name string) string {
+		sum := sha256.Sum256([]byte(name))
+		return hex.EncodeToString(sum[:16])
+	}
+	x, inService, service := strings.Repeat("x", 1000), "/a.B/", "/"+strings.Repeat("s", head-1)
+	for _, tc := range []struct{ method, want string }{
+		{(inService + x)[:most], (inService + x)[:most]},
+		{(inService + x)[:most+1], inService + text.Fit((inService + x)[len(inService):most+1], head) + hash((inService + x)[:most+1])},
+		{service + "/" + x, service + "/" + text.Fit(x, head) + hash(service+"/"+x)},
+		{service + "s/" + x, text.Fit(service+"s/"+x, head) + hash(service+"s/"+x)},
+		{"/" + x, text.Fit("/"+x, head) + hash("/"+x)},
+		{"a/" + x, "a/" + text.Fit(x, head) + hash("a/"+x)},
+		{x, text.Fit(x, head) + hash(x)},
+	} {
+		var asked []string
+		s := newSuite(t, interceptors.WithObserver(inlineAsk{func(e observe.Endpoint) { asked = append(asked, e.Method()) }}))
+		if err := one(s, tc.method, play(step{})); err != nil {
+			t.Fatal(err)
+		}
+		if len(asked) != 1 || asked[0] != tc.want {
+			t.Errorf("%d bytes %.20s… are known as %s, want %s", len(tc.method), tc.method, asked, tc.want)
+		}
+	}
+	for _, n := range []int{most, most + 1} {
+		target := ("passthrough:///" + x)[:n]
+		want := target
+		if n > most {
+			want = text.Fit(target, head) + hash(target)
+		}
+		s := newSuite(t)
+		if err := on(s, to(t, target), play(step{})); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Snapshot().Methods; len(got) != 1 || got[0].Target != want {
+			t.Errorf("a target of %d bytes is kept as %+v, want %s", n, got, want)
+		}
+	}
+}
+
+// TestTargetNameOfAFunctionThatEndsItsGoroutine is the target's own.
+func TestTargetNameOfAFunctionThatEndsItsGoroutine(t *testing.T) {
+	s := newSuite(t, interceptors.WithTargetName(func(string) string { runtime.Goexit(); return "" }))
+	cc := to(t, "passthrough:///a")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = on(s, cc, play(step{}))
+	}()
+	<-ended
+	if err := on(s, cc, play(step{})); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Snapshot().Methods; len(got) != 1 || got[0].Target != "passthrough:///a" {
+		t.Errorf("%+v, want the target's own name", got)
 	}
 }

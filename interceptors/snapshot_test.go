@@ -147,7 +147,7 @@ func TestSnapshotJSON(t *testing.T) {
 // TestSnapshotWaitsForNobody: neither a first call, which makes plans, nor a
 // snapshot waits for the other.
 func TestSnapshotWaitsForNobody(t *testing.T) {
-	s := newSuite(t)
+	s := newSuite(t, interceptors.WithPolicy(quick))
 	_ = call(s, play(fails(codes.Unavailable)))
 	s.WithLockHeld(func() {
 		if got := s.Snapshot(); len(got.Methods) != 1 {

@@ -1,6 +1,7 @@
 package interceptors_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -619,6 +620,103 @@ func BenchmarkUnarySuccessStore(b *testing.B) {
 	for b.Loop() {
 		_ = call(context.Background(), benchMethod, nil, nil, nil, noop)
 	}
+}
+
+// TestBackendsWithoutSense are not restored, and not passed on.
+func TestBackendsWithoutSense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 513)
+		out := func(target, backend string, age time.Duration) interceptors.BackendRecord {
+			return interceptors.BackendRecord{Target: target, Backend: backend, Left: time.Hour, Openings: 1, Age: age}
+		}
+		sound := []interceptors.BackendRecord{
+			out("a", "10.0.0.1:1", 0), out(long[:512], "10.0.0.1:2", 0), out("a", long[:512], 0), out("a", "10.0.0.1:3", interceptors.MaxStateAge),
+		}
+		_, m := withMemory(t, interceptors.State{Backends: append([]interceptors.BackendRecord{
+			out("a", "10.0.0.1:4", -1), out("a", "10.0.0.1:5", interceptors.MaxStateAge+1), out(long, "10.0.0.1:6", 0), out("a", long, 0),
+		}, sound...)}, interceptors.WithBalancing(interceptors.Balancing{}))
+		got := m.live.State().Backends
+		byName := func(a, b interceptors.BackendRecord) int {
+			return cmp.Or(cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Target, b.Target))
+		}
+		slices.SortFunc(got, byName)
+		slices.SortFunc(sound, byName)
+		if !slices.Equal(got, sound) {
+			t.Errorf("%+v, want %+v", got, sound)
+		}
+	})
+}
+
+// TestRecordsAtTheirBounds: names of 512 bytes are kept, longer ones are not; of a
+// target whose budgets are full there is nothing to say.
+func TestRecordsAtTheirBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 513)
+		_, m := withMemory(t, interceptors.State{
+			Breakers: []interceptors.BreakerRecord{
+				{Target: long[:512], Left: time.Hour}, {Method: long[:512], Left: time.Hour, Age: interceptors.MaxStateAge},
+				{Target: long, Left: time.Hour}, {Method: long, Left: time.Hour}, {Target: "a", Left: time.Hour, Age: interceptors.MaxStateAge + 1},
+			},
+			Budgets: []interceptors.BudgetRecord{
+				{Target: long[:512], Burst: 10}, {Target: "old", Burst: 10, Age: interceptors.MaxStateAge},
+				{Target: long, Burst: 10}, {Target: "full", Burst: 10, Tokens: 10}, {Target: "a", Burst: 10, Age: interceptors.MaxStateAge + 1},
+			},
+		})
+		st := m.live.State()
+		if len(st.Breakers) != 2 || len(st.Budgets) != 2 {
+			t.Errorf("%d breakers and %d budgets kept, want two and two: %.300v", len(st.Breakers), len(st.Budgets), st)
+		}
+	})
+}
+
+// TestBudgetRestoredLate has what it earned since, and no more.
+func TestBudgetRestoredLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := interceptors.Budget{Burst: 10, MinPerSecond: 0.1}
+		s, m := withMemory(t, interceptors.State{}, quiet(), interceptors.WithPolicy(interceptors.Policy{
+			Retry: interceptors.Retry{Backoff: noJitter}, Breaker: interceptors.Breaker{Disabled: true}, Budget: b}))
+		_ = one(s, method, play(fails(codes.Unavailable)))
+		record := m.live.State().Budgets[0]
+		record.Target, record.Tokens = "passthrough:///a", 0
+		time.Sleep(time.Hour)
+		m.live.Restore(interceptors.State{Budgets: []interceptors.BudgetRecord{record}})
+		time.Sleep(10 * time.Second)
+		sc := play(fails(codes.Unavailable))
+		_ = on(s, to(t, "passthrough:///a"), sc)
+		wantAttempts(t, sc, 2) // one token in ten seconds
+	})
+}
+
+// TestRestorationIsReportedOnce, and by no later reload.
+func TestRestorationIsReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		events := &hedgeEvents{}
+		s, _ := withMemory(t, opened(time.Hour, 1), quiet(), interceptors.WithObserver(events))
+		rest(t, s)
+		for range 2 {
+			if err := s.Reload(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rest(t, s)
+		if n := events.count(observe.BreakerChange); n != 1 {
+			t.Errorf("%d changes reported of one", n)
+		}
+	})
+}
+
+// TestNoChangeIsNoneReported: another instance may say what is known.
+func TestNoChangeIsNoneReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m := withMemory(t, interceptors.State{}, quiet())
+		_ = call(s, play(step{}))
+		for range 3 {
+			m.live.Open(interceptors.BreakerRecord{Method: method, Left: time.Minute, Openings: 1})
+		}
+		if n := len(m.changes); n != 1 {
+			t.Errorf("%d changes reported of one: %+v", n, m.changes)
+		}
+	})
 }
 
 // panicking is a store whose methods panic once it is attached.

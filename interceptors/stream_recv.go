@@ -176,7 +176,17 @@ func (s *clientStream) headerLocked(a *streamAttempt) (md metadata.MD, err error
 }
 
 // Trailer implements grpc.ClientStream. It commits the stream.
-func (s *clientStream) Trailer() metadata.MD { return s.settled().trailers() }
+func (s *clientStream) Trailer() metadata.MD {
+	a := s.settled()
+	if s.resume != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.phase == ended && s.current.ClientStream == nil {
+			return nil // the last attempt could not be opened: an earlier one's trailer says nothing of its error
+		}
+	}
+	return a.trailers()
+}
 
 // Context implements grpc.ClientStream. It commits the stream: what the
 // context holds is the attempt's.

@@ -3,6 +3,7 @@ package interceptors_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -145,7 +146,12 @@ func TestReplayPanics(t *testing.T) {
 		}
 		return send(m)
 	}
-	w := dialBeneath(t, panics)
+	log := make(chan string, 1)
+	w := dialBeneath(t, panics, interceptors.WithLogger(slog.New(slog.NewTextHandler(lines(func(line string) {
+		if strings.Contains(line, "panicked") {
+			log <- line
+		}
+	}), nil))))
 	w.Script(helloBidi, flakyserver.Fail(codes.Unavailable, "").AfterReceived(1), flakyserver.OK())
 	stream, err := w.SayHelloBidi(within(t))
 	if err != nil {
@@ -156,6 +162,9 @@ func TestReplayPanics(t *testing.T) {
 	}
 	_, err = stream.Recv() // drives, and the replay is on a goroutine
 	wantCode(t, err, codes.Internal)
+	if line := <-log; !strings.Contains(line, "replaying a stream's messages panicked") {
+		t.Errorf("logged %s", line)
+	}
 }
 
 // TestReplayOfTransformedMessages: an interceptor beneath that encrypts, splits
@@ -317,4 +326,12 @@ func TestResumeBeforeTheFirstMessage(t *testing.T) {
 			_, err = stream.Recv()
 		}
 	}
+}
+
+// lines gets each line of a log.
+type lines func(string)
+
+func (l lines) Write(line []byte) (int, error) {
+	l(string(line))
+	return len(line), nil
 }
