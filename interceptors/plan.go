@@ -123,7 +123,6 @@ type endpoint struct {
 	canonical      string // the target's, with its scheme
 	recorders      hooks.Recorders
 	asking         sync.Once          // of the observers, for recorders
-	asked          bool               // guarded by registry.mu: calls may use it
 	restored       breaker.Transition // guarded by registry.mu: of the breaker, not reported yet
 	breaker        *breaker.Guard     // also while a policy turns it off; nil: never had one
 	budget         *budget.Guard      // likewise

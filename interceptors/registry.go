@@ -165,7 +165,6 @@ func (r *registry) makePlan(cc *grpc.ClientConn, target, name, method string) (p
 func (r *registry) publish(target, method string, e *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.asked = true
 	p := r.plans[key{e.target, e.method}]
 	t := r.table.Load()
 	if p == nil || p.endpoint != e || t.find(target, method) != nil {
