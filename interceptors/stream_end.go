@@ -76,10 +76,10 @@ func (s *clientStream) settle(err error, race *hedgedCall) {
 		c.Settle(err)
 	}
 	a := s.current
-	a.release()
-	if cut == nil {
+	if cut == nil { // before release: if an interceptor beneath has ended it, the inner stream ends by that, and writes
 		s.fill(a)
 	}
+	a.release()
 	a.onFinish(err)
 }
 

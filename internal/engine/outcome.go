@@ -43,7 +43,7 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	}
 	c.old = c.stream && !c.answered && a.Ctx != nil && now-a.Began >= c.Policy.Breaker.Window
 	c.last = verdict.Of(verdict.Attempt{
-		Code:     c.code,
+		Code:     c.codeOf(err, ev),
 		Failures: c.Policy.Failures,
 		Caller:   verdict.Caller(CallerOf(c.Ctx)),
 		Evidence: ev.Known,
@@ -64,6 +64,15 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	if a.backend != nil {
 		c.settleBackend(a, c.backendEnd(err, ev))
 	}
+}
+
+// codeOf returns the call's code, or the number beyond gRPC's codes that a server has
+// answered with: its own word, not the UNKNOWN of a server that is ill.
+func (c *Call) codeOf(err error, ev Evidence) codes.Code {
+	if s, _ := status.FromError(err); ev.Sent && s.Code() > codes.Unauthenticated {
+		return s.Code()
+	}
+	return c.code
 }
 
 // noteVain notes how long an attempt has waited that failed because its time had run

@@ -1,0 +1,151 @@
+package interceptors_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/flakyserver"
+)
+
+// Whatever a server that is well answers, with a header, a trailer, both or neither,
+// and by numbers that gRPC does not know, ends a row of failures.
+func TestAnswersOfAllShapesAreAnswers(t *testing.T) {
+	ill := flakyserver.Fail(codes.Unavailable, "scripted")
+	breaker := interceptors.Policy{Retry: interceptors.Retry{MaxAttempts: 1}}
+	hedging := interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: time.Hour, NonFatal: 1}} // 1: only OK, so none
+	for policy, p := range map[string]interceptors.Policy{"in turn": breaker, "hedged": hedging} {
+		for shape, answer := range map[string]flakyserver.Step{
+			"bare":    flakyserver.Fail(codes.NotFound, "scripted"),
+			"header":  flakyserver.Fail(codes.NotFound, "scripted").Header("id", "1"),
+			"trailer": flakyserver.Fail(codes.NotFound, "scripted").Trailer("id", "1"),
+			"both":    flakyserver.Fail(codes.NotFound, "scripted").Header("id", "1").Trailer("id", "1"),
+			"1042":    flakyserver.Fail(1042, "scripted"),
+		} {
+			t.Run(policy+"/"+shape, func(t *testing.T) {
+				t.Parallel()
+				w := overTCP(t, interceptors.WithMethodPolicy(method, p), interceptors.WithMethodPolicy(helloServer, p))
+				six := []flakyserver.Step{ill, ill, ill, ill, ill, ill, answer}
+				for method, run := range map[string]func() error{
+					method: func() error { _, err := w.say(within(t)); return err },
+					helloServer: func() error {
+						st, err := w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"})
+						if err == nil {
+							_, err = st.Recv()
+						}
+						return err
+					},
+				} {
+					w.Script(method, append(append(six, six...), ill)...)
+					for i := range 2 * len(six) {
+						if err := run(); errors.Is(err, interceptors.ErrBreakerOpen) {
+							t.Fatalf("%s: call %d: %v; want six failures in a row at most", method, i+1, err)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// Calls that got no stream on the connection until their time was over say nothing of
+// the server: others of this client had them all.
+func TestStreamsOfTheConnectionAreAllTaken(t *testing.T) {
+	for name, p := range map[string]interceptors.Policy{
+		"deadline":        {},
+		"attempt timeout": {Retry: interceptors.Retry{MaxAttempts: 1}, AttemptTimeout: 10 * ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, err := flakyserver.Start(flakyserver.WithServerOptions(grpc.MaxConcurrentStreams(1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := dialSuite(t, server, newSuite(t, interceptors.WithMethodPolicy(method, p)))
+			server.Script(helloBidi, flakyserver.Hang().AfterReplies(1))
+			watching, stop := context.WithCancel(within(t))
+			st, err := w.SayHelloBidi(watching)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = st.Send(&greeterpb.HelloRequest{Name: "Ann"})
+			if _, err := st.Recv(); err != nil {
+				t.Fatal(err)
+			}
+			for range 8 {
+				ctx, cancel := context.WithTimeout(context.Background(), 20*ms)
+				if _, err := w.say(ctx); status.Code(err) != codes.DeadlineExceeded {
+					t.Fatalf("%v, want DEADLINE_EXCEEDED: there is one stream", err)
+				}
+				cancel()
+			}
+			stop()
+			for _, err := st.Recv(); err == nil; _, err = st.Recv() {
+			}
+			if _, err := w.SayHello(within(t), &greeterpb.HelloRequest{Name: "Ann"}, interceptors.WithCallPolicy(interceptors.Policy{})); err != nil {
+				t.Errorf("%v after the stream has gone", err)
+			}
+		})
+	}
+}
+
+// A header came, and it may be that a reply came that is empty: whether the request ran
+// is unknown.
+func TestEmptyReplyMayHaveCome(t *testing.T) {
+	w := overTCP(t, interceptors.WithMethodPolicy(method, interceptors.Policy{Retry: interceptors.Retry{Repeat: interceptors.RepeatAnswered}}))
+	w.Script(method, flakyserver.Fail(codes.Unavailable, "scripted").Header("id", "1").Trailer("id", "1"), flakyserver.OK())
+	if _, err := w.say(within(t)); status.Code(err) != codes.Unavailable {
+		t.Errorf("%v, want the server's UNAVAILABLE", err)
+	}
+	if n := w.Stats(method).Attempts; n != 1 {
+		t.Errorf("the server has seen %d requests, want 1", n)
+	}
+}
+
+// refusing is a stream beneath the suite that refuses what it has received, and leaves
+// the stream beneath as it is.
+type refusing struct{ grpc.ClientStream }
+
+func (r refusing) RecvMsg(m any) error {
+	if err := r.ClientStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return status.Error(codes.DataLoss, "refused")
+}
+
+// The caller's options are not read while a stream beneath, which has not ended, may
+// write them.
+func TestOptionsOfAMessageRefusedBeneath(t *testing.T) {
+	p := interceptors.Policy{Breaker: interceptors.Breaker{Disabled: true}, AttemptTimeout: time.Minute}
+	server, err := flakyserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := dialSuite(t, server, newSuite(t, interceptors.WithPolicy(p)), grpc.WithChainStreamInterceptor(
+		func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, m string, streamer grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+			s, err := streamer(ctx, d, cc, m, o...)
+			return refusing{s}, err
+		}))
+	w.Always(helloServer, flakyserver.Hang().AfterReplies(1))
+	for range 50 { // a race is one of chance
+		var (
+			header, trailer metadata.MD
+			from            peer.Peer
+		)
+		st, err := w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"}, grpc.Header(&header), grpc.Trailer(&trailer), grpc.Peer(&from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Recv(); status.Code(err) != codes.DataLoss {
+			t.Fatalf("%v, want that of the interceptor", err)
+		}
+	}
+}
