@@ -149,3 +149,91 @@ func TestOptionsOfAMessageRefusedBeneath(t *testing.T) {
 		}
 	}
 }
+
+// A service config's retry policy holds as without the suite, where the suite's policy
+// says nothing of retries: DialOptions turn off grpc-go's own.
+func TestRetryPolicyOfTheServiceConfig(t *testing.T) {
+	const config = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE","ABORTED"]}}]}`
+	aborted := flakyserver.Fail(codes.Aborted, "scripted")
+	invalid := flakyserver.Fail(codes.InvalidArgument, "scripted")
+	say := interceptors.WithMethodPolicy(method, interceptors.Policy{})
+	for _, tc := range []struct {
+		name  string
+		steps []flakyserver.Step
+	}{
+		{"connection cut", []flakyserver.Step{flakyserver.Reset(), flakyserver.OK()}},
+		{"its codes", []flakyserver.Step{aborted, flakyserver.OK()}},
+		{"no others", []flakyserver.Step{invalid, flakyserver.OK()}},
+		{"its attempts", []flakyserver.Step{aborted, aborted, aborted, flakyserver.OK()}},
+		{"no more", []flakyserver.Step{aborted, aborted, aborted, aborted, flakyserver.OK()}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			seen := map[string][]int{} // attempts at the server, and the code, by method
+			for _, opts := range [][]interceptors.Option{nil, {say}} {
+				server, err := flakyserver.Start()
+				if err != nil {
+					t.Fatal(err)
+				}
+				var dial []grpc.DialOption
+				if opts != nil {
+					dial = newSuite(t, opts...).DialOptions()
+				}
+				t.Cleanup(server.Close)
+				cc, err := server.Dial(append(dial, grpc.WithDefaultServiceConfig(config))...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = cc.Close() })
+				client := greeterpb.NewGreeterClient(cc)
+				for method, run := range map[string]func() error{
+					method: func() error {
+						_, err := client.SayHello(within(t), &greeterpb.HelloRequest{Name: "Ann"})
+						return err
+					},
+					helloServer: func() error {
+						st, err := client.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"})
+						if err == nil {
+							_, err = st.Recv()
+						}
+						return err
+					},
+					helloClient: func() error {
+						st, err := client.SayHelloClientStream(within(t))
+						if err == nil {
+							_ = st.Send(&greeterpb.HelloRequest{Name: "Ann"})
+							_, err = st.CloseAndRecv()
+						}
+						return err
+					},
+				} {
+					server.Script(method, tc.steps...)
+					err := run()
+					seen[method] = append(seen[method], len(server.Attempts(method)), int(status.Code(err)))
+				}
+			}
+			for method, n := range seen {
+				if n[0] != n[2] || n[1] != n[3] {
+					t.Errorf("%s: %d attempts and %v, without the suite %d and %v", method, n[2], codes.Code(n[3]), n[0], codes.Code(n[1]))
+				}
+			}
+		})
+	}
+}
+
+// A policy of the suite's that says something of retries stands.
+func TestOwnRetriesBeforeTheServiceConfigs(t *testing.T) {
+	const config = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1,"retryableStatusCodes":["ABORTED"]}}]}`
+	server, err := flakyserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := dialSuite(t, server, newSuite(t, interceptors.WithPolicy(quick)), grpc.WithDefaultServiceConfig(config))
+	w.Always(method, flakyserver.Fail(codes.Aborted, "scripted"))
+	if _, err := w.say(within(t)); status.Code(err) != codes.Aborted || len(w.Attempts(method)) != 1 {
+		t.Errorf("%v after %d attempts, want ABORTED after 1", err, len(w.Attempts(method)))
+	}
+	if _, err := w.say(within(t), interceptors.WithCallPolicy(interceptors.Policy{}), interceptors.NoRetry()); len(w.Attempts(method)) != 2 {
+		t.Errorf("%v after %d attempts, want one more", err, len(w.Attempts(method)))
+	}
+}

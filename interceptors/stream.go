@@ -71,6 +71,7 @@ type streamSpec struct {
 	plan     *plan
 	late     *logFailure
 	ledger   *message.Ledger // of what all streams keep
+	inherits *compiled       // the policy, where grpc-go's own may stand for what it says nothing of
 }
 
 // streamMarks are true while somebody is about something, in whatever phase.
@@ -255,6 +256,9 @@ func (s *clientStream) retryLocked(dead *streamAttempt, err error, delivered boo
 		ev := s.evidence(dead, err)
 		ev.Header = ev.Header || delivered
 		c.End(err, ev)
+		if s.inherits != nil && c.Attempts() == 1 {
+			c.Under(s.inherits.inherited(s.cc, s.method))
+		}
 		f := c.FailureOf(err, ev.Trailer)
 		f.Committed = delivered
 		f.Ambiguous = f.Ambiguous && s.resume == nil // who gives a Resume has said how to go on
