@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -236,4 +237,76 @@ func TestOwnRetriesBeforeTheServiceConfigs(t *testing.T) {
 	if _, err := w.say(within(t), interceptors.WithCallPolicy(interceptors.Policy{}), interceptors.NoRetry()); len(w.Attempts(method)) != 2 {
 		t.Errorf("%v after %d attempts, want one more", err, len(w.Attempts(method)))
 	}
+}
+
+// impatient is a stream beneath the suite that fails for the server's silence, and leaves
+// the stream beneath as it is.
+type impatient struct{ grpc.ClientStream }
+
+func (impatient) RecvMsg(any) error { return status.Error(codes.Unavailable, "silent") }
+
+// What an interceptor beneath says of a stream that goes on is returned at once, as
+// without the suite, and what was sent is not sent again: it may be running.
+func TestStreamFailedBeneathThatGoesOn(t *testing.T) {
+	server, err := flakyserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	beneath := grpc.WithChainStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, m string, streamer grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+		s, err := streamer(ctx, d, cc, m, o...)
+		return impatient{s}, err
+	})
+	resume := interceptors.WithResume(helloServer, func(context.Context, any, any) (any, bool) { return nil, false })
+	server.Always(helloServer, flakyserver.Hang())
+	server.Always(helloBidi, flakyserver.Hang())
+	for name, opts := range map[string][]interceptors.Option{"retried": {}, "resumed": {resume}} {
+		w := dialSuite(t, server, newSuite(t, append(opts, interceptors.WithMethodPolicy(helloServer, interceptors.Policy{}))...), beneath)
+		for method, open := range map[string]func(context.Context) (grpc.ClientStream, error){
+			helloServer: func(ctx context.Context) (grpc.ClientStream, error) {
+				return w.SayHelloServerStream(ctx, &greeterpb.HelloRequest{Name: "Ann"})
+			},
+			helloBidi: func(ctx context.Context) (grpc.ClientStream, error) {
+				st, err := w.SayHelloBidi(ctx)
+				if err == nil {
+					_ = st.Send(&greeterpb.HelloRequest{Name: "Ann"})
+				}
+				return st, err
+			},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			before := len(w.Attempts(method))
+			st, err := open(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err = w.Await(ctx, func() bool { return len(w.Attempts(method)) > before }); err != nil {
+				t.Fatal(err)
+			}
+			if err = st.RecvMsg(new(greeterpb.HelloReply)); status.Code(err) != codes.Unavailable || ctx.Err() != nil {
+				t.Errorf("%s, %s: %v, want the interceptor's UNAVAILABLE at once", name, method, err)
+			}
+			cancel()
+			if n := len(w.Attempts(method)) - before; n != 1 {
+				t.Errorf("%s, %s: the server has seen it %d times", name, method, n)
+			}
+		}
+	}
+}
+
+// A stream that can be resumed, of a server that is ill, ends after MaxAttempts, with the
+// default backoff too.
+func TestResumedStreamGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := flakyserver.StartBuffer()
+		resume := interceptors.WithResume(helloServer, func(context.Context, any, any) (any, bool) { return nil, false })
+		w := dialSuite(t, server, newSuite(t, resume, interceptors.WithPolicy(interceptors.Policy{Breaker: interceptors.Breaker{Disabled: true}})))
+		w.Always(helloServer, flakyserver.Fail(codes.Unavailable, "scripted").After(ms))
+		st, err := w.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
+		if err == nil {
+			_, err = st.Recv()
+		}
+		if n := len(w.Attempts(helloServer)); status.Code(err) != codes.Unavailable || n != 3 {
+			t.Errorf("%v after %d attempts, want UNAVAILABLE after 3", err, n)
+		}
+	})
 }

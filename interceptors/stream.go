@@ -261,7 +261,7 @@ func (s *clientStream) retryLocked(dead *streamAttempt, err error, delivered boo
 		}
 		f := c.FailureOf(err, ev.Trailer)
 		f.Committed = delivered
-		f.Ambiguous = f.Ambiguous && s.resume == nil // who gives a Resume has said how to go on
+		f.Ambiguous = f.Ambiguous && (s.resume == nil || dead.goesOn.Load()) // who gives a Resume has said how to go on
 		if s.livedLong(dead) {
 			c.Delivered()
 		}

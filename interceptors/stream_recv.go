@@ -61,6 +61,9 @@ func (s *clientStream) recv(m any) (a *streamAttempt, over bool, err error) {
 			}
 			return a, false, err
 		}
+		if s.cc != nil {
+			s.outsideLocked(a.failed)
+		}
 		if !s.driveLocked(a, a.shown(err)) {
 			return nil, true, s.end.final
 		}
@@ -95,6 +98,8 @@ func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAtte
 	outcome := a.shown(err)
 	if errors.Is(err, io.EOF) {
 		outcome = nil
+	} else if err != nil && s.cc != nil {
+		a.failed()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +181,12 @@ func (s *clientStream) headerLocked(a *streamAttempt) (md metadata.MD, err error
 }
 
 // Trailer implements grpc.ClientStream. It commits the stream.
-func (s *clientStream) Trailer() metadata.MD { return s.settled().trailers() }
+func (s *clientStream) Trailer() metadata.MD {
+	if a := s.settled(); a.ClientStream != nil {
+		return a.ClientStream.Trailer()
+	}
+	return nil
+}
 
 // Context implements grpc.ClientStream. It commits the stream: what the
 // context holds is the attempt's.
