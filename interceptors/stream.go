@@ -256,10 +256,7 @@ func (s *clientStream) retryLocked(dead *streamAttempt, err error, delivered boo
 		ev := s.evidence(dead, err)
 		ev.Header = ev.Header || delivered
 		c.End(err, ev)
-		if s.inherits != nil && c.Attempts() == 1 {
-			c.Under(s.inherits.inherited(s.cc, s.method))
-		}
-		f := c.FailureOf(err, ev.Trailer)
+		f := c.FailureOf(err, ev.Trailer, s.inherits.inherited(s.cc, s.method, c.Attempts()))
 		f.Committed = delivered
 		f.Ambiguous = f.Ambiguous && (s.resume == nil || dead.goesOn.Load()) // who gives a Resume has said how to go on
 		if s.livedLong(dead) {

@@ -182,8 +182,8 @@ func (s *clientStream) headerLocked(a *streamAttempt) (md metadata.MD, err error
 
 // Trailer implements grpc.ClientStream. It commits the stream.
 func (s *clientStream) Trailer() metadata.MD {
-	if a := s.settled(); a.ClientStream != nil {
-		return a.ClientStream.Trailer()
+	if inner := s.settled().ClientStream; inner != nil {
+		return inner.Trailer()
 	}
 	return nil
 }

@@ -101,10 +101,7 @@ func (u *unaryCall) admitAndTry() error {
 		if err == nil && !u.Unsatisfied() {
 			return nil
 		}
-		if u.inherits != nil && u.Attempts() == 1 {
-			u.Under(u.inherits.inherited(u.cc, u.method))
-		}
-		delay, again := u.Next(u.FailureOf(err, u.trailer))
+		delay, again := u.Next(u.FailureOf(err, u.trailer, u.inherits.inherited(u.cc, u.method, u.Attempts())))
 		if !again {
 			return err
 		}

@@ -228,14 +228,6 @@ func (c *Call) Resume(last error) (again bool, err error) {
 	return true, nil
 }
 
-// Under makes another policy the call's, of which only what it says of retries differs,
-// and which may not say that there are none where there were some. nil: nothing changes.
-func (c *Call) Under(p *Policy) {
-	if p != nil {
-		c.Policy = p
-	}
-}
-
 // Continue makes of the retry that follows the resumption of a stream that was
 // cut after it had delivered messages.
 func (c *Call) Continue() { c.kind = observe.ResumeAttempt }

@@ -137,8 +137,12 @@ func local(err error, trailer metadata.MD) bool {
 
 // FailureOf gathers what the retry decision needs to know of the attempt that
 // ended last. Whether the call's context has ended, not the code, distinguishes
-// the caller's cancellation from a server's CANCELLED.
-func (c *Call) FailureOf(err error, trailer metadata.MD) failure.Failure {
+// the caller's cancellation from a server's CANCELLED. A policy that is not nil is the
+// call's from here on: it differs in what it says of retries.
+func (c *Call) FailureOf(err error, trailer metadata.MD, p *Policy) failure.Failure {
+	if p != nil {
+		c.Policy = p
+	}
 	f := failure.Failure{
 		Code:      c.code,
 		Caller:    CallerOf(c.Ctx),

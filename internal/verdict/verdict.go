@@ -161,14 +161,10 @@ func (v *Verdict) good() { v.Breaker, v.Limit, v.Earns = Good, Good, true }
 // failure is for an end that may speak against the server.
 func (a *Attempt) failure(v *Verdict) {
 	switch {
-	case a.Evidence && !a.Sent && a.Patient:
-		v.Origin = Connection
-		return // what the caller has asked for may come with the next call
-	case a.Evidence && !a.Sent && !a.Down && a.Code == codes.DeadlineExceeded:
-		v.Origin, v.Limit = Client, Bad
-		return // the server never saw it: other calls had all streams of the connection, or credentials took their time
 	case a.Evidence && !a.Sent:
-		v.Origin, v.CutOff = Connection, a.Down
+		if a.unsent(v) {
+			return
+		}
 	case a.lost():
 		v.Origin, v.Lost = Connection, true
 	}
@@ -187,6 +183,22 @@ func (a *Attempt) failure(v *Verdict) {
 	if strain.Contains(a.Code) { // the limit knows by the latency who was hurried
 		v.Limit = Bad
 	}
+}
+
+// unsent is for an attempt that got no stream, and reports whether that says all.
+func (a *Attempt) unsent(v *Verdict) bool {
+	v.Origin = Connection
+	switch {
+	case a.Patient: // what the caller has asked for may come with the next call
+		return true
+	case !a.Down && a.Code == codes.DeadlineExceeded:
+		// The server never saw it: other calls had all streams of the connection, or
+		// credentials took their time.
+		v.Origin, v.Limit = Client, Bad
+		return true
+	}
+	v.CutOff = a.Down
+	return false
 }
 
 // brokenOff is for the end of a stream that had been answered.
