@@ -145,6 +145,19 @@ func (c *frozenConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// addressed is a connection to a node, at its address.
+type addressed struct {
+	net.Conn
+	to nodeAddr
+}
+
+func (c *addressed) RemoteAddr() net.Addr { return c.to }
+
+type nodeAddr string
+
+func (nodeAddr) Network() string  { return "lab" }
+func (a nodeAddr) String() string { return string(a) }
+
 type frozenListener struct {
 	net.Listener
 	n *node
@@ -293,7 +306,11 @@ func (l *lab) dial(opts ...grpc.DialOption) *grpc.ClientConn {
 			if buf == nil {
 				return nil, fmt.Errorf("no node at %s", addr)
 			}
-			return buf.DialContext(ctx)
+			conn, err := buf.DialContext(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return &addressed{conn, nodeAddr(addr)}, nil
 		}))
 	}
 	cc, err := grpc.NewClient("lab:///backends", append(all, opts...)...)

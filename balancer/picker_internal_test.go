@@ -98,28 +98,28 @@ func TestNoneReady(t *testing.T) {
 	}
 }
 
-// child takes what it is given, and notes that it is woken.
+// child takes what it is given, and notes that it is woken or closed.
 type child struct {
 	balancer.Balancer
-	woken *int
-	errs  *[]error
+	woken, closed int
+	errs          []error
 }
 
-func (c child) ResolverError(err error) { *c.errs = append(*c.errs, err) }
+func (c *child) ResolverError(err error) { c.errs = append(c.errs, err) }
 
-func (c child) ExitIdle() { *c.woken++ }
+func (c *child) ExitIdle() { c.woken++ }
 
-func (child) UpdateClientConnState(balancer.ClientConnState) error { return nil }
-func (child) Close()                                               {}
+func (c *child) Close() { c.closed++ }
+
+func (*child) UpdateClientConnState(balancer.ClientConnState) error { return nil }
 
 // A connection belongs to the suite that its service config names last; to none if that
 // is gone, or it names none.
 func TestConnectionsFollowTheirConfig(t *testing.T) {
 	one, two := fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{}), fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{})
 	defer one.Close()
-	woken := 0
-	var errs []error
-	p := &policy{ClientConn: &conn{}, children: child{woken: &woken, errs: &errs}, target: "test:///"}
+	children := new(child)
+	p := &policy{ClientConn: &conn{}, children: children, target: "test:///"}
 	for i, c := range []struct {
 		config *config
 		want   *fleet.Fleet
@@ -150,12 +150,12 @@ func TestConnectionsFollowTheirConfig(t *testing.T) {
 	if p.member.Load() != nil {
 		t.Error("a member of a suite that is closed")
 	}
-	if p.ExitIdle(); woken != 1 {
-		t.Errorf("the children were woken %d times, want once", woken)
+	if p.ExitIdle(); children.woken != 1 {
+		t.Errorf("the children were woken %d times, want once", children.woken)
 	}
 	unresolved := errors.New("no such host")
-	if p.ResolverError(unresolved); len(errs) != 1 || !errors.Is(errs[0], unresolved) {
-		t.Errorf("the children were given %v, want %v", errs, unresolved)
+	if p.ResolverError(unresolved); len(children.errs) != 1 || !errors.Is(children.errs[0], unresolved) {
+		t.Errorf("the children were given %v, want %v", children.errs, unresolved)
 	}
 	s := balancer.ClientConnState{BalancerConfig: &config{Suite: one.ID}}
 	s.ResolverState.Endpoints = []resolver.Endpoint{{Addresses: []resolver.Address{{Addr: "a"}}}}
@@ -164,8 +164,58 @@ func TestConnectionsFollowTheirConfig(t *testing.T) {
 	if b := m.Ready([]string{"a"}); b[0] == nil {
 		t.Error("what was resolved is not known")
 	}
-	p.Close()
+	if p.Close(); children.closed != 1 {
+		t.Errorf("the children were closed %d times, want once", children.closed)
+	}
 	if b := m.Ready([]string{"a"}); b[0] != nil || p.member.Load() != nil {
 		t.Error("a connection that is closed has backends still")
+	}
+}
+
+// A resolver that names the same endpoints again changes nothing: what is known of a
+// backend that no other connection has stays.
+func TestResolvedAgain(t *testing.T) {
+	r := fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{})
+	defer r.Close()
+	other := r.Fleet("test:///").Join()
+	defer other.Leave()
+	other.Resolved([]fleet.Endpoint{fleet.NewEndpoint([]string{"a"})})
+	p := &policy{ClientConn: &conn{}, children: new(child), target: "test:///"}
+	defer p.Close()
+	s := balancer.ClientConnState{BalancerConfig: &config{Suite: r.ID}}
+	for _, addr := range []string{"a", "b"} {
+		s.ResolverState.Endpoints = append(s.ResolverState.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr}}})
+	}
+	var before []*fleet.Backend
+	for range 3 {
+		if err := p.UpdateClientConnState(s); err != nil {
+			t.Fatal(err)
+		}
+		now := r.Fleet("test:///").Backends()
+		if len(now) != 2 || before != nil && (now[0] != before[0] || now[1] != before[1]) {
+			t.Fatalf("%d backends, want the same two", len(now))
+		}
+		before = now
+	}
+}
+
+// A connection that has none ready any more makes its backends not ready: a snapshot
+// shows them so, and retries do not count on them.
+func TestNotReadyAnyMore(t *testing.T) {
+	r := fleet.NewRegistry(time.Now(), slog.Default, fleet.Config{})
+	defer r.Close()
+	m := r.Fleet("test:///").Join()
+	defer m.Leave()
+	m.Resolved([]fleet.Endpoint{fleet.NewEndpoint([]string{"a"})})
+	p := &policy{ClientConn: &conn{}}
+	p.member.Store(m)
+	for _, s := range []connectivity.State{connectivity.Connecting, connectivity.TransientFailure, connectivity.Idle} {
+		b := m.Ready([]string{"a"})[0]
+		if !b.Ready() {
+			t.Fatal("it is not ready")
+		}
+		if p.UpdateState(balancer.State{ConnectivityState: s, Picker: picks{}}); b.Ready() {
+			t.Errorf("it is ready while its connection is %v", s)
+		}
 	}
 }

@@ -149,7 +149,5 @@ func (r *registry) forced(e *endpoint, g *breaker.Guard, t breaker.Transition) {
 	if m, ok := g.Snapshot(now); ok {
 		c.Left, c.Openings = m.Left, m.Openings
 	}
-	for _, st := range r.stores {
-		st.Changed(c)
-	}
+	r.handOn(c)
 }

@@ -130,7 +130,5 @@ func (s *Suite) storeBackend(f *fleet.Fleet, b *fleet.Backend, t breaker.Transit
 	if st.Forced != breaker.NotForced {
 		c.Left = st.Release - now
 	}
-	for _, store := range s.stores {
-		store.Changed(c)
-	}
+	s.handOn(c)
 }

@@ -2,6 +2,7 @@ package interceptors
 
 import (
 	"context"
+	"net"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type work interface {
 	do(a *hedgeAttempt) error  // on its own goroutine
 	trailers() metadata.MD     // once it has ended
 	evidence() engine.Evidence // of one that failed
+	from() net.Addr            // who has answered it; nil: not known
 	seen(err error) Attempt    // likewise, for a classifier
 	recycle()                  // nobody uses it any more
 }

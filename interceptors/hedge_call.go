@@ -195,7 +195,7 @@ func (r *hedgedCall) await() (a *hedgeAttempt, headed bool) {
 		select {
 		case a = <-r.results:
 		case head := <-r.headers:
-			r.call.Answered()
+			r.call.Answered(head.work.from())
 			if r.headerWanted.Load() {
 				a, headed = head, true
 				break
@@ -251,7 +251,7 @@ func (r *hedgedCall) ended(a *hedgeAttempt) bool {
 			c.Adopt(&a.Attempt)
 		} else {
 			a.cancel()
-			c.EndOf(&a.Attempt, nil, engine.Evidence{})
+			c.EndOf(&a.Attempt, nil, engine.Evidence{Peer: a.work.from()})
 		}
 		r.hedged(a, observe.HedgeWon)
 		return true

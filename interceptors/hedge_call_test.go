@@ -70,7 +70,7 @@ func TestGoexitWhereAHedgeStarts(t *testing.T) {
 	})
 }
 
-// TestNoHedgeForACallerWhoHasGone, whatever the code and however deaf the first
+// TestNoHedgeForACallerWhoHasGone, whatever the code and however late the first
 // attempt.
 func TestNoHedgeForACallerWhoHasGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestNoHedgeForACallerWhoHasGone(t *testing.T) {
 		s := newSuite(t, interceptors.WithObserver(events), hedged(interceptors.Hedge{
 			MaxAttempts: 3, Delay: 10 * ms, NonFatal: astracodes.Of(codes.Canceled, codes.DeadlineExceeded, codes.Unavailable),
 		}))
-		deaf := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(30 * ms) }}
+		heedless := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(30 * ms) }}
 		for _, tc := range []struct {
 			first step
 			ends  func(ctx context.Context) (context.Context, context.CancelFunc)
@@ -86,8 +86,8 @@ func TestNoHedgeForACallerWhoHasGone(t *testing.T) {
 		}{
 			{step{hang: true}, cancelAfter(5 * ms), codes.Canceled},
 			{step{hang: true}, expireAfter(5 * ms), codes.DeadlineExceeded},
-			{deaf, cancelAfter(5 * ms), codes.Canceled},
-			{deaf, expireAfter(5 * ms), codes.DeadlineExceeded},
+			{heedless, cancelAfter(5 * ms), codes.Canceled},
+			{heedless, expireAfter(5 * ms), codes.DeadlineExceeded},
 		} {
 			ctx, cancel := tc.ends(t.Context())
 			sc := play(tc.first, take(ms, "b"))
@@ -122,9 +122,9 @@ func TestAllLosersAreCancelledAtOnce(t *testing.T) {
 		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}))
 		began := time.Now()
 		var cancelled time.Duration
-		deaf := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(time.Second) }}
+		heedless := step{err: status.Error(codes.Unavailable, "at last"), do: func(context.Context, any) { time.Sleep(time.Second) }}
 		third := step{do: func(ctx context.Context, _ any) { <-ctx.Done(); cancelled = time.Since(began) }}
-		answer, err := question(t.Context(), s, play(deaf, take(15*ms, "b"), third))
+		answer, err := question(t.Context(), s, play(heedless, take(15*ms, "b"), third))
 		synctest.Wait()
 		if answer != "b" || time.Since(began) != time.Second || cancelled != 25*ms {
 			t.Errorf("%q, %v after %v, the third cancelled after %v, want 25 ms", answer, err, time.Since(began), cancelled)
@@ -476,10 +476,10 @@ func TestWhatGivenUpAttemptsCameTo(t *testing.T) {
 			events.got = nil
 			time.Sleep(time.Hour)
 		}
-		deaf := step{do: func(context.Context, any) { time.Sleep(time.Second) }}
+		heedless := step{do: func(context.Context, any) { time.Sleep(time.Second) }}
 		ctx, cancel := context.WithTimeout(t.Context(), 15*ms)
 		defer cancel()
-		_, err := question(ctx, s, play(deaf))
+		_, err := question(ctx, s, play(heedless))
 		wantCode(t, err, codes.DeadlineExceeded)
 		check("attempt 1 first DeadlineExceeded", "attempt 2 hedge DeadlineExceeded", "2 lost", "call 2 failed")
 

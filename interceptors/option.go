@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -174,6 +175,9 @@ func WithObserver(o ...observe.Observer) Option {
 	}
 }
 
+// log is for a goroutine that may wait for the handler; others use Suite.Log.
+func (s *settings) log() *slog.Logger { return cmp.Or(s.logger, slog.Default()) }
+
 // WithLogger sets where the suite logs what happens to it. At level Warn: a
 // breaker that opened, a backend that was ejected, retries of grpc-go beneath
 // it, observers that panic or fall behind, methods that do not exist, state
@@ -185,6 +189,10 @@ func WithObserver(o ...observe.Observer) Option {
 // replaces these records ([observe.ChangeLogger]). The default is
 // [slog.Default] at the time of the record. Neither messages nor metadata
 // values are ever logged.
+//
+// The handler may call the suite. A panic in it is dropped. Other records than
+// those are logged where things happen, also by calls, which wait a second for a
+// handler that hangs, and no more until it returns.
 func WithLogger(l *slog.Logger) Option {
 	return func(s *settings) { s.logger = l }
 }

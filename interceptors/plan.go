@@ -136,6 +136,7 @@ type endpoint struct {
 	record         journal.Record
 	losses         atomic.Uint64                  // connections lost with calls on them
 	lastGood       fleet.LastGood                 // the backend on which it last succeeded
+	peers          fleet.Peers                    // of attempts whose backends are not the suite's to choose
 	located        atomic.Pointer[located]        // where its backends are known; nil: not asked yet
 	latency        atomic.Pointer[hedge.Quantile] // of its attempts; nil: nobody has asked for it
 

@@ -39,6 +39,7 @@ type registry struct {
 
 	unhedged       atomic.Int64          // methods that were warned of
 	overflowLogged atomic.Bool           // there are too many plans, and that has been logged
+	storePanicked  atomic.Bool           // and logged
 	table          atomic.Pointer[table] // what calls read
 	view           atomic.Pointer[view]  // of what mu guards
 	history        history

@@ -302,3 +302,26 @@ func TestTooManyMethods(t *testing.T) {
 		wantAttempts(t, down, 22) // one budget of two tokens for them all
 	})
 }
+
+// TestSnapshotBesideFirstCalls: a snapshot holds no lock that first calls wait for,
+// and must not read what they write. It is for the race detector.
+func TestSnapshotBesideFirstCalls(t *testing.T) {
+	s, err := interceptors.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	var calls sync.WaitGroup
+	for i := range 4 {
+		calls.Go(func() {
+			for j := range 100 {
+				_ = one(s, fmt.Sprintf("/a.B%d/C%d", i, j), play(step{}))
+				_ = s.Snapshot()
+			}
+		})
+	}
+	calls.Wait()
+	if n := len(s.Snapshot().Methods); n != 400 {
+		t.Errorf("%d methods, want 400", n)
+	}
+}

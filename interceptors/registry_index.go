@@ -11,7 +11,7 @@ import (
 type index[V any] struct {
 	seed  maphash.Seed // names come from outside: none shall collide on purpose
 	slots atomic.Pointer[[]atomic.Pointer[entry[V]]]
-	n     int
+	n     int // for those who put: see room
 }
 
 // entry is a key's. Its hash and key are immutable.
@@ -75,6 +75,9 @@ func place[V any](slots []atomic.Pointer[entry[V]], e *entry[V]) {
 	}
 	slots[i].Store(e)
 }
+
+// room returns how many keys there are at most, without having them counted.
+func (x *index[V]) room() int { return len(*x.slots.Load()) / 2 }
 
 // all yields what was put.
 func (x *index[V]) all(yield func(string, *V) bool) {

@@ -122,7 +122,7 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 
 // callPlan returns what the engine needs, without state.
 func (r *registry) callPlan(e *endpoint, c *compiled) engine.Plan {
-	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Record: &e.record, Losses: &e.losses, LastGood: &e.lastGood,
+	return engine.Plan{Target: e.target, Method: e.method, Adaptive: c.Limit.Adaptive, Recorders: &noRecorders, Record: &e.record, Losses: &e.losses, LastGood: &e.lastGood, Peers: &e.peers,
 		Changed: func(g *breaker.Guard, t breaker.Transition) { r.changed(e, g, t, false) }}
 }
 

@@ -300,9 +300,7 @@ func (r *registry) changed(e *endpoint, g *breaker.Guard, t breaker.Transition, 
 		m, _ := g.Snapshot(r.Now())
 		c.Left, c.Openings = m.Left, m.Openings
 	}
-	for _, st := range r.stores {
-		st.Changed(c)
-	}
+	r.handOn(c)
 }
 
 // reportRestored reports once that an endpoint's breaker was restored, if it was.

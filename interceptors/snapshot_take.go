@@ -114,7 +114,7 @@ type taking struct {
 
 func (t *taking) methods() {
 	table := t.suite.table.Load()
-	plans := make([]*plan, 0, table.methods.n)
+	plans := make([]*plan, 0, table.methods.room())
 	table.all(func(p *plan) bool {
 		plans = append(plans, p)
 		return true

@@ -1,6 +1,7 @@
 package interceptors
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -19,11 +20,39 @@ type Store interface {
 	// Changed is called after a breaker's state has changed, or that of a
 	// backend by hand, on the goroutine of the call that changed it: it must
 	// return at once and must not call the suite. Calls that still run may
-	// change something after Close.
+	// change something after Close. A panic in it is recovered, and the first is
+	// logged.
 	Changed(c Change)
 	// Close is called by Suite.Close. It must write what is pending and end the
-	// store's goroutines. When called again, it must return the same.
+	// store's goroutines. When called again, it must return the same. A panic in it
+	// becomes an error.
 	Close() error
+}
+
+// handOn reports a change to the stores. A fault of one concerns neither the call
+// that brought the change about nor the other stores.
+func (r *registry) handOn(c Change) {
+	for _, st := range r.stores {
+		r.changedIn(st, c)
+	}
+}
+
+func (r *registry) changedIn(st Store, c Change) {
+	defer func() {
+		if p := recover(); p != nil && r.storePanicked.CompareAndSwap(false, true) {
+			r.Log().Error("astra: store panicked", "store", fmt.Sprintf("%T", st), "panic", p)
+		}
+	}()
+	st.Changed(c)
+}
+
+func closeStore(st Store) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("astra: store %T panicked in Close: %v", st, p)
+		}
+	}()
+	return st.Close()
 }
 
 // MaxStateAge is the age past which saved state is dropped. It is also the

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -615,5 +618,40 @@ func BenchmarkUnarySuccessStore(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = call(context.Background(), benchMethod, nil, nil, nil, noop)
+	}
+}
+
+// panicking is a store whose methods panic once it is attached.
+type panicking struct{}
+
+func (panicking) Attach(interceptors.StoreHandle) error { return nil }
+func (panicking) Changed(interceptors.Change)           { panic("no change") }
+func (panicking) Close() error                          { panic("no end") }
+
+// TestStoreThatPanics: it harms neither calls nor the stores beside it, and is
+// logged once.
+func TestStoreThatPanics(t *testing.T) {
+	var log strings.Builder
+	m := &memory{}
+	s, err := interceptors.New(interceptors.WithStore(panicking{}), interceptors.WithStore(m), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		_ = s.UnaryClientInterceptor()(t.Context(), "/a.B/C", nil, nil, nil, func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+			return status.Error(codes.Internal, "down")
+		})
+	}
+	if err := s.ForceClose("", "/a.B/C", time.Minute); err != nil {
+		t.Error(err)
+	}
+	if len(m.changes) != 2 {
+		t.Errorf("the store beside it saw %+v, want an opening and that it was forced", m.changes)
+	}
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "store interceptors_test.panicking panicked in Close: no end") || m.closed != 1 {
+		t.Errorf("Close: %v; the store beside it was closed %d times", err, m.closed)
+	}
+	if got := log.String(); strings.Count(got, "store panicked") != 1 || !strings.Contains(got, "no change") {
+		t.Errorf("logged %q", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
@@ -126,6 +128,18 @@ func (a *streamAttempt) failed() {
 		ctx := a.Context()
 		a.goesOn.Store(ctx != nil && ctx.Err() == nil)
 	}
+}
+
+// from returns whom the attempt got a stream to, be it over or not; nil: not known.
+func (a *streamAttempt) from() net.Addr {
+	if a.ClientStream == nil {
+		return nil
+	}
+	p, ok := peer.FromContext(a.Context())
+	if !ok {
+		return nil
+	}
+	return p.Addr
 }
 
 // seen is what a classifier gets of the attempt, which has failed.

@@ -22,7 +22,7 @@ func (s *clientStream) commitLocked(a *streamAttempt) {
 // meanwhile is being settled by another goroutine.
 func (s *clientStream) answeredLocked() {
 	if s.phase != ended {
-		s.call.Answered()
+		s.call.Answered(s.current.from())
 	}
 }
 
@@ -37,7 +37,7 @@ func (s *clientStream) awaitHeader(a *streamAttempt) {
 	a.endure()
 	s.atRest(func() {
 		if s.current == a {
-			s.call.Answered()
+			s.call.Answered(a.from())
 		}
 	})
 }

@@ -85,7 +85,7 @@ func (s *clientStream) settle(err error, race *hedgedCall) {
 
 // evidence is what an attempt left that has ended by itself.
 func (s *clientStream) evidence(a *streamAttempt, err error) engine.Evidence {
-	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent() || a.goesOn.Load(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent() || a.goesOn.Load(), Peer: a.capture.from(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
 	unconnected(&ev, s.cc, s.method, s.theirs)
 	if c := s.plan.classifier; c != nil && err != nil {
 		ev.Ruling = c.rule(&s.call, a.seen(err))
@@ -103,7 +103,7 @@ func (s *clientStream) lastEvidence(err error) engine.Evidence {
 	case cut == nil:
 		return s.evidence(s.current, err)
 	case s.cc != nil && engine.CodeOf(cut) == codes.DeadlineExceeded:
-		return engine.Evidence{Header: s.current.headers() != nil}
+		return engine.Evidence{Header: s.current.headers() != nil, Peer: s.current.from()}
 	}
 	return engine.Evidence{}
 }

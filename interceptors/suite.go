@@ -68,7 +68,7 @@ func New(opts ...Option) (*Suite, error) {
 		s.observers = append(s.observers, hooks.NewObserver(o, s.Log, engine.Bounded))
 	}
 	if !slices.ContainsFunc(set.observers, logsChanges) {
-		s.changes = changelog.NewQueue(changelog.NewChanges(s.Log, "astra: ", changelog.DefaultRate, changelog.DefaultBurst))
+		s.changes = changelog.NewQueue(changelog.NewChanges(set.log, "astra: ", changelog.DefaultRate, changelog.DefaultBurst))
 		s.LogChange = s.changes.Add
 	}
 	s.table.Store(newTable(0))
@@ -193,7 +193,7 @@ func (s *Suite) Close() error {
 	}
 	var faults []error
 	for _, st := range s.stores {
-		faults = append(faults, st.Close())
+		faults = append(faults, closeStore(st))
 	}
 	if closing {
 		s.notify(observe.SuiteEvent{Kind: observe.SuiteClosed, Result: observe.ResultSuccess})
@@ -223,8 +223,9 @@ func (s *Suite) evictAll() {
 	evict(all)
 }
 
-// Logger returns where the suite warns, for packages that work on its behalf:
-// the logger of [WithLogger], or [slog.Default] as it is now.
+// Logger returns where the suite warns, for packages that work on its behalf: a
+// logger to the handler of [WithLogger]'s, or of [slog.Default] as it is now,
+// which survives a handler that panics and does not wait for one that hangs.
 func (s *Suite) Logger() *slog.Logger { return s.Log() }
 
 // attach hands the stores the suite. If one refuses, it and those after it are

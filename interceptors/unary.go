@@ -127,7 +127,7 @@ func (u *unaryCall) attempt() error {
 		u.End(err, ev)
 		return err
 	}
-	u.End(nil, engine.Evidence{}) // which says all
+	u.End(nil, engine.Evidence{Peer: u.from()}) // the rest is plain
 	return nil
 }
 

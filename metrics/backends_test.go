@@ -3,6 +3,8 @@ package metrics_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,5 +105,44 @@ func TestBackendsAreBounded(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestNamedBackendsStay: a suite gives its backends in any order, and the same hundred
+// of them have names at each scrape, or counters would fall.
+func TestNamedBackendsStay(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	b := &balanced{target: "dns:///x", method: hello}
+	for i := range 150 {
+		b.backends = append(b.backends, observe.Backend{Address: fmt.Sprintf("10.0.0.%03d:80", i), Of: i, Succeeded: uint64(i)})
+	}
+	m.Observe(observe.NewEndpoint(b))
+	before := values(t, reg, "astra_backend_attempts_total")
+	for _, name := range []string{"10.0.0.000:80", "10.0.0.099:80", "other"} {
+		if _, ok := before[name+" success dns:///x"]; !ok {
+			t.Errorf("%s is not among the %d series", name, len(before))
+		}
+	}
+	slices.Reverse(b.backends)
+	after := values(t, reg, "astra_backend_attempts_total")
+	if maps.DeleteFunc(before, func(series string, n float64) bool { return after[series] == n }); len(before) > 0 {
+		t.Errorf("%d series have another value, or are gone, when the list is in another order", len(before))
+	}
+}
+
+// TestElsewhereBeginsAtZero: of a method whose target has a backend, be it one, so that
+// the first retry that goes to another, which came later, is an increase; not of others.
+func TestElsewhereBeginsAtZero(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	b := &balanced{target: "dns:///x", method: hello}
+	m.Observe(observe.NewEndpoint(b))
+	if got := values(t, reg, "astra_backend_elsewhere_total"); len(got) != 0 {
+		t.Errorf("%v without a backend", got)
+	}
+	b.backends = []observe.Backend{{Address: "10.0.0.1:80", Of: 1}}
+	if got := values(t, reg, "astra_backend_elsewhere_total"); !maps.Equal(got, map[string]float64{hello: 0}) {
+		t.Errorf("%v with one, want zero", got)
 	}
 }

@@ -111,6 +111,14 @@ func TestLastReload(t *testing.T) {
 		want(0, mended)
 		_ = b.Close()
 		want(0, mended)
+		time.Sleep(time.Minute)
+		if err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		mended = time.Now()
+		want(1, mended)
+		a.ReloadFailed(errors.New("faulty again"))
+		want(0, mended)
 		_ = a.Close()
 		want(1, mended)
 	})
@@ -196,6 +204,91 @@ func TestTransitionsBeginAtZero(t *testing.T) {
 	})
 }
 
+// A method's first call makes the series of its breaker's transitions, not the first
+// scrape after it: a transition before that is an increase, too.
+func TestTransitionsBeginWithTheFirstCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New()
+		reg := register(t, m)
+		c := newClient(t, m, interceptors.WithPolicy(steady))
+		called := time.Now()
+		_ = c.call(t.Context(), nil, hello)
+		time.Sleep(15 * time.Second)
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		series := 0
+		for _, f := range families {
+			if f.GetName() != "astra_breaker_transitions_total" {
+				continue
+			}
+			for _, s := range f.GetMetric() {
+				series++
+				if at := s.GetCounter().GetCreatedTimestamp().AsTime(); !at.Equal(called) {
+					t.Errorf("%v began %v after the first call", s.GetLabel(), at.Sub(called))
+				}
+			}
+		}
+		if series == 0 {
+			t.Error("no series of transitions")
+		}
+	})
+}
+
+// A breaker that a reload turns on begins at zero, too, with the next scrape.
+func TestTransitionsOfAReloadBeginAtZero(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	off := steady
+	off.Breaker.Disabled = true
+	c := newClient(t, m, interceptors.WithPolicy(off))
+	_ = c.call(t.Context(), nil, hello)
+	if got := values(t, reg, "astra_breaker_transitions_total"); len(got) != 0 {
+		t.Errorf("transitions of no breaker: %v", got)
+	}
+	if err := c.Reload(interceptors.WithPolicy(steady)); err != nil {
+		t.Fatal(err)
+	}
+	if got := values(t, reg, "astra_breaker_transitions_total"); len(got) == 0 || len(counted(got)) != 0 {
+		t.Errorf("transitions %v once there is a breaker, want some, and all of them zero", got)
+	}
+}
+
+// budgeted is an endpoint with a budget of its own.
+type budgeted struct {
+	balanced
+	budget observe.BudgetStatus
+}
+
+func (b *budgeted) Budget() (observe.BudgetStatus, bool) { return b.budget, true }
+
+// Where budgets share a target's labels, the one with the fewest tokens is shown, and
+// the earliest time at which any of them ran empty, be it another's.
+func TestBudgetsThatMeet(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	ranEmpty := time.Unix(1000, 0)
+	for _, b := range []observe.BudgetStatus{
+		{Tokens: 20, Capacity: 40, EmptySince: ranEmpty},
+		{Tokens: 5, Capacity: 10, EmptySince: ranEmpty.Add(time.Minute)},
+		{Tokens: 30, Capacity: 30},
+	} {
+		m.Observe(observe.NewEndpoint(&budgeted{balanced{target: "dns:///x", method: hello}, b}))
+	}
+	for range 10 { // they are read in any order
+		for family, want := range map[string]float64{
+			"astra_retry_budget_tokens":              5,
+			"astra_retry_budget_capacity":            10,
+			"astra_retry_budget_empty_since_seconds": 1000,
+		} {
+			if got := values(t, reg, family); !maps.Equal(got, map[string]float64{"dns:///x": want}) {
+				t.Errorf("%s: %v, want %v", family, got, want)
+			}
+		}
+	}
+}
+
 // hist is what a test looks at in a histogram.
 type hist struct {
 	count  uint64
@@ -203,6 +296,9 @@ type hist struct {
 	bounds []float64
 	counts []uint64 // up to these
 	native bool     // it has native buckets
+
+	schema  int32 // of the native buckets: their width
+	buckets int   // native ones
 }
 
 // histogram returns a family's only member with these label values.
@@ -222,7 +318,7 @@ func histogram(t *testing.T, g prometheus.Gatherer, family string, labels ...str
 				continue
 			}
 			of := m.GetHistogram()
-			h = hist{count: of.GetSampleCount(), sum: of.GetSampleSum(), native: len(of.GetPositiveSpan()) > 0}
+			h = hist{count: of.GetSampleCount(), sum: of.GetSampleSum(), native: len(of.GetPositiveSpan()) > 0, schema: of.GetSchema(), buckets: len(of.GetPositiveDelta())}
 			for _, b := range of.GetBucket() {
 				h.bounds, h.counts = append(h.bounds, b.GetUpperBound()), append(h.counts, b.GetCumulativeCount())
 			}
@@ -301,8 +397,44 @@ func TestNativeDurations(t *testing.T) {
 	})
 }
 
+// Native buckets are a tenth wider than one another. With more than 160 they are made
+// wider, but not for good: an hour after they began, they begin anew.
+func TestNativeDurationsStayFine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &tap{Metrics: metrics.New(metrics.WithDurations(metrics.Durations{Native: true}))}
+		reg := register(t, o)
+		_ = newClient(t, o).call(t.Context(), nil, hello)
+		ended := func(took time.Duration) {
+			o.hooks.Event(t.Context(), observe.Event{Kind: observe.CallEnd, Code: codes.NotFound, Outcome: observe.Failed, Elapsed: took})
+		}
+		most := 0
+		fine := func() bool {
+			h := histogram(t, reg, "astra_retry_call_seconds", hello, "failed")
+			most = max(most, h.buckets)
+			return h.schema == 3 // each is 2^(1/8) of the one before
+		}
+		for took := time.Microsecond; took < 2*time.Second; took += took / 20 {
+			ended(took)
+			if took > 900*time.Millisecond && !fine() && most < 160 { // of which 160 are 20 octaves
+				t.Fatalf("%d buckets, which are wider, at %v", most, took)
+			}
+		}
+		if fine() || most != 160 {
+			t.Errorf("%d buckets at most, want 160, and wider ones then", most)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if ended(time.Second); !fine() {
+			t.Error("buckets are wider for good")
+		}
+	})
+}
+
 func TestDelayBuckets(t *testing.T) {
-	m := metrics.New(metrics.WithDelayBuckets(0.05, 0.01, 0.1, 0, 60))
+	more := []float64{0.05, 0.01, 0.1, 0, 60}
+	wanted := metrics.WithDelayBuckets(more...)
+	clear(more) // the caller's again
+	m := metrics.New(wanted)
 	_ = newClient(t, m).call(t.Context(), nil, hello)
 	got := histogram(t, register(t, m), "astra_retry_delays_seconds", hello).bounds
 	if want := []float64{0.01, 0.05, 0.1, 0.5, 1, 2, 4, 8, 16, 60}; !slices.Equal(got, want) {

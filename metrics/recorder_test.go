@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"regexp"
 	"runtime"
@@ -338,8 +339,39 @@ func TestStateIsCounted(t *testing.T) {
 		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: observe.ResultRejected})
 		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: observe.ResultUnknown})
 		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: 99})
-		if got := counted(values(t, reg, family)); family != "" && (len(got) != 3 || got["success"] != 1 || got["rejected"] != 1 || got["other"] != 2) {
+		m.SuiteEvent(observe.SuiteEvent{Kind: kind, Result: observe.ResultReceived})
+		if got := counted(values(t, reg, family)); family != "" && (len(got) != 4 || got["success"] != 1 || got["rejected"] != 1 || got["received"] != 1 || got["other"] != 2) {
 			t.Errorf("%s counted %v", family, got)
 		}
+	}
+}
+
+// Why what a suite does has failed is counted, by what it was; a success has no reason.
+func TestFailuresOfSuitesAreCounted(t *testing.T) {
+	m := metrics.New()
+	reg := register(t, m)
+	for _, e := range []observe.SuiteEvent{
+		{Kind: observe.StateSaved, Result: observe.ResultFailed, Err: fs.ErrPermission},
+		{Kind: observe.StateSaved, Result: observe.ResultFailed, Err: fs.ErrPermission},
+		{Kind: observe.Reloaded, Result: observe.ResultFailed, Err: fs.ErrNotExist},
+		{Kind: observe.Reloaded, Result: observe.ResultSuccess},
+	} {
+		m.SuiteEvent(e)
+	}
+	want := map[string]float64{"state_saved permission": 2, "reloaded not_found": 1}
+	if got := counted(values(t, reg, "astra_suite_failures_total")); !maps.Equal(got, want) {
+		t.Errorf("failures %v, want %v", got, want)
+	}
+}
+
+// Messages sent again are counted each.
+func TestReplayedMessagesAreCounted(t *testing.T) {
+	o := &tap{Metrics: metrics.New()}
+	_ = newClient(t, o).call(t.Context(), nil, hello)
+	for _, n := range []int{3, 4} {
+		o.hooks.Event(t.Context(), observe.Event{Kind: observe.Replayed, Messages: n})
+	}
+	if got := values(t, register(t, o), "astra_retry_replayed_messages_total")[hello]; got != 7 {
+		t.Errorf("%v messages, want 7", got)
 	}
 }

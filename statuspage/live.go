@@ -1,7 +1,6 @@
 package statuspage
 
 import (
-	"bytes"
 	"net/http"
 	"regexp"
 	"strings"
@@ -75,17 +74,21 @@ func (p *page) live(w http.ResponseWriter, r *http.Request) {
 
 // liveText is the part of a page that changes.
 func liveText(v *view) string {
-	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, "live", v); err != nil {
+	text, err := render("live", v)
+	if err != nil {
 		return ""
 	}
-	return relative.ReplaceAllString(b.String(), "$1$2")
+	return relative.ReplaceAllString(string(text), "$1$2")
 }
 
 // relative is how long ago something was, which changes with each second: the
 // browser says it itself.
 var relative = regexp.MustCompile(`(<time [^>]*>)[^<]*(</time>)`)
 
+// lines begins each line of an event's data. A carriage return, which a method's
+// name may have, ends a line, too.
+var lines = strings.NewReplacer("\n", "\ndata: ", "\r", " ")
+
 func event(text string) string {
-	return "event: page\ndata: " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\ndata: ") + "\n\n"
+	return "event: page\ndata: " + lines.Replace(strings.TrimSpace(text)) + "\n\n"
 }

@@ -1,6 +1,7 @@
 package statuspage
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"embed"
@@ -165,10 +166,21 @@ func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 		_, _ = w.Write([]byte(v.YAML()))
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if err := pages.ExecuteTemplate(w, "page.html", v); err != nil {
+		text, err := render("page.html", v)
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		if err != nil {
 			p.suite.Logger().Debug("astra: sending a status page failed", "err", err)
 		}
 	}
+}
+
+// render returns a template's text as UTF-8, which names and titles may not be.
+func render(name string, v *view) ([]byte, error) {
+	var b bytes.Buffer
+	err := pages.ExecuteTemplate(&b, name, v)
+	return bytes.ToValidUTF8(b.Bytes(), []byte("\uFFFD")), err
 }
 
 // format is what a request wants: "html", "json" or "yaml".

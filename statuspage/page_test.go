@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -351,6 +352,31 @@ func TestActions(t *testing.T) {
 	}
 	if code, _ = post(t, base+"steer", form("action", "reload"), ok...); code != 200 || reloads != 1 {
 		t.Errorf("%d, %d reloads", code, reloads)
+	}
+	stripped := strings.Replace(base, "/deep/astra/", "/stripped/", 1)
+	for _, action := range []string{"release", "reload"} {
+		if code, text = post(t, stripped+"steer", form("action", action), ok...); code != 200 {
+			t.Errorf("%s under http.StripPrefix leads to %d %s", action, code, text)
+		}
+	}
+}
+
+// TestPageIsUTF8: whatever a program, a proxy's client or a reader calls things.
+func TestPageIsUTF8(t *testing.T) {
+	s := suite(t)
+	_ = ends(s, "/a.B\xff/C\xc3", codes.NotFound)
+	base, _ := serve(t, s, WithTitle("t\xfe"))
+	for _, query := range []string{"", "?q=%ff&said=%ff", "?format=json", "?format=yaml"} {
+		if code, text, _ := get(t, base+query); code != 200 || !utf8.ValidString(text) {
+			t.Errorf("%q: %d, no UTF-8: %q", query, code, text)
+		}
+	}
+}
+
+// TestNamesEndNoEvent: a name cannot break out of the line that it is sent in.
+func TestNamesEndNoEvent(t *testing.T) {
+	if got, want := event("<a>/a.B/C\r\revent: x\rdata: y</a>\n<b>\n"), "event: page\ndata: <a>/a.B/C  event: x data: y</a>\ndata: <b>\n\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -84,7 +84,9 @@ func (p *page) steer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.suite.Logger().Warn("astra: action of the status page done", "action", r.PostForm.Get("action"), "remote", r.RemoteAddr)
-	http.Redirect(w, r, back+"said="+url.QueryEscape(said), http.StatusSeeOther)
+	// Not by http.Redirect: it makes an address of the path, which http.StripPrefix has cut.
+	w.Header().Set("Location", back+"said="+url.QueryEscape(said))
+	w.WriteHeader(http.StatusSeeOther)
 }
 
 // sameOrigin refuses forms that another site's page has sent.

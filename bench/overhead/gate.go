@@ -37,8 +37,8 @@ func (o *Overhead) allocGates() []gate {
 		g("allocations, success, with limits", o.serial[astraLimit].allocs(), 0),
 		g("allocations, hedging armed", o.serial[astraHedge].allocs(), 12),
 		// Four of them are the record of the call and its attempts, for snapshots.
-		g("allocations, two retries, retry only", o.failing[astraRetry].allocs(), 12),
-		g("allocations, two retries, all of astra", o.failing[astraPatient].allocs(), 12),
+		g("allocations, two retries, retry only", o.failing[astraRetry].allocs(), 10),
+		g("allocations, two retries, all of astra", o.failing[astraPatient].allocs(), 10),
 		g("extra allocations, end to end", astra.allocs()-plain.allocs(), 1),
 		g("extra allocations, message on a stream", o.perMessage[astraClient].allocs()-o.perMessage[plainClient].allocs(), 0),
 	}

@@ -117,13 +117,34 @@ func (l *linter) run(s *streams, paths []string) error {
 	return nil
 }
 
+// maxRead bounds what is read of a file: far more than any has, but a device has
+// no end.
+const maxRead = 64 << 20
+
+func readAll(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxRead+1))
+	if err == nil && len(data) > maxRead {
+		err = fmt.Errorf("cannot be read: has more than %d bytes", maxRead)
+	}
+	return data, err
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	return readAll(f)
+}
+
 // read returns a file's content, and its name for messages.
 func read(s *streams, path string) (data []byte, name string, err error) {
 	if path == "-" {
-		data, err = io.ReadAll(s.in)
+		data, err = readAll(s.in)
 		return data, "<stdin>", err
 	}
-	data, err = os.ReadFile(path)
+	data, err = readFile(path)
 	var at *os.PathError
 	if errors.As(err, &at) {
 		err = fmt.Errorf("cannot be read: %w", at.Err)

@@ -40,7 +40,7 @@ func lookup(doc *config.Document, method string) (config.Entry, bool) {
 func methodName(s string) (string, error) {
 	name := "/" + strings.TrimPrefix(s, "/")
 	if service, method, ok := strings.Cut(name[1:], "/"); !ok || service == "" || method == "" || strings.ContainsAny(name, "* ") || strings.Contains(method, "/") {
-		return "", usagef("%q is no method: want pkg.Service/Method", s)
+		return "", usagef("invalid method %q: want pkg.Service/Method", s)
 	}
 	return name, nil
 }

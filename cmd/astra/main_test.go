@@ -207,3 +207,17 @@ func TestDescriptors(t *testing.T) {
 		t.Errorf("testdata/shop.binpb is out of date (%v): go test ./cmd/astra -update", err)
 	}
 }
+
+// TestFilesWithoutEnd: a device is refused like any file that is too large.
+func TestFilesWithoutEnd(t *testing.T) {
+	if _, err := os.Stat("/dev/zero"); err != nil {
+		t.Skip(err)
+	}
+	for _, args := range [][]string{{"lint", "/dev/zero"}, {"convert", "/dev/zero"}, {"import", "-from", "envoy", "/dev/zero"}, {"lint", "-descriptors", "/dev/zero", "shop.yaml"}} {
+		t.Run(args[0], func(t *testing.T) {
+			if out, code := shell(t, "", args...); code == 0 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "more than 67108864 bytes") {
+				t.Errorf("%v: %d %q", args, code, out)
+			}
+		})
+	}
+}

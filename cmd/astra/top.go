@@ -85,7 +85,7 @@ func address(s string) (string, error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {
-		return "", usagef("%q is no address: want host:port/path of a status page", s)
+		return "", usagef("invalid address %q: want host:port/path of a status page", s)
 	}
 	return u.String(), nil
 }

@@ -119,7 +119,13 @@ func (s *server) stop(d time.Duration) {
 // client returns a client of addr, the server's or a proxy's before it.
 func (s *server) client(addr string, more ...grpc.DialOption) *clientv3.Client {
 	s.t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, DialTimeout: 10 * time.Second, DialOptions: more, Logger: zap.NewNop()})
+	return s.clientOf([]string{addr}, more...)
+}
+
+// clientOf returns a client of several endpoints, which it asks in turn.
+func (s *server) clientOf(endpoints []string, more ...grpc.DialOption) *clientv3.Client {
+	s.t.Helper()
+	c, err := clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 10 * time.Second, DialOptions: more, Logger: zap.NewNop()})
 	if err != nil {
 		s.t.Fatal(fmt.Errorf("client of etcd: %w", err))
 	}

@@ -172,10 +172,10 @@ func (x *Experiment) began(late time.Duration) {
 // Go runs f beside the load, which is waited for.
 func (x *Experiment) Go(f func()) { x.wg.Go(f) }
 
-// Cut cuts all connections of both sides every d, after each has been deaf for a
+// Cut cuts all connections of both sides every d, after each has answered nothing for a
 // while: see Proxy.Cut.
-func (x *Experiment) Cut(every, deaf time.Duration) {
-	x.Every(every, func(int) { x.proxies(func(p *Proxy) error { p.Cut(deaf); return nil }) })
+func (x *Experiment) Cut(every, silent time.Duration) {
+	x.Every(every, func(int) { x.proxies(func(p *Proxy) error { p.Cut(silent); return nil }) })
 }
 
 // Refuse refuses connections of both sides for a while, every d.

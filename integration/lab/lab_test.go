@@ -153,7 +153,7 @@ func TestProxyCounts(t *testing.T) {
 	}
 }
 
-// TestCut: while the proxy is deaf requests arrive, and their callers fail.
+// TestCut: while answers are thrown away requests arrive, and their callers fail.
 func TestCut(t *testing.T) {
 	p, call, served := serve(t)
 	if err := call(10 * time.Second); err != nil {

@@ -92,7 +92,7 @@ func (s *Side) add(m map[observe.Endpoint]int, e observe.Endpoint) {
 // Record returns a record of a kind of call, which is made of requests to the
 // methods through p.
 func (s *Side) Record(call string, p *Proxy, methods ...string) *Record {
-	r := &Record{call: call, proxy: p, methods: methods, errs: map[string]int{}}
+	r := &Record{call: call, proxies: []*Proxy{p}, methods: methods, errs: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.records = append(s.records, r)
@@ -108,15 +108,17 @@ func (s *Side) result(r *Record) (res Result) {
 	defer s.mu.Unlock()
 	own := func(of map[observe.Endpoint]int) (n int) {
 		for e, times := range of {
-			if slices.Contains(r.methods, e.Method()) && strings.HasSuffix(e.Target(), r.proxy.Addr) {
+			if slices.Contains(r.methods, e.Method()) && slices.ContainsFunc(r.proxies, func(p *Proxy) bool { return strings.HasSuffix(e.Target(), p.Addr) }) {
 				n += times
 			}
 		}
 		return n
 	}
 	res.Openings, res.Refused = own(s.openings), own(s.refused)
-	for _, m := range r.methods {
-		res.Attempts += r.proxy.Requests(m)
+	for _, p := range r.proxies {
+		for _, m := range r.methods {
+			res.Attempts += p.Requests(m)
+		}
 	}
 	return res
 }
@@ -125,7 +127,7 @@ func (s *Side) result(r *Record) (res Result) {
 // any goroutine.
 type Record struct {
 	call    string
-	proxy   *Proxy
+	proxies []*Proxy
 	methods []string
 	repeats bool
 
@@ -139,6 +141,12 @@ type Record struct {
 // have been carried out. How often it has occasion to is up to chance.
 func (r *Record) Repeats() *Record {
 	r.repeats = true
+	return r
+}
+
+// Through notes, at set-up, that requests go through another proxy as well.
+func (r *Record) Through(p *Proxy) *Record {
+	r.proxies = append(r.proxies, p)
 	return r
 }
 

@@ -180,7 +180,7 @@ func TestLateClocks(t *testing.T) {
 	}
 	for range 9 {
 		if g.Settle(15*time.Second, token, Failure, 0).Happened() {
-			t.Fatal("a bucket is deaf")
+			t.Fatal("a bucket counts nothing")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -171,7 +172,7 @@ func TestOpenTimeIsSpreadAndCapped(t *testing.T) {
 		{0, 0.5, time.Second},
 		{1, 0, 1600 * time.Millisecond},
 		{6, 0.5, 54 * time.Second},
-		{1 << 40, 0, 48 * time.Second},
+		{math.MaxInt, 0, 48 * time.Second},
 	} {
 		if got := openTime(time.Second, time.Minute, tc.openings, tc.u); got != tc.want {
 			t.Errorf("openTime(%d, %v) = %v, want %v", tc.openings, tc.u, got, tc.want)

@@ -70,7 +70,7 @@ func (c *Call) beginAttempt(a *Attempt, l Limiter) (cancel context.CancelFunc) {
 func (c *Call) endAttempt(a *Attempt, err error, ev Evidence) {
 	c.code, c.last = codes.OK, verdict.Verdict{}
 	if c.stream && (err == nil || ev.Header || ev.Message) {
-		c.Answered()
+		c.Answered(ev.Peer)
 	}
 	if err != nil {
 		c.code = CodeOf(err)
@@ -78,8 +78,8 @@ func (c *Call) endAttempt(a *Attempt, err error, ev Evidence) {
 	}
 	if err != nil || ev.Ruling != 0 {
 		c.judge(a, err, ev)
-	} else if a.backend != nil {
-		c.settleBackend(a, fleet.End{Good: true, Done: true, Alive: true})
+	} else if a.backend != nil || c.Plan.Peers.Troubled() {
+		c.settleBackend(a, fleet.End{Good: true, Done: true, Alive: true}, ev.Peer)
 	}
 	c.noteSlow(a)
 	to := c.Plan.Recorders.All

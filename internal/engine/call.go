@@ -55,6 +55,7 @@ type Call struct {
 	exhausted bool
 	code      codes.Code      // of the last attempt
 	last      verdict.Verdict // on it
+	elsewhere bool            // it failed on a backend that is not ours to choose, and another serves the method
 	losses    uint64          // Plan.Losses when it began
 	vain      time.Duration   // the longest that an attempt has waited for an answer until its time ran out; notInVain: one failed otherwise
 	why       failure.Reason  // there was no other attempt

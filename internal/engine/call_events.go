@@ -159,6 +159,9 @@ func (c *Call) failedCode() codes.Code {
 // noteAttempt keeps what a failed attempt came to.
 func (c *Call) noteAttempt(a *Attempt, code codes.Code) {
 	n := journal.Attempt{Number: a.Number, Kind: a.Kind, Code: code, At: c.Host.Now()}
+	if c.trail == nil {
+		c.trail = make([]journal.Attempt, 0, min(journal.MaxTrail, max(c.Policy.Retry.MaxAttempts, c.Policy.Hedge.MaxAttempts)))
+	}
 	if len(c.trail) < journal.MaxTrail {
 		c.trail = append(c.trail, n)
 	} else {

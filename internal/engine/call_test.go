@@ -14,6 +14,7 @@ import (
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/budget"
 	"github.com/astra-grpc/astra/internal/failure"
+	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/retry"
 	"github.com/astra-grpc/astra/internal/verdict"
@@ -32,6 +33,7 @@ func newCall(t *testing.T) *Call {
 		Budget:    budget.NewGuard(host.Now(), budget.Config{Ratio: 0.5, MinPerSecond: 1e-9, Burst: 2}),
 		Recorders: &hooks.Recorders{},
 		Losses:    new(atomic.Uint64),
+		Peers:     new(fleet.Peers),
 		Changed:   func(*breaker.Guard, breaker.Transition) {},
 	}
 	return next(&Call{Host: host, Plan: plan, Policy: &Policy{

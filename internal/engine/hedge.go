@@ -44,9 +44,7 @@ func (c *Call) Adopt(a *Attempt) { c.running, c.kind = *a, a.Kind }
 // Abandon closes the books of an attempt that nobody waits for, or that
 // panicked. It says nothing about the server.
 func (c *Call) Abandon(a *Attempt, err error) {
-	if a.backend != nil {
-		c.settleBackend(a, fleet.End{})
-	}
+	c.settleBackend(a, fleet.End{}, nil)
 	c.emitAttemptEnd(c.Plan.Recorders.All, a, CodeOf(err), err)
 }
 

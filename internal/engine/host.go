@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/astra-grpc/astra/internal/hooks"
 	"github.com/astra-grpc/astra/internal/journal"
 	"github.com/astra-grpc/astra/observe"
 )
@@ -15,6 +16,8 @@ type Host struct {
 	Logger    *slog.Logger
 	Journal   *journal.Journal                             // of notable calls; nil: none is kept
 	LogChange func(method, target string, e observe.Event) // nil: an observer logs changes of breakers and backends
+
+	logs hooks.Logs
 
 	// Of a simulation:
 	Clock  func() time.Duration // instead of the time since Epoch; nil: that
@@ -44,10 +47,11 @@ func (h *Host) chance() float64 {
 	return rand.Float64()
 }
 
-// Log returns the suite's logger, or the default one.
+// Log returns a logger to the handler of the suite's, or of the default one. It
+// does no harm if that blocks or panics.
 func (h *Host) Log() *slog.Logger {
 	if h.Logger != nil {
-		return h.Logger
+		return h.logs.To(h.Logger)
 	}
-	return slog.Default()
+	return h.logs.To(slog.Default())
 }

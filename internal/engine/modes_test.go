@@ -224,8 +224,8 @@ func TestStreamIsASuccessOnceAnswered(t *testing.T) {
 	for k.Plan.Budget.Take(0) {
 	}
 	c.Begin(nil)
-	c.Answered()
-	c.Answered()
+	c.Answered(nil)
+	c.Answered(nil)
 	if got := level(c); got < 0.49 || got > 0.51 {
 		t.Errorf("%v tokens, want half a token earned once", got)
 	}
@@ -266,7 +266,7 @@ func TestStreamIsASuccessOnceAnswered(t *testing.T) {
 // A stream that is a probe closes the breaker once it is answered, or has lived for as
 // long as a probe may take.
 func TestStreamsProbe(t *testing.T) {
-	for name, well := range map[string]func(*Call){"answered": (*Call).Answered, "lived": (*Call).Lived} {
+	for name, well := range map[string]func(*Call){"answered": func(c *Call) { c.Answered(nil) }, "lived": (*Call).Lived} {
 		k := newClocked(t)
 		for range 2 {
 			c := k.again(t, 0)

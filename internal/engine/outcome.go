@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
 	"strings"
 	"time"
 
@@ -23,12 +24,13 @@ const pushbackKey = "grpc-retry-pushback-ms"
 
 // Evidence is what an attempt left, beside its error, when it ended.
 type Evidence struct {
-	Known   bool // there is a connection, so what is missing means something
-	Sent    bool // grpc.Peer was filled: it got a stream on a transport
-	Down    bool // it did not, and there is no connection yet
-	Patient bool // it was to wait for one
-	Header  bool // a header came, as far as that was asked
-	Message bool // a message came
+	Known   bool     // there is a connection, so what is missing means something
+	Sent    bool     // grpc.Peer was filled: it got a stream on a transport
+	Down    bool     // it did not, and there is no connection yet
+	Patient bool     // it was to wait for one
+	Header  bool     // a header came, as far as that was asked
+	Message bool     // a message came
+	Peer    net.Addr // whom it got a stream to; nil: not known
 	Trailer metadata.MD
 	Local   bool           // SendMsg returned an error other than io.EOF
 	Ruling  verdict.Ruling // of a classifier, which may be on a reply too
@@ -61,9 +63,7 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	})
 	c.noteVain(a)
 	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
-	if a.backend != nil {
-		c.settleBackend(a, c.backendEnd(err, ev))
-	}
+	c.settleBackend(a, c.backendEnd(err, ev), ev.Peer)
 }
 
 // codeOf returns the call's code, or the number beyond gRPC's codes that a server has
@@ -113,10 +113,29 @@ func (c *Call) backendEnd(err error, ev Evidence) fleet.End {
 	return e
 }
 
-// settleBackend reports to an attempt's backend how it ended.
-func (c *Call) settleBackend(a *Attempt, e fleet.End) {
-	e.Slow, e.Shard = c.Policy.SlowCall, c.shard
-	c.backendChanged(c.route.End(a.backend, c.Host.Now(), e))
+// settleBackend reports to an attempt's backend how it ended. If the suite did not
+// choose it, its address is all there is to distinguish it by.
+func (c *Call) settleBackend(a *Attempt, e fleet.End, peer net.Addr) {
+	c.elsewhere = false
+	if a.backend != nil {
+		e.Slow, e.Shard = c.Policy.SlowCall, c.shard
+		ch := c.route.End(a.backend, c.Host.Now(), e)
+		c.backendChanged(ch)
+		if ch.Backend != nil {
+			return
+		}
+	}
+	switch {
+	case e.Good && c.Plan.Peers.Troubled():
+		c.Plan.Peers.Succeeded(c.Host.Now(), peer)
+	case e.Bad && peer != nil:
+		now := c.Host.Now()
+		began := now
+		if c.bounded() {
+			began = a.Began
+		}
+		c.elsewhere = c.Plan.Peers.Failed(began, now, peer)
+	}
 }
 
 // local reports whether an error of a call that got a stream is grpc-go's own

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net"
 	"time"
 
 	"github.com/astra-grpc/astra/internal/breaker"
@@ -35,8 +36,8 @@ func (c *Call) opened() bool {
 
 // Answered is for a stream whose server has answered, by a header or a message.
 // A stream may live for days, and few end well: that it was answered is its
-// success, at that moment.
-func (c *Call) Answered() {
+// success, at that moment. peer is who has; nil: not known.
+func (c *Call) Answered(peer net.Addr) {
 	if c.answered {
 		return
 	}
@@ -46,6 +47,7 @@ func (c *Call) Answered() {
 	if p := c.running.backend; p != nil {
 		c.backendChanged(c.route.Answered(p, now, c.shard))
 	}
+	c.Plan.Peers.Succeeded(now, peer)
 	if c.admitted {
 		c.changed(c.breaker().Succeed(now, c.token, c.shard))
 	}
@@ -134,7 +136,7 @@ func (c *Call) outcome(good bool) breaker.Outcome {
 		return breaker.Success
 	case good: // and slow
 		return breaker.SlowSuccess
-	case c.last.Breaker != verdict.Bad || c.route.Well():
+	case c.last.Breaker != verdict.Bad || c.elsewhere || c.route.Well():
 		return breaker.Neutral
 	case c.last.Lost && !c.Plan.Losses.CompareAndSwap(c.losses, c.losses+1):
 		return breaker.Neutral // another call has counted this event
@@ -147,10 +149,10 @@ func (c *Call) outcome(good bool) breaker.Outcome {
 }
 
 // exempt reports whether a call passes that a breaker would refuse: the breaker only
-// observes, or the call goes to a backend that is well. What somebody forced open
-// refuses all.
+// observes, or a backend serves the method. What somebody forced open refuses all.
 func (c *Call) exempt(g *breaker.Guard) bool {
-	return (c.Policy.BreakerObserve || c.route.Well()) && g.Forced(c.Host.Now()) != breaker.ForcedOpen
+	now := c.Host.Now()
+	return (c.Policy.BreakerObserve || c.route.Well() || c.Plan.Peers.Well(now)) && g.Forced(now) != breaker.ForcedOpen
 }
 
 // observed counts a call that passes because the breaker only observes.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,7 @@ type Chooser struct {
 // fleet's; resolved counts those that are not ready, too.
 func NewChooser(f *Fleet, ready []*Backend, resolved int) *Chooser {
 	c := &Chooser{fleet: f, backends: ready, resolved: max(resolved, len(ready))}
-	c.next.Store(uint32(f.registry.draw(1 << 31)))
+	c.next.Store(uint32(f.registry.draw(math.MaxInt32)))
 	return c
 }
 

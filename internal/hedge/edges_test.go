@@ -62,3 +62,98 @@ func TestShortestDurations(t *testing.T) {
 		}
 	}
 }
+
+// Of what a value is made of, 95 in 100 are faster than it, not 94; and what is longer
+// than 2³⁸ ns, about 4½ minutes, is shown as that.
+func TestQuantileAtItsEdge(t *testing.T) {
+	const fast, slow, longest = 10 * time.Millisecond, 50 * time.Millisecond, 274_877_906_944 * time.Nanosecond
+	for _, c := range []struct {
+		fast int
+		slow time.Duration
+		want time.Duration
+	}{
+		{94, slow, slow},
+		{95, slow, slow},
+		{96, slow, fast},
+		{95, longest, longest},
+		{95, time.Hour, longest},
+	} {
+		q := NewQuantile()
+		for i := range 100 {
+			d := fast
+			if i >= c.fast {
+				d = c.slow
+			}
+			q.Add(0, d, uint32(i))
+		}
+		if got, ok := q.Value(0); !ok || got < c.want || got > c.want*17/16 || c.want == longest && got != longest {
+			t.Errorf("%d of %v and the rest of %v: %v, %v; want about %v", c.fast, fast, c.slow, got, ok, c.want)
+		}
+	}
+}
+
+// A value is made anew after 100 ms, no later.
+func TestValueIsOfTheLast100ms(t *testing.T) {
+	q := NewQuantile()
+	for range 100 {
+		q.Add(0, time.Millisecond, 0)
+	}
+	for range 1000 {
+		q.Add(99*time.Millisecond, time.Second, 0)
+	}
+	if got, _ := q.Value(99 * time.Millisecond); got > 2*time.Millisecond {
+		t.Errorf("%v: made anew before it is time", got)
+	}
+	q.Add(100*time.Millisecond, time.Second, 0)
+	if got, _ := q.Value(100 * time.Millisecond); got < time.Second {
+		t.Errorf("%v after 100 ms, want a second", got)
+	}
+}
+
+// Of two calls that find an old generation, the second to turn it loses no sample that
+// the first has added.
+func TestGenerationBeginsOnce(t *testing.T) {
+	q := NewQuantile()
+	q.Add(generation, time.Millisecond, 0)
+	h := &q.shards[0].halves[0]
+	if h.generation.Load() != 2 {
+		t.Fatalf("generation %d, want the second", h.generation.Load())
+	}
+	if q.turn(h, 2); h.total.Load() != 1 {
+		t.Errorf("%d samples, want one", h.total.Load())
+	}
+}
+
+// Which failures are fatal: those of other codes than the policy's, unless it is
+// RESOURCE_EXHAUSTED and the server says when to try again; and whatever somebody who
+// knows better than the code says.
+func TestFatalFailures(t *testing.T) {
+	hint := failure.Pushback{Given: true}
+	stop := failure.Pushback{Given: true, Stop: true}
+	for _, c := range []struct {
+		f     failure.Failure
+		fatal bool
+	}{
+		{failure.Failure{Code: codes.Unavailable}, false},
+		{failure.Failure{Code: codes.Unavailable, Pushback: hint}, false},
+		{failure.Failure{Code: codes.Unavailable, Pushback: stop}, false}, // others may yet succeed
+		{failure.Failure{Code: codes.Unavailable, Stop: true}, true},
+		{failure.Failure{Code: codes.NotFound}, true},
+		{failure.Failure{Code: codes.NotFound, Pushback: hint}, true},
+		{failure.Failure{Code: codes.NotFound, RetryInfo: time.Millisecond}, true},
+		{failure.Failure{Code: codes.NotFound, Again: true}, false},
+		{failure.Failure{Code: codes.ResourceExhausted}, true},
+		{failure.Failure{Code: codes.ResourceExhausted, Pushback: hint}, false},
+		{failure.Failure{Code: codes.ResourceExhausted, RetryInfo: time.Millisecond}, false},
+		{failure.Failure{Code: codes.ResourceExhausted, Pushback: stop}, true},
+		{failure.Failure{Code: codes.ResourceExhausted, Pushback: hint, Stop: true}, true},
+	} {
+		s := New(&Config{MaxAttempts: 5, NonFatal: astracodes.Retryable}, 0, Never)
+		s.Start(0)
+		s.Start(0)
+		c.f.Remaining = Never
+		if s.Fail(0, c.f); s.Over() != c.fatal {
+			t.Errorf("%+v: over %v with another running, want %v", c.f, s.Over(), c.fatal)
+		}
+	}
+}

@@ -37,7 +37,7 @@ func Import(format string, data []byte) ([]byte, []Note, error) {
 	}
 	r := &reader{}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	for n := 0; ; n++ {
+	for {
 		var doc any
 		err := decoder.Decode(&doc)
 		if errors.Is(err, io.EOF) {

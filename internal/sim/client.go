@@ -79,7 +79,7 @@ func NewClient(l *Loop, p *engine.Policy, deadline time.Duration, to func(*Attem
 	c := &Client{loop: l, policy: p, deadline: deadline, to: to, latency: hedge.NewQuantile(), Opened: func() {}}
 	c.host = engine.Host{Epoch: epoch, Clock: l.Now, Chance: l.Rand.Float64}
 	c.plan = engine.Plan{
-		Target: "simulated", Method: "/sim.Service/Method", Recorders: &hooks.Recorders{}, Losses: &c.losses, LastGood: &c.lastGood, Adaptive: p.Limit.Adaptive,
+		Target: "simulated", Method: "/sim.Service/Method", Recorders: &hooks.Recorders{}, Losses: &c.losses, LastGood: &c.lastGood, Peers: new(fleet.Peers), Adaptive: p.Limit.Adaptive,
 		Changed: func(_ *breaker.Guard, t breaker.Transition) {
 			if t.From == breaker.Closed && t.To == breaker.Open {
 				c.Opened()
