@@ -193,7 +193,7 @@ func (f *fake) Trailer() metadata.MD {
 func (f *fake) Context() context.Context {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	answered := f.headers || f.dead // so that grpc-go allows it; or the call's time is up
+	answered := f.headers || f.dead                                            // so that grpc-go allows it; or the call's time is up
 	if !answered && f.ctx.Err() == nil && f.run.touch == "" && f.run.bad < 0 { // after a bad one it says whether the stream has ended
 		f.run.fault("attempt %d: Context, which nobody asked for", f.n)
 	}
