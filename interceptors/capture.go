@@ -94,6 +94,7 @@ func (c *capture) from() net.Addr { return c.peer.Addr }
 func (c *capture) evidence(cc *grpc.ClientConn, method string, reply any) engine.Evidence {
 	ev := engine.Evidence{Known: cc != nil, Sent: c.sent(), Peer: c.from(), Trailer: c.trailer}
 	if ev.Sent && len(c.trailer["content-type"]) == 0 { // else there was no header before the end
+		ev.Header = len(c.trailer) > 0
 		m, ok := reply.(proto.Message)
 		ev.Message = ok && proto.Size(m) > 0
 	}

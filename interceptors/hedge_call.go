@@ -268,7 +268,7 @@ func (r *hedgedCall) ended(a *hedgeAttempt) bool {
 	}
 	r.hedged(a, observe.HedgeLost)
 	r.last = a
-	f := c.FailureOf(a.err, a.work.trailers())
+	f := c.FailureOf(a.err, a.work.trailers(), nil)
 	before := r.schedule.Why()
 	r.schedule.Fail(r.clock, f)
 	if before == failure.Again && r.schedule.Why() == failure.PushedBack {

@@ -17,7 +17,11 @@ func (s *Suite) unary(l *nativeRetryCheck) grpc.UnaryClientInterceptor {
 		u := unaryCalls.Get().(*unaryCall)
 		p, unchecked := s.planOf(cc, method, l, &u.last)
 		u.method, u.req, u.reply, u.cc, u.invoker = method, req, reply, cc, invoker
-		err := u.make(ctx, &s.Host, &s.lateFailure, p, &with.apply(p).Policy, opts)
+		policy := with.apply(p)
+		if l == nil {
+			u.inherits = policy
+		}
+		err := u.make(ctx, &s.Host, &s.lateFailure, p, policy, opts)
 		if unchecked && err == nil {
 			l.checkOnce(s.Log, p, cc, method)
 		}
@@ -38,10 +42,15 @@ func (s *Suite) stream(l *nativeRetryCheck) grpc.StreamClientInterceptor {
 		if unchecked {
 			check = func() { l.checkOnce(s.Log, p, cc, method) }
 		}
-		st, err := newStream(ctx, streamSpec{
+		policy := with.apply(p)
+		spec := streamSpec{
 			desc: desc, cc: cc, method: method, streamer: streamer, theirs: opts,
 			plan: p, late: &s.lateFailure, ledger: &s.replay,
-		}, &s.Host, &with.apply(p).Policy, check)
+		}
+		if l == nil {
+			spec.inherits = policy
+		}
+		st, err := newStream(ctx, spec, &s.Host, &policy.Policy, check)
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,10 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/astra-grpc/astra/internal/engine"
 	"github.com/astra-grpc/astra/internal/text"
+	"github.com/astra-grpc/astra/internal/verdict"
+	"github.com/astra-grpc/astra/jitter"
 )
 
 // nativeRetryCheck looks for grpc-go's own retries beneath a suite, since the two
@@ -55,4 +58,30 @@ func (l *nativeRetryCheck) warnOnce(log func() *slog.Logger, p *plan, cc *grpc.C
 			" grpc.WithDisableRetry, grpc-go retries each attempt; dial with Suite.DialOptions",
 			"target", text.Name(p.target), "method", text.Name(p.method))
 	}
+}
+
+// inherited returns the policy of a call that has failed, if grpc-go would have retried
+// it by the retry policy of the connection's service config: [Suite.DialOptions] turn
+// that off, so the suite does it where its own policy says nothing of retries. nil:
+// there is no such policy, or it is the call's since its first attempt. It is asked after a failure, as the resolver may not have
+// run before, and asking takes a lock.
+func (c *compiled) inherited(cc *grpc.ClientConn, method string, attempts int) *engine.Policy {
+	if c == nil || !c.silent || cc == nil || attempts != 1 {
+		return nil
+	}
+	native := cc.GetMethodConfig(method).RetryPolicy
+	if native == nil {
+		return nil
+	}
+	p := c.Policy
+	p.Repeat = verdict.RepeatAny // who asks for retries gets them, by a service config too
+	p.Retry.MaxAttempts = native.MaxAttempts
+	p.Retry.Backoff = jitter.Backoff{Base: native.InitialBackoff, Max: native.MaxBackoff, Multiplier: native.BackoffMultiplier}
+	p.Retry.Codes = 0
+	for code, retried := range native.RetryableStatusCodes {
+		if retried {
+			p.Retry.Codes = p.Retry.Codes.With(code)
+		}
+	}
+	return &p
 }

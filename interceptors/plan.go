@@ -27,12 +27,14 @@ type compiled struct {
 	raw             *Policy // what it was made of
 	pattern, source string  // that it was given for, and where
 	variant         string  // "", or "idempotent" or "undeclared"
+	silent          bool    // it says nothing of retries
 }
 
 // compile wants a valid policy with its defaults filled in.
 func compile(p Policy) *compiled {
 	c := compileOne(p)
 	c.single = single(c)
+	c.silent = p.Retry.Repeat == RepeatAuto && p.Retry.MaxAttempts > 1
 	c.idempotent, c.undeclared = c, c
 	if more := p.Retry.IdempotentCodes; more != 0 || p.Retry.Repeat == RepeatAuto {
 		wider := p
@@ -42,7 +44,7 @@ func compile(p Policy) *compiled {
 		}
 		c.idempotent = compileOne(wider)
 		c.idempotent.single = c.single
-		c.idempotent.variant = "idempotent"
+		c.idempotent.variant, c.idempotent.silent = "idempotent", c.silent
 	}
 	if c.Hedges() {
 		plain := p

@@ -38,7 +38,7 @@ func TestCallsKeepNothingOfTheirCallers(t *testing.T) {
 		var from peer.Peer
 		finished := 0
 		plan := s.plan(nil, "", method)
-		err = u.make(t.Context(), &s.Host, &s.lateFailure, plan, &plan.policy.Policy,
+		err = u.make(t.Context(), &s.Host, &s.lateFailure, plan, plan.policy,
 			[]grpc.CallOption{grpc.WaitForReady(true), grpc.Header(&header), grpc.Peer(&from), grpc.OnFinish(func(error) { finished++ })})
 		if err != nil || header == nil || from.LocalAddr == nil || finished != 1 {
 			t.Fatalf("%s: %v, header %v, peer %v, finished %d times", name, err, header, from, finished)

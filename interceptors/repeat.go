@@ -18,7 +18,8 @@ const (
 	// RepeatAuto is RepeatAny if the policy sets any other field of Retry, or if
 	// the method's descriptor declares it NO_SIDE_EFFECTS or IDEMPOTENT; else
 	// RepeatAnswered. In a policy file the presence of retryPolicy or
-	// astra.retry counts as setting a field.
+	// astra.retry counts as setting a field, as does the retry policy of a
+	// connection's service config (see [Suite.DialOptions]).
 	RepeatAuto Repeat = iota
 	// RepeatUnsent repeats only requests that never got a stream on a connection:
 	// they cannot have run.

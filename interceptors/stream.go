@@ -71,6 +71,7 @@ type streamSpec struct {
 	plan     *plan
 	late     *logFailure
 	ledger   *message.Ledger // of what all streams keep
+	inherits *compiled       // the policy, where grpc-go's own may stand for what it says nothing of
 }
 
 // streamMarks are true while somebody is about something, in whatever phase.
@@ -255,9 +256,9 @@ func (s *clientStream) retryLocked(dead *streamAttempt, err error, delivered boo
 		ev := s.evidence(dead, err)
 		ev.Header = ev.Header || delivered
 		c.End(err, ev)
-		f := c.FailureOf(err, ev.Trailer)
+		f := c.FailureOf(err, ev.Trailer, s.inherits.inherited(s.cc, s.method, c.Attempts()))
 		f.Committed = delivered
-		f.Ambiguous = f.Ambiguous && s.resume == nil // who gives a Resume has said how to go on
+		f.Ambiguous = f.Ambiguous && (s.resume == nil || dead.goesOn.Load()) // who gives a Resume has said how to go on
 		if s.livedLong(dead) {
 			c.Delivered()
 		}

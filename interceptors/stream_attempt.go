@@ -32,6 +32,7 @@ type streamAttempt struct {
 	late     atomic.Bool                 // it has fired
 	opened   time.Duration               // when, if the stream can be resumed
 	heard    bool                        // a message came, which committed the stream, whose mu guards it
+	goesOn   atomic.Bool                 // it has failed, and the stream beneath lives
 }
 
 // Limit ends the attempt after d unless it is committed before. The context
@@ -101,7 +102,7 @@ func (a *streamAttempt) shown(err error) error {
 // headers returns the header of an attempt that has ended; it does not block
 // then, and is nil exactly if none came.
 func (a *streamAttempt) headers() metadata.MD {
-	if a.ClientStream == nil {
+	if a.ClientStream == nil || a.goesOn.Load() {
 		return nil
 	}
 	md, err := a.Header()
@@ -112,10 +113,21 @@ func (a *streamAttempt) headers() metadata.MD {
 }
 
 func (a *streamAttempt) trailers() metadata.MD {
-	if a.ClientStream == nil {
+	if a.ClientStream == nil || a.goesOn.Load() {
 		return nil
 	}
 	return a.Trailer()
+}
+
+// failed notes whether an attempt, whose RecvMsg has returned an error, is over. An
+// interceptor beneath that fails it for its own reasons, silence say, need not end the
+// stream beneath: then its Header would block, and what else it has be written still.
+// grpc-go ends a stream's context, last of all.
+func (a *streamAttempt) failed() {
+	if a.ClientStream != nil {
+		ctx := a.Context()
+		a.goesOn.Store(ctx != nil && ctx.Err() == nil)
+	}
 }
 
 // from returns whom the attempt got a stream to, be it over or not; nil: not known.

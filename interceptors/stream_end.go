@@ -85,7 +85,7 @@ func (s *clientStream) settle(err error, race *hedgedCall) {
 
 // evidence is what an attempt left that has ended by itself.
 func (s *clientStream) evidence(a *streamAttempt, err error) engine.Evidence {
-	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Peer: a.capture.from(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent() || a.goesOn.Load(), Peer: a.capture.from(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
 	unconnected(&ev, s.cc, s.method, s.theirs)
 	if c := s.plan.classifier; c != nil && err != nil {
 		ev.Ruling = c.rule(&s.call, a.seen(err))
@@ -148,7 +148,9 @@ func (s *clientStream) fill(a *streamAttempt) {
 	if r := s.resume; r != nil && r.header != nil {
 		a.header = r.header.Copy()
 	}
-	a.deliver()
+	if !a.goesOn.Load() { // else grpc-go may write what is delivered
+		a.deliver()
+	}
 	if a.effects {
 		err := s.end.final
 		if err == io.EOF { //nolint:errorlint // our own

@@ -61,6 +61,9 @@ func (s *clientStream) recv(m any) (a *streamAttempt, over bool, err error) {
 			}
 			return a, false, err
 		}
+		if s.cc != nil {
+			s.outsideLocked(a.failed)
+		}
 		if !s.driveLocked(a, a.shown(err)) {
 			return nil, true, s.end.final
 		}
@@ -95,6 +98,8 @@ func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAtte
 	outcome := a.shown(err)
 	if errors.Is(err, io.EOF) {
 		outcome = nil
+	} else if err != nil && s.cc != nil {
+		a.failed()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +190,10 @@ func (s *clientStream) Trailer() metadata.MD {
 			return nil // the last attempt could not be opened: an earlier one's trailer says nothing of its error
 		}
 	}
-	return a.trailers()
+	if a.ClientStream == nil {
+		return nil
+	}
+	return a.Trailer()
 }
 
 // Context implements grpc.ClientStream. It commits the stream: what the

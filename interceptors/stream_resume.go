@@ -130,10 +130,13 @@ func (s *clientStream) askResumeLocked(a *streamAttempt) (send func(*streamAttem
 	return func(a *streamAttempt) error { return a.SendMsg(next) }, ok
 }
 
+// manyRetries is after how many a backoff has its full length.
+const manyRetries = 100
+
 // livedLong reports whether an attempt of a stream that can be resumed has run
 // for longer than any backoff: what follows it is no burst of retries.
 func (s *clientStream) livedLong(a *streamAttempt) bool {
 	c := &s.call
 	return s.resume != nil && a.ClientStream != nil && !a.late.Load() &&
-		c.Host.Now()-a.opened > max(c.Policy.Retry.Backoff.Max, c.Policy.Retry.Backoff.Base)
+		c.Host.Now()-a.opened > c.Policy.Retry.Backoff.Delay(manyRetries)
 }

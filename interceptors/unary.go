@@ -24,6 +24,7 @@ type unaryCall struct {
 	cc         *grpc.ClientConn
 	invoker    grpc.UnaryInvoker
 	opts       []grpc.CallOption
+	inherits   *compiled // the policy, where grpc-go's own may stand for what it says nothing of
 
 	// Of a call that is hedged:
 	first    hedgeAttempt
@@ -38,8 +39,8 @@ type unaryCall struct {
 var unaryCalls = sync.Pool{New: func() any { return new(unaryCall) }}
 
 // make makes the whole call.
-func (u *unaryCall) make(ctx context.Context, host *engine.Host, late *logFailure, p *plan, policy *engine.Policy, opts []grpc.CallOption) error {
-	u.Init(ctx, host, &p.Plan, policy, p.fleetOf(u.cc))
+func (u *unaryCall) make(ctx context.Context, host *engine.Host, late *logFailure, p *plan, policy *compiled, opts []grpc.CallOption) error {
+	u.Init(ctx, host, &p.Plan, &policy.Policy, p.fleetOf(u.cc))
 	u.full, u.late = p, late
 	u.wantHeader = p.classifier != nil
 	u.opts = u.wrap(opts, true)
@@ -100,7 +101,7 @@ func (u *unaryCall) admitAndTry() error {
 		if err == nil && !u.Unsatisfied() {
 			return nil
 		}
-		delay, again := u.Next(u.FailureOf(err, u.trailer))
+		delay, again := u.Next(u.FailureOf(err, u.trailer, u.inherits.inherited(u.cc, u.method, u.Attempts())))
 		if !again {
 			return err
 		}
@@ -150,7 +151,7 @@ func (u *unaryCall) release() {
 	u.capture.release()
 	u.Release()
 	u.before = message.Before{}
-	u.full, u.req, u.reply, u.cc, u.invoker, u.opts = nil, nil, nil, nil, nil, nil
+	u.full, u.req, u.reply, u.cc, u.invoker, u.opts, u.inherits = nil, nil, nil, nil, nil, nil, nil
 	if u.first.work != nil {
 		u.first, u.original = hedgeAttempt{}, original{}
 	}

@@ -93,7 +93,7 @@ func TestBooksOfARetriedCall(t *testing.T) {
 	c.Begin(nil)
 	k.now += 100 * time.Millisecond
 	c.End(unavailable, Evidence{})
-	delay, again := c.Next(c.FailureOf(unavailable, nil))
+	delay, again := c.Next(c.FailureOf(unavailable, nil, nil))
 	if !again {
 		t.Fatal("no retry")
 	}
@@ -160,12 +160,12 @@ func TestBooksOfSuccessAndFailure(t *testing.T) {
 	c = k.again(t, 0)
 	for range 2 {
 		try(c, unavailable)
-		if _, again := c.Next(c.FailureOf(unavailable, nil)); !again {
+		if _, again := c.Next(c.FailureOf(unavailable, nil, nil)); !again {
 			t.Fatal("no retry")
 		}
 	}
 	try(c, unavailable)
-	if _, again := c.Next(c.FailureOf(unavailable, nil)); again {
+	if _, again := c.Next(c.FailureOf(unavailable, nil, nil)); again {
 		t.Fatal("a fourth of three attempts")
 	}
 	c.Settle(unavailable)
@@ -301,7 +301,7 @@ func TestInterrupted(t *testing.T) {
 		call := k.again(t, 0)
 		_ = admit(call)
 		try(call, unavailable)
-		_, _ = call.Next(call.FailureOf(unavailable, nil))
+		_, _ = call.Next(call.FailureOf(unavailable, nil, nil))
 		call.Pause(time.Second, unavailable)
 		call.Ctx = over{call.Ctx, c.cause}
 		again, err := call.Resume(unavailable)
@@ -376,10 +376,10 @@ func TestOwnTime(t *testing.T) {
 	if got := c.ownTime(); got != 0 {
 		t.Errorf("%v after the deadline, want none", got)
 	}
-	if got := c.FailureOf(unavailable, nil).Remaining; got != time.Second-time.Minute {
+	if got := c.FailureOf(unavailable, nil, nil).Remaining; got != time.Second-time.Minute {
 		t.Errorf("%v remain, want %v", got, time.Second-time.Minute)
 	}
-	if got := k.again(t, 0).FailureOf(unavailable, nil).Remaining; got != failure.Forever {
+	if got := k.again(t, 0).FailureOf(unavailable, nil, nil).Remaining; got != failure.Forever {
 		t.Errorf("%v remain of no deadline", got)
 	}
 }

@@ -102,7 +102,7 @@ func TestUnwoundOnPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	try(c, unavailable)
-	if _, again := c.Next(c.FailureOf(unavailable, nil)); !again || level(c) > 1.01 {
+	if _, again := c.Next(c.FailureOf(unavailable, nil, nil)); !again || level(c) > 1.01 {
 		t.Fatalf("again %v, %v tokens: want a retry that is paid for", again, level(c))
 	}
 	c.Pause(time.Second, unavailable)
@@ -133,11 +133,11 @@ func TestOrderOfVetoes(t *testing.T) {
 	}
 	notFound := status.Error(codes.NotFound, "")
 	try(c, notFound)
-	if _, again := c.Next(c.FailureOf(notFound, nil)); again || c.why != failure.NotRetryable {
+	if _, again := c.Next(c.FailureOf(notFound, nil, nil)); again || c.why != failure.NotRetryable {
 		t.Errorf("again %v, because of %v, want not_retryable", again, c.why)
 	}
 	try(c, unavailable)
-	if _, again := c.Next(c.FailureOf(unavailable, nil)); again || c.why != failure.Breaker {
+	if _, again := c.Next(c.FailureOf(unavailable, nil, nil)); again || c.why != failure.Breaker {
 		t.Errorf("again %v, because of %v, want breaker", again, c.why)
 	}
 	if got := level(c); got < 1.99 {
@@ -149,7 +149,7 @@ func TestOrderOfVetoes(t *testing.T) {
 	for c.Plan.Budget.Take(c.Host.Now()) {
 	}
 	try(poor, unavailable)
-	if _, again := poor.Next(poor.FailureOf(unavailable, nil)); again || poor.why != failure.Budget {
+	if _, again := poor.Next(poor.FailureOf(unavailable, nil, nil)); again || poor.why != failure.Budget {
 		t.Errorf("again %v, because of %v, want budget", again, poor.why)
 	}
 }

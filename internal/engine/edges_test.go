@@ -389,7 +389,7 @@ func TestStreamsGoOn(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	for range 2 { // after one more since it has delivered, of three
-		if _, again := c.Next(c.FailureOf(unavailable, nil)); !again {
+		if _, again := c.Next(c.FailureOf(unavailable, nil, nil)); !again {
 			t.Fatal("no other attempt")
 		}
 		c.Pause(0, unavailable)
@@ -491,7 +491,7 @@ func TestBreakerOpensInABackoff(t *testing.T) {
 		_ = admit(o)
 	}
 	try(c, unavailable)
-	delay, again := c.Next(c.FailureOf(unavailable, nil))
+	delay, again := c.Next(c.FailureOf(unavailable, nil, nil))
 	if !again {
 		t.Fatal("no retry")
 	}
@@ -563,7 +563,7 @@ func TestSpentIsSpent(t *testing.T) {
 	c := k.again(t, 0)
 	_ = admit(c)
 	try(c, unavailable)
-	delay, _ := c.Next(c.FailureOf(unavailable, nil))
+	delay, _ := c.Next(c.FailureOf(unavailable, nil, nil))
 	c.Pause(delay, unavailable)
 	if again, err := c.Resume(unavailable); !again {
 		t.Fatal(err)
@@ -584,7 +584,7 @@ func TestSpentIsSpent(t *testing.T) {
 	held := k.again(t, 0)
 	_ = admit(held)
 	try(held, unavailable)
-	_, _ = held.Next(held.FailureOf(unavailable, nil))
+	_, _ = held.Next(held.FailureOf(unavailable, nil, nil))
 	for range 3 {
 		held.Refund()
 	}
@@ -698,7 +698,7 @@ func TestWithoutBudget(t *testing.T) {
 	c := k.again(t, 0)
 	_ = admit(c)
 	try(c, unavailable)
-	if _, again := c.Next(c.FailureOf(unavailable, nil)); !again {
+	if _, again := c.Next(c.FailureOf(unavailable, nil, nil)); !again {
 		t.Error("no retry")
 	}
 	try(c, nil)
@@ -709,7 +709,7 @@ func TestWithoutBudget(t *testing.T) {
 		free := k.again(t, 0)
 		_ = admit(free)
 		try(free, unavailable)
-		if _, again := free.Next(free.FailureOf(unavailable, nil)); !again {
+		if _, again := free.Next(free.FailureOf(unavailable, nil, nil)); !again {
 			t.Fatal("no retry, though the budget is off")
 		}
 		try(free, nil)

@@ -306,7 +306,7 @@ func TestOldStream(t *testing.T) {
 			c.Begin(nil)
 			k.now += lived
 			c.End(unavailable, Evidence{Known: true, Sent: true})
-			if _, again := c.Next(c.FailureOf(unavailable, nil)); again != old {
+			if _, again := c.Next(c.FailureOf(unavailable, nil, nil)); again != old {
 				t.Fatalf("attempt %d of a stream of %v is followed by another: %v", i+1, lived, again)
 			} else if !again {
 				break

@@ -45,7 +45,7 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	}
 	c.old = c.stream && !c.answered && a.Ctx != nil && now-a.Began >= c.Policy.Breaker.Window
 	c.last = verdict.Of(verdict.Attempt{
-		Code:     c.code,
+		Code:     c.codeOf(err, ev),
 		Failures: c.Policy.Failures,
 		Caller:   verdict.Caller(CallerOf(c.Ctx)),
 		Evidence: ev.Known,
@@ -64,6 +64,15 @@ func (c *Call) judge(a *Attempt, err error, ev Evidence) {
 	c.noteVain(a)
 	c.slot.overload = c.slot.overload || c.last.Limit == verdict.Bad
 	c.settleBackend(a, c.backendEnd(err, ev), ev.Peer)
+}
+
+// codeOf returns the call's code, or the number beyond gRPC's codes that a server has
+// answered with: its own word, not the UNKNOWN of a server that is ill.
+func (c *Call) codeOf(err error, ev Evidence) codes.Code {
+	if s, _ := status.FromError(err); ev.Sent && s.Code() > codes.Unauthenticated {
+		return s.Code()
+	}
+	return c.code
 }
 
 // noteVain notes how long an attempt has waited that failed because its time had run
@@ -147,8 +156,12 @@ func local(err error, trailer metadata.MD) bool {
 
 // FailureOf gathers what the retry decision needs to know of the attempt that
 // ended last. Whether the call's context has ended, not the code, distinguishes
-// the caller's cancellation from a server's CANCELLED.
-func (c *Call) FailureOf(err error, trailer metadata.MD) failure.Failure {
+// the caller's cancellation from a server's CANCELLED. A policy that is not nil is the
+// call's from here on: it differs in what it says of retries.
+func (c *Call) FailureOf(err error, trailer metadata.MD, p *Policy) failure.Failure {
+	if p != nil {
+		c.Policy = p
+	}
 	f := failure.Failure{
 		Code:      c.code,
 		Caller:    CallerOf(c.Ctx),

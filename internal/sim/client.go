@@ -217,7 +217,7 @@ func (d *call) ended(err error, ev engine.Evidence) {
 		d.end(nil)
 		return
 	}
-	delay, again := d.Next(d.FailureOf(err, ev.Trailer))
+	delay, again := d.Next(d.FailureOf(err, ev.Trailer, nil))
 	if !again {
 		d.end(err)
 		return
@@ -336,7 +336,7 @@ func (h *hedged) ended(s *side, err error, ev engine.Evidence) {
 		return
 	}
 	h.last = err
-	h.schedule.Fail(h.loop.now, h.FailureOf(err, ev.Trailer))
+	h.schedule.Fail(h.loop.now, h.FailureOf(err, ev.Trailer, nil))
 	h.run()
 }
 

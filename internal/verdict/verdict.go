@@ -22,7 +22,7 @@ const (
 
 // Attempt is what is known of an attempt that ended, and of its call.
 type Attempt struct {
-	Code     codes.Code     // of its end
+	Code     codes.Code     // of its end; one that gRPC does not know is the server's own
 	Failures astracodes.Set // codes that the policy counts against the server
 	Caller   Caller
 
@@ -110,6 +110,11 @@ var strain = astracodes.Of(codes.DeadlineExceeded, codes.Unavailable, codes.Reso
 // ended by age, by deploys, and by design.
 var ill = astracodes.Of(codes.Internal, codes.Unknown, codes.DataLoss)
 
+// grpcs are the codes with which grpc-go itself ends an attempt that got a stream. Any
+// other comes from the other side: of a unary call whose server sends a header and no
+// trailer of its own, nothing else says so.
+var grpcs = astracodes.Of(codes.Canceled, codes.Unknown, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Internal, codes.Unavailable)
+
 // unreached are the codes of attempts that found no connection.
 var unreached = astracodes.Of(codes.Unavailable, codes.DeadlineExceeded, codes.Canceled)
 
@@ -156,11 +161,10 @@ func (v *Verdict) good() { v.Breaker, v.Limit, v.Earns = Good, Good, true }
 // failure is for an end that may speak against the server.
 func (a *Attempt) failure(v *Verdict) {
 	switch {
-	case a.Evidence && !a.Sent && a.Patient:
-		v.Origin = Connection
-		return // what the caller has asked for may come with the next call
 	case a.Evidence && !a.Sent:
-		v.Origin, v.CutOff = Connection, a.Down
+		if a.unsent(v) {
+			return
+		}
 	case a.lost():
 		v.Origin, v.Lost = Connection, true
 	}
@@ -179,6 +183,22 @@ func (a *Attempt) failure(v *Verdict) {
 	if strain.Contains(a.Code) { // the limit knows by the latency who was hurried
 		v.Limit = Bad
 	}
+}
+
+// unsent is for an attempt that got no stream, and reports whether that says all.
+func (a *Attempt) unsent(v *Verdict) bool {
+	v.Origin = Connection
+	switch {
+	case a.Patient: // what the caller has asked for may come with the next call
+		return true
+	case !a.Down && a.Code == codes.DeadlineExceeded:
+		// The server never saw it: other calls had all streams of the connection, or
+		// credentials took their time.
+		v.Origin, v.Limit = Client, Bad
+		return true
+	}
+	v.CutOff = a.Down
+	return false
 }
 
 // brokenOff is for the end of a stream that had been answered.
@@ -206,7 +226,7 @@ func (a *Attempt) answer() bool {
 	case a.Code == codes.Canceled, a.Code == codes.ResourceExhausted:
 		return false
 	}
-	return !a.Evidence || a.Trailer || a.Header || a.Message
+	return !a.Evidence || a.Trailer || a.Header || a.Message || a.Sent && !a.Stream && !grpcs.Contains(a.Code)
 }
 
 // lost reports whether the connection ended beneath the attempt.
@@ -222,6 +242,8 @@ func (a *Attempt) fate() Fate {
 		return Unknown
 	case !a.Sent:
 		return Unsent
+	case a.Header && !a.Stream: // its reply may have come, and be an empty one
+		return Unknown
 	case a.Trailer && a.Code != codes.DeadlineExceeded:
 		return Answered
 	}
