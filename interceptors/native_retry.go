@@ -60,11 +60,11 @@ func (l *nativeRetryCheck) warnOnce(log func() *slog.Logger, p *plan, cc *grpc.C
 	}
 }
 
-// inherited returns the policy of a call that has failed, if grpc-go would have retried
-// it by the retry policy of the connection's service config: [Suite.DialOptions] turn
-// that off, so the suite does it where its own policy says nothing of retries. nil:
-// there is no such policy, or it is the call's since its first attempt. It is asked after a failure, as the resolver may not have
-// run before, and asking takes a lock.
+// inherited returns the policy of a call that has failed, if the service config of its
+// connection has a retry policy: [Suite.DialOptions] turn off grpc-go's own retries, so
+// the suite makes them where its policy says nothing of retries. nil: there is none, or
+// it has been the call's since its first attempt. It is asked after a failure, as asking
+// takes a lock, and the resolver may not have run before.
 func (c *compiled) inherited(cc *grpc.ClientConn, method string, attempts int) *engine.Policy {
 	if c == nil || !c.silent || cc == nil || attempts != 1 {
 		return nil
