@@ -222,6 +222,38 @@ func TestRetryPolicyOfTheServiceConfig(t *testing.T) {
 	}
 }
 
+// A service config's retry policy ends with the header, as grpc-go has it: the call may
+// have run.
+func TestRetryPolicyOfTheServiceConfigEndsWithTheHeader(t *testing.T) {
+	const config = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE","ABORTED"]}}]}`
+	for name, step := range map[string]flakyserver.Step{
+		"an error":            flakyserver.Fail(codes.Unavailable, "scripted").Header("a", "b"),
+		"an error of its own": flakyserver.Fail(codes.Aborted, "scripted").Header("a", "b"),
+		"a cut":               flakyserver.Reset().Header("a", "b"),
+	} {
+		for _, opts := range [][]grpc.DialOption{nil, newSuite(t).DialOptions()} {
+			server, err := flakyserver.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(server.Close)
+			cc, err := server.Dial(append(opts, grpc.WithDefaultServiceConfig(config))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = cc.Close() })
+			client := greeterpb.NewGreeterClient(cc)
+			server.Script(method, flakyserver.Fail(codes.Aborted, "scripted"), flakyserver.OK(), step, flakyserver.OK())
+			if _, err = client.SayHello(within(t), &greeterpb.HelloRequest{Name: "Ann"}); err != nil {
+				t.Fatal(err) // by this the suite knows of the policy
+			}
+			if _, err = client.SayHello(within(t), &greeterpb.HelloRequest{Name: "Ann"}); err == nil || len(server.Attempts(method)) != 3 {
+				t.Errorf("%s after a header, suite %v: %v, %d attempts, want an error after one more than two", name, opts != nil, err, len(server.Attempts(method)))
+			}
+		}
+	}
+}
+
 // A policy of the suite's that says something of retries stands.
 func TestOwnRetriesBeforeTheServiceConfigs(t *testing.T) {
 	const config = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1,"retryableStatusCodes":["ABORTED"]}}]}`

@@ -206,5 +206,6 @@ func (p *plan) balancedFleetOf(cc *grpc.ClientConn) *fleet.Fleet {
 const (
 	flagUsed    = 1 << iota // since the last look for idle plans
 	flagChecked             // for retries of grpc-go beneath
+	flagNative              // the connection's service config has a retry policy, which holds
 	flagsAll    = flagUsed | flagChecked
 )

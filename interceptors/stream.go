@@ -256,8 +256,12 @@ func (s *clientStream) retryLocked(dead *streamAttempt, err error, delivered boo
 		ev := s.evidence(dead, err)
 		ev.Header = ev.Header || delivered
 		c.End(err, ev)
-		f := c.FailureOf(err, ev.Trailer, s.inherits.inherited(s.cc, s.method, c.Attempts()))
-		f.Committed = delivered
+		var native *engine.Policy
+		if !dead.goesOn.Load() { // grpc-go would not know that it has failed
+			native = s.inherits.inherited(s.cc, s.method, c.Attempts())
+		}
+		f := c.FailureOf(err, ev.Trailer, native)
+		f.Committed = delivered || dead.goesOn.Load() && dead.cancel == nil  // nothing but the caller's context would end it
 		f.Ambiguous = f.Ambiguous && (s.resume == nil || dead.goesOn.Load()) // who gives a Resume has said how to go on
 		if s.livedLong(dead) {
 			c.Delivered()

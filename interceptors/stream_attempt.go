@@ -135,7 +135,11 @@ func (a *streamAttempt) from() net.Addr {
 	if a.ClientStream == nil {
 		return nil
 	}
-	p, ok := peer.FromContext(a.Context())
+	ctx := a.Context()
+	if ctx == nil {
+		return nil
+	}
+	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil
 	}

@@ -85,7 +85,12 @@ func (s *clientStream) settle(err error, race *hedgedCall) {
 
 // evidence is what an attempt left that has ended by itself.
 func (s *clientStream) evidence(a *streamAttempt, err error) engine.Evidence {
-	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent() || a.goesOn.Load(), Peer: a.capture.from(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+	ev := engine.Evidence{Known: s.cc != nil, Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+	if a.goesOn.Load() { // grpc-go may write to the capture
+		ev.Sent, ev.Peer = true, a.from()
+	} else {
+		ev.Sent, ev.Peer = a.sent(), a.capture.from()
+	}
 	unconnected(&ev, s.cc, s.method, s.theirs)
 	if c := s.plan.classifier; c != nil && err != nil {
 		ev.Ruling = c.rule(&s.call, a.seen(err))

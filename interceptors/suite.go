@@ -120,8 +120,8 @@ func (s *Suite) StreamClientInterceptor() grpc.StreamClientInterceptor {
 // (given before other interceptors, they are outermost), and
 // [grpc.WithDisableRetry]; with [WithBalancing] also
 // [grpc.WithDefaultServiceConfig]. A retry policy in the connection's service config
-// holds as without the suite for methods whose [Policy] has a zero Retry and no Hedge;
-// one of an xDS route does not, as interceptors cannot see it.
+// is followed, within the budget, for methods whose [Policy] has a zero Retry and no
+// Hedge; one of an xDS route is not, as interceptors cannot see it.
 func (s *Suite) DialOptions() []grpc.DialOption {
 	return append([]grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(s.unary(nil)),

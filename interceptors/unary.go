@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/astra-grpc/astra/internal/engine"
+	"github.com/astra-grpc/astra/internal/failure"
 	"github.com/astra-grpc/astra/internal/message"
 	"google.golang.org/grpc"
 )
@@ -42,7 +43,7 @@ var unaryCalls = sync.Pool{New: func() any { return new(unaryCall) }}
 func (u *unaryCall) make(ctx context.Context, host *engine.Host, late *logFailure, p *plan, policy *compiled, opts []grpc.CallOption) error {
 	u.Init(ctx, host, &p.Plan, &policy.Policy, p.fleetOf(u.cc))
 	u.full, u.late = p, late
-	u.wantHeader = p.classifier != nil
+	u.wantHeader = p.classifier != nil || p.flags.Load()&flagNative != 0
 	u.opts = u.wrap(opts, true)
 	err := u.run(ctx)
 	u.release() // not after a panic: who knows what still runs
@@ -101,7 +102,7 @@ func (u *unaryCall) admitAndTry() error {
 		if err == nil && !u.Unsatisfied() {
 			return nil
 		}
-		delay, again := u.Next(u.FailureOf(err, u.trailer, u.inherits.inherited(u.cc, u.method, u.Attempts())))
+		delay, again := u.Next(u.failure(err))
 		if !again {
 			return err
 		}
@@ -112,6 +113,18 @@ func (u *unaryCall) admitAndTry() error {
 		}
 		u.resetReply() // a codec that merges would add to what the failed one left
 	}
+}
+
+// failure is what the last attempt, which failed, is judged by. A retry policy that is
+// grpc-go's holds as grpc-go has it: until a header has come.
+func (u *unaryCall) failure(err error) failure.Failure {
+	native := u.inherits.inherited(u.cc, u.method, u.Attempts())
+	if native != nil {
+		u.full.flags.Or(flagNative)
+	}
+	f := u.FailureOf(err, u.trailer, native)
+	f.Committed = u.inherits != nil && u.Policy != &u.inherits.Policy && u.headed()
+	return f
 }
 
 func (u *unaryCall) attempt() error {

@@ -32,7 +32,7 @@ func NewQueue(c *Changes) *Queue { return &Queue{changes: c} }
 
 // Add has an event logged, if it is wanted.
 func (q *Queue) Add(method, target string, e observe.Event) {
-	if !q.changes.Wants(e) {
+	if !q.wants(e) {
 		return
 	}
 	q.mu.Lock()
@@ -45,6 +45,11 @@ func (q *Queue) Add(method, target string, e observe.Event) {
 		q.idle = make(chan struct{})
 		go q.run()
 	}
+}
+
+func (q *Queue) wants(e observe.Event) (yes bool) {
+	defer func() { _ = recover() }() // of the program's handler, on a call's goroutine
+	return q.changes.Wants(e)
 }
 
 func (q *Queue) run() {

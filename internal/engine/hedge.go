@@ -44,7 +44,9 @@ func (c *Call) Adopt(a *Attempt) { c.running, c.kind = *a, a.Kind }
 // Abandon closes the books of an attempt that nobody waits for, or that
 // panicked. It says nothing about the server.
 func (c *Call) Abandon(a *Attempt, err error) {
-	c.settleBackend(a, fleet.End{}, nil)
+	if a.backend != nil {
+		c.settleBackend(a, fleet.End{}, nil)
+	}
 	c.emitAttemptEnd(c.Plan.Recorders.All, a, CodeOf(err), err)
 }
 

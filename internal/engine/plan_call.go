@@ -49,7 +49,7 @@ type Plan struct {
 	Recorders      *hooks.Recorders
 	Record         *journal.Record                          // nil: nothing is kept
 	LastGood       *fleet.LastGood                          // of the method's calls; read only if they are balanced
-	Peers          *fleet.Peers                             // likewise; of attempts that are not
+	Peers          *fleet.Peers                             // of the method's attempts whose backend the suite does not choose
 	Losses         *atomic.Uint64                           // connections lost with calls on them, as far as one event can be distinguished from another
 	Changed        func(*breaker.Guard, breaker.Transition) // called after each of the breaker's transitions
 }

@@ -149,7 +149,8 @@ func (c *Call) outcome(good bool) breaker.Outcome {
 }
 
 // exempt reports whether a call passes that a breaker would refuse: the breaker only
-// observes, or a backend serves the method. What somebody forced open refuses all.
+// observes, or a backend serves the method while others fail. What somebody forced open
+// refuses all.
 func (c *Call) exempt(g *breaker.Guard) bool {
 	now := c.Host.Now()
 	return (c.Policy.BreakerObserve || c.route.Well() || c.Plan.Peers.Well(now)) && g.Forced(now) != breaker.ForcedOpen
@@ -157,7 +158,7 @@ func (c *Call) exempt(g *breaker.Guard) bool {
 
 // observed counts a call that passes because the breaker only observes.
 func (c *Call) observed() {
-	if c.Policy.BreakerObserve && !c.route.Well() {
+	if c.Policy.BreakerObserve && !c.route.Well() && !c.Plan.Peers.Well(c.Host.Now()) {
 		c.wouldRefuse(observe.RejectedBreaker, observe.ReasonBreakerOpen)
 	}
 }

@@ -16,9 +16,9 @@ const (
 
 // Logs keeps log handlers, which are the program's as observers are, from harming
 // calls: a panic in one goes no further, and one that does not return, as on a pipe
-// that nobody reads, is waited for once, for a second. Then nobody waits until it
-// has returned; past 64 records that it has not returned from, further ones are
-// dropped. The zero Logs is ready for use.
+// that nobody reads, holds up those who log for a second. Then nobody waits until it
+// has returned from all records; past 64 that it has not, further ones are dropped. The
+// zero Logs is ready for use.
 type Logs struct {
 	running atomic.Int32
 	late    atomic.Bool // one was waited for in vain; cleared when none runs

@@ -110,10 +110,11 @@ var strain = astracodes.Of(codes.DeadlineExceeded, codes.Unavailable, codes.Reso
 // ended by age, by deploys, and by design.
 var ill = astracodes.Of(codes.Internal, codes.Unknown, codes.DataLoss)
 
-// grpcs are the codes with which grpc-go itself ends an attempt that got a stream. Any
-// other comes from the other side: of a unary call whose server sends a header and no
-// trailer of its own, nothing else says so.
-var grpcs = astracodes.Of(codes.Canceled, codes.Unknown, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Internal, codes.Unavailable)
+// grpcs are the codes with which grpc-go itself ends an attempt that got a stream, or
+// that it makes of the HTTP status of a proxy. Any other comes from the server: of a
+// unary call whose server sends a header and no trailer of its own, nothing else says so.
+var grpcs = astracodes.Of(codes.Canceled, codes.Unknown, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Internal, codes.Unavailable,
+	codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented)
 
 // unreached are the codes of attempts that found no connection.
 var unreached = astracodes.Of(codes.Unavailable, codes.DeadlineExceeded, codes.Canceled)
