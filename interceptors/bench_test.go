@@ -2,6 +2,7 @@ package interceptors_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -59,6 +60,24 @@ func BenchmarkUnaryTwoRetries(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = call(context.Background(), benchMethod, nil, nil, nil, fail)
+	}
+}
+
+// BenchmarkUnaryRefused is a call that an open breaker refuses, and whose caller looks at
+// no more than that.
+func BenchmarkUnaryRefused(b *testing.B) {
+	call := benchSuite(b, interceptors.WithPolicy(interceptors.Policy{
+		Breaker: interceptors.Breaker{Consecutive: 1, OpenFor: time.Hour, MaxOpenFor: time.Hour, ProbeShare: 1e-9},
+	}))
+	fail := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+		return status.Error(codes.Internal, "ill")
+	}
+	_ = call(context.Background(), benchMethod, nil, nil, nil, fail)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := call(context.Background(), benchMethod, nil, nil, nil, noop); !errors.Is(err, interceptors.ErrBreakerOpen) {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -43,34 +44,78 @@ func (r *refusal) Error() string              { return r.status.String() }
 func (r *refusal) GRPCStatus() *status.Status { return r.status }
 func (r *refusal) Unwrap() []error            { return r.causes }
 
+// refused is the error of a call that was not made: the same, but its text and details
+// are made when somebody asks for them. In an outage thousands of calls are refused
+// whose callers want to know no more than that.
+type refused struct {
+	cause          error
+	code           codes.Code
+	method, target string
+	describe       func() description
+
+	once sync.Once
+	made *status.Status
+}
+
+// description is what the error says.
+type description struct {
+	reason     string // machines'
+	what, more string // people's
+	facts      map[string]string
+	after      time.Duration // another may be made
+}
+
+func (r *refused) Error() string { return r.GRPCStatus().String() }
+func (r *refused) Unwrap() error { return r.cause }
+
+// GRPCStatus names the pair, so that it fits into a log without the call.
+func (r *refused) GRPCStatus() *status.Status {
+	r.once.Do(func() {
+		d := r.describe()
+		method, target := text.Name(r.method), text.Name(r.target)
+		r.made = status.Newf(r.code, "astra: %s for %s of %q%s", d.what, method, target, d.more)
+		facts := map[string]string{"method": method, "target": target}
+		maps.Copy(facts, d.facts)
+		detailed, err := r.made.WithDetails(
+			&errdetails.ErrorInfo{Domain: "astra", Reason: d.reason, Metadata: facts},
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(d.after)},
+		)
+		if err == nil {
+			r.made = detailed
+		}
+	})
+	return r.made
+}
+
 // breakerOpen says since when the breaker has been open, why, and when it will
 // probe: of a server that hangs, too, since the opening.
 func breakerOpen(h *Host, p *Plan, g *breaker.Guard, wait time.Duration) error {
-	s := g.Status(h.Now())
-	since := h.Epoch.Add(s.Since).UTC().Format(time.RFC3339)
-	r := refused{
-		cause: ErrBreakerOpen, code: codes.Unavailable, reason: "BREAKER_OPEN", what: "breaker open", after: wait,
-		more:  fmt.Sprintf(" since %s (%v): next probe in %v at the latest", since, s.Cause, short(wait)),
-		facts: map[string]string{"open_since": since, "cause": s.Cause.String()},
-	}
-	if s.State == breaker.Closed { // since it refused the call
-		r.more, r.facts = "", nil
-	}
-	return r.error(p)
+	s, epoch := g.Status(h.Now()), h.Epoch
+	return &refused{cause: ErrBreakerOpen, code: codes.Unavailable, method: p.Method, target: p.Target, describe: func() description {
+		d := description{reason: "BREAKER_OPEN", what: "breaker open", after: wait}
+		if s.State != breaker.Closed { // else it has closed since it refused the call
+			since := epoch.Add(s.Since).UTC().Format(time.RFC3339)
+			d.more = fmt.Sprintf(" since %s (%v): next probe in %v at the latest", since, s.Cause, short(wait))
+			d.facts = map[string]string{"open_since": since, "cause": s.Cause.String()}
+		}
+		return d
+	}}
 }
 
 func limited(p *Plan, a limit.Answer) error {
-	r := refused{
-		cause: ErrLimited, code: codes.ResourceExhausted, reason: strings.ToUpper(a.Verdict.String()), what: "too many calls in flight", after: a.After,
-		more: fmt.Sprintf(": another call may start in %v", short(a.After)),
-	}
-	switch a.Verdict {
-	case limit.QueueTimeout:
-		r.what = "timed out waiting for a slot"
-	case limit.RateLimited:
-		r.what = "rate limit exceeded"
-	}
-	return r.error(p)
+	return &refused{cause: ErrLimited, code: codes.ResourceExhausted, method: p.Method, target: p.Target, describe: func() description {
+		d := description{
+			reason: strings.ToUpper(a.Verdict.String()), what: "too many calls in flight", after: a.After,
+			more: fmt.Sprintf(": another call may start in %v", short(a.After)),
+		}
+		switch a.Verdict {
+		case limit.QueueTimeout:
+			d.what = "timed out waiting for a slot"
+		case limit.RateLimited:
+			d.what = "rate limit exceeded"
+		}
+		return d
+	}}
 }
 
 // short leaves three figures or so of a time.
@@ -82,32 +127,6 @@ func short(d time.Duration) time.Duration {
 		return d.Round(10 * time.Microsecond)
 	}
 	return d
-}
-
-// refused describes the error of a call that was not made.
-type refused struct {
-	cause      error
-	code       codes.Code
-	reason     string // machines'
-	what, more string // people's
-	facts      map[string]string
-	after      time.Duration // another may be made
-}
-
-// error names the pair, so that it fits into a log without the call.
-func (r refused) error(p *Plan) error {
-	method, target := text.Name(p.Method), text.Name(p.Target)
-	st := status.Newf(r.code, "astra: %s for %s of %q%s", r.what, method, target, r.more)
-	facts := map[string]string{"method": method, "target": target}
-	maps.Copy(facts, r.facts)
-	detailed, err := st.WithDetails(
-		&errdetails.ErrorInfo{Domain: "astra", Reason: r.reason, Metadata: facts},
-		&errdetails.RetryInfo{RetryDelay: durationpb.New(r.after)},
-	)
-	if err == nil {
-		st = detailed
-	}
-	return &refusal{st, []error{r.cause}}
 }
 
 // Interrupted is the error of a call whose context ended between attempts: of
@@ -138,6 +157,9 @@ func Bounded(err error) error {
 	if err == nil {
 		return nil
 	}
+	if _, ok := err.(*refused); ok { //nolint:errorlint // one that wraps it may be of any size
+		return err
+	}
 	s, _ := status.FromError(err)
 	size := len(s.Message())
 	for _, d := range s.Proto().GetDetails() {
@@ -162,6 +184,9 @@ func Bounded(err error) error {
 // CodeOf returns the code of an error as gRPC would show it. An interceptor
 // beneath may return a bare context error, which is that, not UNKNOWN.
 func CodeOf(err error) codes.Code {
+	if r, ok := err.(*refused); ok { //nolint:errorlint // one that wraps it may have another
+		return r.code
+	}
 	switch s, ok := status.FromError(err); {
 	case ok && s.Code() != codes.OK && s.Code() <= codes.Unauthenticated:
 		return s.Code()

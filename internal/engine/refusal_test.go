@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -48,5 +50,31 @@ func TestBounded(t *testing.T) {
 		if text := got.Error(); len(text) > maxErrorBytes+100 || !utf8.ValidString(text) {
 			t.Errorf("%s: %d bytes, valid: %v", name, len(text), utf8.ValidString(text))
 		}
+	}
+}
+
+// TestRefusedIsDescribedWhenAsked: code and cause are known without, and all who ask get
+// the same.
+func TestRefusedIsDescribedWhenAsked(t *testing.T) {
+	asked := 0
+	var err error = &refused{cause: ErrBreakerOpen, code: codes.Unavailable, method: "/a.B/M", target: "dns:///c", describe: func() description {
+		asked++
+		return description{reason: "R", what: "open", more: ": soon", facts: map[string]string{"x": "y"}, after: time.Second}
+	}}
+	if CodeOf(err) != codes.Unavailable || !errors.Is(err, ErrBreakerOpen) || Bounded(err) != err || asked != 0 {
+		t.Errorf("%v, described %d times before anybody asked", CodeOf(err), asked)
+	}
+	var callers sync.WaitGroup
+	for range 10 {
+		callers.Go(func() {
+			s := status.Convert(err)
+			if got := s.Message(); got != `astra: open for /a.B/M of "dns:///c": soon` || len(s.Details()) != 2 {
+				t.Errorf("%q, %v", got, s.Details())
+			}
+		})
+	}
+	callers.Wait()
+	if asked != 1 {
+		t.Errorf("described %d times, want 1", asked)
 	}
 }
