@@ -32,9 +32,12 @@ func TestWithoutBalancingNeverBelowBare(t *testing.T) {
 		{"failing half", faulty(200, sometimes(0.5, codes.Unavailable)), false},
 		{"refusing, little traffic", faulty(15, fails(codes.Unavailable)), false},
 	}, sizes()
-	if *long {
+	switch {
+	case *long:
 		all = append(all, faults()...)
-	} else {
+	case testing.Short():
+		all, most = all[:1], most[:1]
+	default:
 		most = most[:1]
 	}
 	for _, f := range all {

@@ -130,7 +130,11 @@ func (s *clientStream) receiveLocked(a *streamAttempt, m any) (err error) {
 		s.marks.receiving = false
 		s.changed.Broadcast()
 	}()
-	s.outsideLocked(func() { err = a.RecvMsg(m) })
+	s.outsideLocked(func() {
+		if err = a.RecvMsg(m); err != nil && !errors.Is(err, io.EOF) && s.cc != nil {
+			a.failed()
+		}
+	})
 	return err
 }
 

@@ -61,9 +61,6 @@ func (s *clientStream) recv(m any) (a *streamAttempt, over bool, err error) {
 			}
 			return a, false, err
 		}
-		if s.cc != nil {
-			s.outsideLocked(a.failed)
-		}
 		if !s.driveLocked(a, a.shown(err)) {
 			return nil, true, s.end.final
 		}
