@@ -82,6 +82,9 @@ func TestOneBad(t *testing.T) {
 		{"failing half", sometimes(0.5, codes.Unavailable), [3]want{
 			{99.9, 1.08, 5 * time.Second, 5 * time.Second}, {97, 1, 0, 0}, {99.9, 1.08, 5 * time.Second, 0}}},
 	} {
+		if testing.Short() && tc.name != "refusing" {
+			continue // it takes half a minute with the race detector
+		}
 		for _, n := range sizes() {
 			t.Run(fmt.Sprintf("%s/%d", tc.name, n), func(t *testing.T) {
 				for i, c := range []contender{balanced, balancedOne, costed} {
