@@ -152,32 +152,11 @@ func panicHere() { panic("too late") }
 
 // TestPlainStreamsWarnOfRetriesBeneath, once.
 func TestPlainStreamsWarnOfRetriesBeneath(t *testing.T) {
-	const config = `{"methodConfig":[{"name":[{"service":"helloworld.Greeter"}],"retryPolicy":
-		{"maxAttempts":2,"initialBackoff":"0.001s","maxBackoff":"0.01s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
 	server, err := flakyserver.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
-	var log bytes.Buffer
-	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-	cc, err := server.Dial(grpc.WithChainStreamInterceptor(s.StreamClientInterceptor()), grpc.WithDefaultServiceConfig(config))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cc.Close() }()
-	for range 3 {
-		stream, err := greeterpb.NewGreeterClient(cc).SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"}, grpc.WaitForReady(true))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := all(stream); err != nil {
-			t.Error(err)
-		}
-	}
-	if got := strings.Count(log.String(), "retry policy"); got != 1 {
-		t.Errorf("%d warnings, want one:\n%s", got, log.String())
-	}
+	warnOfRetriesBeneath(t, server)
 }
 
 // TestStreamsThatExpire count against a server only if it has sent no header.

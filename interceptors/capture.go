@@ -87,10 +87,14 @@ func (c *capture) sent() bool {
 	return c.peer.Addr != nil || c.peer.LocalAddr != nil || c.peer.AuthInfo != nil
 }
 
+// trailersOnly reports whether the last attempt's trailer came without a header before
+// it: then it has a content type.
+func (c *capture) trailersOnly() bool { return len(c.trailer["content-type"]) > 0 }
+
 // headed reports whether the last attempt of a unary call got a header, as far as that
-// was asked; a trailer without a content type comes after one.
+// was asked.
 func (c *capture) headed() bool {
-	return len(c.header) > 0 || c.sent() && len(c.trailer) > 0 && len(c.trailer["content-type"]) == 0
+	return len(c.header) > 0 || c.sent() && len(c.trailer) > 0 && !c.trailersOnly()
 }
 
 // from returns whom the last attempt got a stream to; nil: not known.
@@ -99,7 +103,7 @@ func (c *capture) from() net.Addr { return c.peer.Addr }
 // evidence is what the last attempt of a unary call left, which failed.
 func (c *capture) evidence(cc *grpc.ClientConn, method string, reply any) engine.Evidence {
 	ev := engine.Evidence{Known: cc != nil, Sent: c.sent(), Peer: c.from(), Header: c.headed(), Trailer: c.trailer}
-	if ev.Sent && len(c.trailer["content-type"]) == 0 { // else there was no header before the end
+	if ev.Sent && !c.trailersOnly() {
 		m, ok := reply.(proto.Message)
 		ev.Message = ok && proto.Size(m) > 0
 	}

@@ -151,10 +151,12 @@ func TestOptionsOfAMessageRefusedBeneath(t *testing.T) {
 	}
 }
 
+// retriesOfTheServiceConfig makes four attempts of what is UNAVAILABLE or ABORTED.
+const retriesOfTheServiceConfig = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE","ABORTED"]}}]}`
+
 // A service config's retry policy holds as without the suite, where the suite's policy
 // says nothing of retries: DialOptions turn off grpc-go's own.
 func TestRetryPolicyOfTheServiceConfig(t *testing.T) {
-	const config = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE","ABORTED"]}}]}`
 	aborted := flakyserver.Fail(codes.Aborted, "scripted")
 	invalid := flakyserver.Fail(codes.InvalidArgument, "scripted")
 	say := interceptors.WithMethodPolicy(method, interceptors.Policy{})
@@ -172,35 +174,25 @@ func TestRetryPolicyOfTheServiceConfig(t *testing.T) {
 			t.Parallel()
 			seen := map[string][]int{} // attempts at the server, and the code, by method
 			for _, opts := range [][]interceptors.Option{nil, {say}} {
-				server, err := flakyserver.Start()
-				if err != nil {
-					t.Fatal(err)
-				}
-				var dial []grpc.DialOption
+				var suite []grpc.DialOption
 				if opts != nil {
-					dial = newSuite(t, opts...).DialOptions()
+					suite = newSuite(t, opts...).DialOptions()
 				}
-				t.Cleanup(server.Close)
-				cc, err := server.Dial(append(dial, grpc.WithDefaultServiceConfig(config))...)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = cc.Close() })
-				client := greeterpb.NewGreeterClient(cc)
+				w := dialTCP(t, append(suite, grpc.WithDefaultServiceConfig(retriesOfTheServiceConfig))...)
 				for method, run := range map[string]func() error{
 					method: func() error {
-						_, err := client.SayHello(within(t), &greeterpb.HelloRequest{Name: "Ann"})
+						_, err := w.SayHello(within(t), &greeterpb.HelloRequest{Name: "Ann"})
 						return err
 					},
 					helloServer: func() error {
-						st, err := client.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"})
+						st, err := w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"})
 						if err == nil {
 							_, err = st.Recv()
 						}
 						return err
 					},
 					helloClient: func() error {
-						st, err := client.SayHelloClientStream(within(t))
+						st, err := w.SayHelloClientStream(within(t))
 						if err == nil {
 							_ = st.Send(&greeterpb.HelloRequest{Name: "Ann"})
 							_, err = st.CloseAndRecv()
@@ -208,9 +200,9 @@ func TestRetryPolicyOfTheServiceConfig(t *testing.T) {
 						return err
 					},
 				} {
-					server.Script(method, tc.steps...)
+					w.Script(method, tc.steps...)
 					err := run()
-					seen[method] = append(seen[method], len(server.Attempts(method)), int(status.Code(err)))
+					seen[method] = append(seen[method], len(w.Attempts(method)), int(status.Code(err)))
 				}
 			}
 			for method, n := range seen {
@@ -225,30 +217,19 @@ func TestRetryPolicyOfTheServiceConfig(t *testing.T) {
 // A service config's retry policy ends with the header, as grpc-go has it: the call may
 // have run.
 func TestRetryPolicyOfTheServiceConfigEndsWithTheHeader(t *testing.T) {
-	const config = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.001s","maxBackoff":"0.002s","backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE","ABORTED"]}}]}`
 	for name, step := range map[string]flakyserver.Step{
 		"an error":            flakyserver.Fail(codes.Unavailable, "scripted").Header("a", "b"),
 		"an error of its own": flakyserver.Fail(codes.Aborted, "scripted").Header("a", "b"),
 		"a cut":               flakyserver.Reset().Header("a", "b"),
 	} {
 		for _, opts := range [][]grpc.DialOption{nil, newSuite(t).DialOptions()} {
-			server, err := flakyserver.Start()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(server.Close)
-			cc, err := server.Dial(append(opts, grpc.WithDefaultServiceConfig(config))...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = cc.Close() })
-			client := greeterpb.NewGreeterClient(cc)
-			server.Script(method, flakyserver.Fail(codes.Aborted, "scripted"), flakyserver.OK(), step, flakyserver.OK())
-			if _, err = client.SayHello(within(t), &greeterpb.HelloRequest{Name: "Ann"}); err != nil {
+			w := dialTCP(t, append(opts, grpc.WithDefaultServiceConfig(retriesOfTheServiceConfig))...)
+			w.Script(method, flakyserver.Fail(codes.Aborted, "scripted"), flakyserver.OK(), step, flakyserver.OK())
+			if _, err := w.say(within(t)); err != nil {
 				t.Fatal(err) // by this the suite knows of the policy
 			}
-			if _, err = client.SayHello(within(t), &greeterpb.HelloRequest{Name: "Ann"}); err == nil || len(server.Attempts(method)) != 3 {
-				t.Errorf("%s after a header, suite %v: %v, %d attempts, want an error after one more than two", name, opts != nil, err, len(server.Attempts(method)))
+			if _, err := w.say(within(t)); err == nil || len(w.Attempts(method)) != 3 {
+				t.Errorf("%s after a header, suite %v: %v, %d attempts, want an error after one more than two", name, opts != nil, err, len(w.Attempts(method)))
 			}
 		}
 	}

@@ -43,8 +43,23 @@ func (w *wire) say(ctx context.Context, opts ...grpc.CallOption) (string, error)
 
 func dialSuite(t *testing.T, server *flakyserver.Server, s *interceptors.Suite, opts ...grpc.DialOption) *wire {
 	t.Helper()
+	return dialServer(t, server, append(s.DialOptions(), opts...)...)
+}
+
+// dialTCP starts a server of its own.
+func dialTCP(t *testing.T, opts ...grpc.DialOption) *wire {
+	t.Helper()
+	server, err := flakyserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dialServer(t, server, opts...)
+}
+
+func dialServer(t *testing.T, server *flakyserver.Server, opts ...grpc.DialOption) *wire {
+	t.Helper()
 	t.Cleanup(server.Close)
-	cc, err := server.Dial(append(s.DialOptions(), opts...)...)
+	cc, err := server.Dial(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,11 +69,7 @@ func dialSuite(t *testing.T, server *flakyserver.Server, s *interceptors.Suite, 
 
 func overTCP(t *testing.T, opts ...interceptors.Option) *wire {
 	t.Helper()
-	server, err := flakyserver.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dialSuite(t, server, newSuite(t, append([]interceptors.Option{interceptors.WithPolicy(quick)}, opts...)...))
+	return dialTCP(t, newSuite(t, append([]interceptors.Option{interceptors.WithPolicy(quick)}, opts...)...).DialOptions()...)
 }
 
 func within(t *testing.T) context.Context {

@@ -119,16 +119,8 @@ func (a *streamAttempt) trailers() metadata.MD {
 	return a.Trailer()
 }
 
-// failed notes whether an attempt, whose RecvMsg has returned an error, is over. An
-// interceptor beneath that fails it for its own reasons, silence say, need not end the
-// stream beneath: then its Header would block, and what else it has be written still.
-// grpc-go ends a stream's context, last of all.
-func (a *streamAttempt) failed() {
-	if a.ClientStream != nil {
-		ctx := a.Context()
-		a.goesOn.Store(ctx != nil && ctx.Err() == nil)
-	}
-}
+// sent is the capture's, which grpc-go may write to as long as the attempt goes on.
+func (a *streamAttempt) sent() bool { return a.goesOn.Load() || a.capture.sent() }
 
 // from returns whom the attempt got a stream to, be it over or not; nil: not known.
 func (a *streamAttempt) from() net.Addr {

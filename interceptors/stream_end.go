@@ -85,11 +85,11 @@ func (s *clientStream) settle(err error, race *hedgedCall) {
 
 // evidence is what an attempt left that has ended by itself.
 func (s *clientStream) evidence(a *streamAttempt, err error) engine.Evidence {
-	ev := engine.Evidence{Known: s.cc != nil, Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
+	ev := engine.Evidence{Known: s.cc != nil, Sent: a.sent(), Header: a.headers() != nil, Trailer: a.trailers(), Local: s.end.unsendable.Load()}
 	if a.goesOn.Load() { // grpc-go may write to the capture
-		ev.Sent, ev.Peer = true, a.from()
+		ev.Peer = a.from()
 	} else {
-		ev.Sent, ev.Peer = a.sent(), a.capture.from()
+		ev.Peer = a.capture.from()
 	}
 	unconnected(&ev, s.cc, s.method, s.theirs)
 	if c := s.plan.classifier; c != nil && err != nil {
@@ -131,11 +131,23 @@ func (s *clientStream) receiveLocked(a *streamAttempt, m any) (err error) {
 		s.changed.Broadcast()
 	}()
 	s.outsideLocked(func() {
-		if err = a.RecvMsg(m); err != nil && !errors.Is(err, io.EOF) && s.cc != nil {
-			a.failed()
-		}
+		err = a.RecvMsg(m)
+		s.noteEnd(a, err)
 	})
 	return err
+}
+
+// noteEnd notes whether an attempt of which RecvMsg has returned err is over. An
+// interceptor beneath that fails it for its own reasons, silence say, need not end the
+// stream beneath: then its Header would block, and what else it has be written still.
+// grpc-go ends a stream's context, last of all. Without a connection, the error is taken
+// for the end.
+func (s *clientStream) noteEnd(a *streamAttempt, err error) {
+	if err == nil || errors.Is(err, io.EOF) || s.cc == nil || a.ClientStream == nil {
+		return
+	}
+	ctx := a.Context()
+	a.goesOn.Store(ctx != nil && ctx.Err() == nil)
 }
 
 // lastWordLocked fills the caller's options for a stream that was cut: once the

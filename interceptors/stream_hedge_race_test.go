@@ -289,32 +289,33 @@ func TestWhoReceivesLateIsNotSlow(t *testing.T) {
 
 // TestHedgedStreamsWarnOfRetriesBeneath, as other calls do.
 func TestHedgedStreamsWarnOfRetriesBeneath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		warnOfRetriesBeneath(t, flakyserver.StartBuffer(),
+			interceptors.WithMethodPolicy(helloServer, interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: time.Second}}))
+	})
+}
+
+// warnOfRetriesBeneath makes three streams over a connection whose service config has
+// grpc-go retry: the suite warns once.
+func warnOfRetriesBeneath(t *testing.T, server *flakyserver.Server, opts ...interceptors.Option) {
+	t.Helper()
 	const config = `{"methodConfig":[{"name":[{"service":"helloworld.Greeter"}],"retryPolicy":
 		{"maxAttempts":2,"initialBackoff":"0.001s","maxBackoff":"0.01s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
-	synctest.Test(t, func(t *testing.T) {
-		server := flakyserver.StartBuffer()
-		defer server.Close()
-		var log bytes.Buffer
-		s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
-			interceptors.WithMethodPolicy(helloServer, interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2, Delay: time.Second}}))
-		cc, err := server.Dial(grpc.WithChainStreamInterceptor(s.StreamClientInterceptor()), grpc.WithDefaultServiceConfig(config))
+	var log bytes.Buffer
+	s := newSuite(t, append(opts, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+	w := dialServer(t, server, grpc.WithChainStreamInterceptor(s.StreamClientInterceptor()), grpc.WithDefaultServiceConfig(config))
+	for range 3 {
+		stream, err := w.SayHelloServerStream(within(t), &greeterpb.HelloRequest{Name: "Ann"}, grpc.WaitForReady(true))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = cc.Close() }()
-		for range 3 {
-			stream, err := greeterpb.NewGreeterClient(cc).SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := all(stream); err != nil {
-				t.Error(err)
-			}
+		if _, err := all(stream); err != nil {
+			t.Error(err)
 		}
-		if got := strings.Count(log.String(), "retry policy"); got != 1 {
-			t.Errorf("%d warnings, want one:\n%s", got, log.String())
-		}
-	})
+	}
+	if got := strings.Count(log.String(), "retry policy"); got != 1 {
+		t.Errorf("%d warnings, want one:\n%s", got, log.String())
+	}
 }
 
 // TestHedgedProbe: a stream is known to be answered once it has a header or a

@@ -95,9 +95,8 @@ func (s *clientStream) received(a *streamAttempt, m any, err error) (*streamAtte
 	outcome := a.shown(err)
 	if errors.Is(err, io.EOF) {
 		outcome = nil
-	} else if err != nil && s.cc != nil {
-		a.failed()
 	}
+	s.noteEnd(a, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if outcome != nil && s.resume != nil && s.phase != ended {

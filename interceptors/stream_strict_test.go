@@ -53,6 +53,17 @@ func (s *strict) RecvMsg(any) error {
 	return err
 }
 
+// failsAfterOne has it deliver one message, and fail.
+func (s *strict) failsAfterOne() {
+	got := 0
+	s.recv = func() error {
+		if got++; got > 1 {
+			return fails(codes.Unavailable).err
+		}
+		return nil
+	}
+}
+
 func (s *strict) Header() (metadata.MD, error) {
 	if s.header == nil {
 		return metadata.Pairs("of", "inner"), nil
@@ -764,13 +775,7 @@ func TestReasonOfACommittedStream(t *testing.T) {
 				if in.n == 2 {
 					return fails(codes.Unavailable).err
 				}
-				got := 0
-				in.recv = func() error {
-					if got++; got > 1 {
-						return fails(codes.Unavailable).err
-					}
-					return nil
-				}
+				in.failsAfterOne()
 				return nil
 			})
 			send(t, stream)
@@ -980,13 +985,7 @@ func TestResumeOfWhatCannotBeCopied(t *testing.T) {
 			}))
 			stream := strictly(t, t.Context(), s, download, func(in *strict) error {
 				attempts++
-				got := 0
-				in.recv = func() error {
-					if got++; got > 1 {
-						return fails(codes.Unavailable).err
-					}
-					return nil
-				}
+				in.failsAfterOne()
 				return nil
 			})
 			if err := stream.SendMsg(tc.request); err != nil {

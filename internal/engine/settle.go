@@ -153,12 +153,16 @@ func (c *Call) outcome(good bool) breaker.Outcome {
 // refuses all.
 func (c *Call) exempt(g *breaker.Guard) bool {
 	now := c.Host.Now()
-	return (c.Policy.BreakerObserve || c.route.Well() || c.Plan.Peers.Well(now)) && g.Forced(now) != breaker.ForcedOpen
+	return (c.Policy.BreakerObserve || c.served(now)) && g.Forced(now) != breaker.ForcedOpen
 }
+
+// served reports whether a backend serves the method while others fail, be they ours to
+// choose among or not.
+func (c *Call) served(now time.Duration) bool { return c.route.Well() || c.Plan.Peers.Well(now) }
 
 // observed counts a call that passes because the breaker only observes.
 func (c *Call) observed() {
-	if c.Policy.BreakerObserve && !c.route.Well() && !c.Plan.Peers.Well(c.Host.Now()) {
+	if c.Policy.BreakerObserve && !c.served(c.Host.Now()) {
 		c.wouldRefuse(observe.RejectedBreaker, observe.ReasonBreakerOpen)
 	}
 }

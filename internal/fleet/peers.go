@@ -14,12 +14,10 @@ type Peers struct{ trouble atomic.Pointer[trouble] }
 
 // trouble is attempts that fail.
 type trouble struct {
-	last atomic.Int64           // when one did
-	bad  atomic.Pointer[peer]   // where
-	good atomic.Pointer[served] // nil: nobody serves the method, as far as is known
+	last atomic.Int64             // when one did
+	bad  atomic.Pointer[net.Addr] // where
+	good atomic.Pointer[served]   // nil: nobody serves the method, as far as is known
 }
-
-type peer struct{ addr net.Addr }
 
 // served is a backend that served the method while attempts failed.
 type served struct {
@@ -66,7 +64,7 @@ func (p *Peers) Succeeded(now time.Duration, addr net.Addr) {
 		s := &served{addr: addr}
 		s.heard.Store(int64(now))
 		if bad := t.bad.Load(); bad != nil {
-			s.others.Store(!same(bad.addr, addr))
+			s.others.Store(!same(*bad, addr))
 		}
 		t.good.CompareAndSwap(g, s)
 	}
@@ -111,8 +109,8 @@ func (g *served) excuses(began, now time.Duration) bool {
 
 func (t *trouble) failed(now time.Duration, addr net.Addr) {
 	t.last.Store(int64(now))
-	if bad := t.bad.Load(); bad == nil || !same(bad.addr, addr) {
-		t.bad.Store(&peer{addr})
+	if bad := t.bad.Load(); bad == nil || !same(*bad, addr) {
+		t.bad.Store(&addr)
 	}
 }
 
