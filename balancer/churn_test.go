@@ -104,7 +104,7 @@ func churn(t *testing.T, l *lab, c *client) {
 		}
 	}
 	for _, n := range l.nodes {
-		if k := n.byCall["after"]; k < 100 {
+		if k := n.got("after"); k < 100 {
 			t.Errorf("%s got %d of 1000 calls", n.addr, k)
 		}
 	}

@@ -50,13 +50,6 @@ func (c *client) says(t *testing.T, n int, name string, to *node) int {
 	return to.got(name)
 }
 
-// got returns how many attempts of calls of a name have come to a node.
-func (n *node) got(name string) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.byCall[name]
-}
-
 // TestDrain: no new attempts until the time is over; then probes bring it back.
 func TestDrain(t *testing.T) {
 	for _, b := range []interceptors.Balancing{{}, {Policy: "p2c"}, {Eject: interceptors.Eject{Mode: interceptors.ModeObserve}}, {Eject: interceptors.Eject{Disabled: true}}, {SameBackend: true}} {

@@ -105,6 +105,25 @@ func (n *node) SayHelloServerStream(r *greeterpb.HelloRequest, s grpc.ServerStre
 	return nil
 }
 
+// got returns how many attempts of calls of a name have come to a node.
+func (n *node) got(name string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.byCall[name]
+}
+
+// mostOfOneCall returns the name that came most often, and how often.
+func (n *node) mostOfOneCall() (name string, times int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for call, k := range n.byCall {
+		if k > times {
+			name, times = call, k
+		}
+	}
+	return name, times
+}
+
 // freeze is SIGSTOP: the kernel still takes connections and bytes.
 func (n *node) freeze() {
 	n.mu.Lock()

@@ -144,7 +144,7 @@ func TestRetryGoesElsewhereAtOnce(t *testing.T) {
 			}
 		}
 		for i, n := range l.nodes {
-			if k := n.byCall["x"]; k > 3 {
+			if k := n.got("x"); k > 3 {
 				t.Errorf("node %d had %d attempts of 3 calls", i, k)
 			}
 		}
@@ -265,7 +265,7 @@ func TestEndpointsComeAndGo(t *testing.T) {
 				t.Errorf("%+v", b)
 			}
 		}
-		if k := gone.byCall["y"]; k > 0 {
+		if k := gone.got("y"); k > 0 {
 			t.Errorf("%d attempts to an endpoint that has gone", k)
 		}
 	})
@@ -342,16 +342,16 @@ func TestGivenUpIsNotWaitedFor(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		for l.nodes[0].byCall["hang"] == 0 {
+		for l.nodes[0].got("hang") == 0 {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 			_, _ = c.SayHello(ctx, &greeterpb.HelloRequest{Name: "hang"})
 			cancel()
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(time.Second)
-		before := l.nodes[0].byCall["usual"]
+		before := l.nodes[0].got("usual")
 		calls(100)
-		if n := l.nodes[0].byCall["usual"] - before; n < 20 {
+		if n := l.nodes[0].got("usual") - before; n < 20 {
 			t.Errorf("%d of 100 calls to one of two backends that are as fast, want about half", n)
 		}
 	})
@@ -476,7 +476,7 @@ func TestAfterClose(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if a, b := l.nodes[0].byCall["x"], l.nodes[1].byCall["x"]; a != 2 || b != 2 {
+		if a, b := l.nodes[0].got("x"), l.nodes[1].got("x"); a != 2 || b != 2 {
 			t.Errorf("%d and %d attempts, want 2 each", a, b)
 		}
 		_ = c.cc.Close()
@@ -617,7 +617,7 @@ func TestBadBackendDoesNotDrainTheBudget(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := l.nodes[0].byCall["x"]; n < 20 {
+		if n := l.nodes[0].got("x"); n < 20 {
 			t.Errorf("%d attempts on the bad backend: the test shows nothing", n)
 		}
 	})
