@@ -92,7 +92,6 @@ func (c *classifier) rule(call *engine.Call, a Attempt) (r verdict.Ruling) {
 	began := call.Host.Now()
 	defer func() {
 		if what := recover(); what != nil {
-			r = 0
 			if c.panicked.CompareAndSwap(false, true) {
 				call.Host.Log().Error("astra: classifier panicked: its attempts are judged by their status codes", "method", text.Name(a.Method), "panic", what)
 			}

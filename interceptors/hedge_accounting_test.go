@@ -27,19 +27,19 @@ import (
 
 // part is what an attempt does.
 type part struct {
-	after  time.Duration
-	end    string
-	deaf   bool          // to its context
-	header time.Duration // of a stream: when it comes, if not with the end
+	after    time.Duration
+	end      string
+	heedless bool          // to its context
+	header   time.Duration // of a stream: when it comes, if not with the end
 }
 
 func drawParts(t *rapid.T) []part {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) part {
 		return part{
-			after:  time.Duration(rapid.IntRange(0, 30).Draw(t, "after")) * ms,
-			end:    rapid.SampledFrom([]string{"ok", "ok", "ok", "unavailable", "unavailable", "later", "stop", "notfound", "cancelled", "panic", "goexit", "empty"}).Draw(t, "end"),
-			deaf:   rapid.IntRange(0, 5).Draw(t, "deaf") == 0,
-			header: time.Duration(rapid.IntRange(0, 30).Draw(t, "header")) * ms,
+			after:    time.Duration(rapid.IntRange(0, 30).Draw(t, "after")) * ms,
+			end:      rapid.SampledFrom([]string{"ok", "ok", "ok", "unavailable", "unavailable", "later", "stop", "notfound", "cancelled", "panic", "goexit", "empty"}).Draw(t, "end"),
+			heedless: rapid.IntRange(0, 5).Draw(t, "heedless") == 0,
+			header:   time.Duration(rapid.IntRange(0, 30).Draw(t, "header")) * ms,
 		}
 	}), 4, 4).Draw(t, "attempts")
 }
@@ -61,7 +61,7 @@ func (b *books) begin(parts []part) (int, part) {
 
 // play waits, and ends as the part has it.
 func (p part) play(ctx context.Context) (metadata.MD, error) {
-	if p.deaf {
+	if p.heedless {
 		time.Sleep(p.after)
 	} else if err := pass(ctx, p.after); err != nil {
 		return nil, err

@@ -94,3 +94,23 @@ func TestPanicThatComesTooLateIsLogged(t *testing.T) {
 	}
 	_ = s.Close()
 }
+
+// TestAttemptThatHasEndedIsNotAdopted: its end is looked at first.
+func TestAttemptThatHasEndedIsNotAdopted(t *testing.T) {
+	r := new(hedgedCall)
+	for _, state := range []int32{reported, abandoned, adopted} {
+		a := new(hedgeAttempt)
+		a.state.Store(state)
+		if r.adopt(a) {
+			t.Errorf("adopted in state %d", state)
+		}
+	}
+}
+
+// TestRaceIsLeftOnce: its memory goes back to a pool, where another call finds it.
+func TestRaceIsLeftOnce(t *testing.T) {
+	h := &hedger{race: new(hedgedCall)}
+	if h.takeLocked() == nil || h.takeLocked() != nil {
+		t.Error("want the race once")
+	}
+}

@@ -133,16 +133,16 @@ func TestLastHedgeErrorIsTheCalls(t *testing.T) {
 func TestLosersAreNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
-		deaf := step{do: func(context.Context, any) { time.Sleep(time.Hour) }}
+		heedless := step{do: func(context.Context, any) { time.Sleep(time.Hour) }}
 		began := time.Now()
-		answer, err := question(t.Context(), s, play(take(12*ms, "a"), deaf))
+		answer, err := question(t.Context(), s, play(take(12*ms, "a"), heedless))
 		if took := time.Since(began); answer != "a" || took != 12*ms {
 			t.Errorf("%q, %v after %v, want a after 12 ms", answer, err, took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 15*ms)
 		defer cancel()
 		began = time.Now()
-		_, err = question(ctx, s, play(step{hang: true}, deaf))
+		_, err = question(ctx, s, play(step{hang: true}, heedless))
 		if took := time.Since(began); took != 15*ms || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v after %v, want the deadline's end after 15 ms", err, took)
 		}

@@ -463,6 +463,26 @@ func TestUnhedgedMethodsAreNamedAnewAfterAReload(t *testing.T) {
 	}
 }
 
+// TestUnhedgedMethodIsNamedOnce, whoever calls it first.
+func TestUnhedgedMethodIsNamedOnce(t *testing.T) {
+	var log logBuffer
+	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
+		interceptors.WithMethodPolicy("/a.B/*", interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}}))
+	const methods = 90 // of each of which is warned
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for i := range methods {
+				_ = one(s, fmt.Sprintf("/a.B/M%d", i), play(step{}))
+			}
+		})
+	}
+	callers.Wait()
+	if n := strings.Count(log.String(), "neither hedged nor retried"); n != methods {
+		t.Errorf("%d warnings of %d methods", n, methods)
+	}
+}
+
 // TestSnapshotBesideFirstCalls: a snapshot holds no lock that first calls wait for,
 // and must not read what they write. It is for the race detector.
 func TestSnapshotBesideFirstCalls(t *testing.T) {

@@ -140,9 +140,7 @@ func (h *hedger) receiveLocked(m any) (a *streamAttempt, over bool, err error) {
 		s.outsideLocked(h.check)
 		return nil, true, nil
 	case w.cut: // as it won: the inner stream has not been received from
-		if err = s.receiveLocked(&w.streamAttempt, m); err == nil {
-			s.answeredLocked()
-		}
+		err = s.receiveLocked(&w.streamAttempt, m)
 	case w.ended:
 		err = io.EOF
 	default:

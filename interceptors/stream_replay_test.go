@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -335,3 +336,31 @@ func (l lines) Write(line []byte) (int, error) {
 	l(string(line))
 	return len(line), nil
 }
+
+// TestMessageThatCannotBeKept commits the stream: nothing of it may be sent again as another
+// message, nor left out.
+func TestMessageThatCannotBeKept(t *testing.T) {
+	s := newSuite(t, interceptors.WithPolicy(quick))
+	attempts := 0
+	stream, err := s.StreamClientInterceptor()(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, nil, helloBidi,
+		func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+			attempts++
+			// No codec is asked beneath, which a transforming interceptor may see to.
+			return &silent{inner{ctx: ctx, recv: func(any) error { return fails(codes.Unavailable).err }}}, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.SendMsg(&note{"of a type that nobody here can copy"}); err != nil {
+		t.Fatal(err)
+	}
+	err = stream.RecvMsg(&note{})
+	if wantCode(t, err, codes.Unavailable); attempts != 1 {
+		t.Errorf("%d attempts, want 1", attempts)
+	}
+}
+
+// silent is an inner stream that has no header.
+type silent struct{ inner }
+
+func (*silent) Header() (metadata.MD, error) { return nil, nil }

@@ -2,9 +2,13 @@ package interceptors_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
@@ -43,5 +47,37 @@ func TestResumeOfAConnectionThatIsCut(t *testing.T) {
 	}
 	if got, err := all(stream); err != nil || len(got) != 3 {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestResumeOfAMethodOfTooMany: a method that nothing is kept for is resumed all the same.
+func TestResumeOfAMethodOfTooMany(t *testing.T) {
+	s := newSuite(t, interceptors.WithPolicy(quick),
+		interceptors.WithResume("/late.Svc/*", func(_ context.Context, sent, _ any) (any, bool) { return sent, true }))
+	for i := range bound {
+		_ = s.UnaryClientInterceptor()(t.Context(), fmt.Sprintf("/a.B/M%d", i), nil, nil, nil, play(step{}).invoke)
+	}
+	attempts := 0
+	stream, err := s.StreamClientInterceptor()(t.Context(), &grpc.StreamDesc{ServerStreams: true}, nil, "/late.Svc/Watch",
+		func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+			attempts++
+			ends := []error{nil, fails(codes.Unavailable).err}
+			if attempts > 1 {
+				ends = []error{nil, io.EOF}
+			}
+			return &inner{ctx: ctx, recv: func(any) error {
+				err := ends[0]
+				ends = ends[1:]
+				return err
+			}}, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(use(stream, "send"), use(stream, "recv"), use(stream, "recv")); err != nil || attempts != 2 {
+		t.Errorf("%v in %d attempts, want it resumed", err, attempts)
+	}
+	if err := use(stream, "recv"); !errors.Is(err, io.EOF) {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package interceptors_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -230,25 +231,33 @@ func TestMessageRefusedAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestRefusedMessageIsNoFailure of the server's, be the stream committed or not.
+// TestRefusedMessageIsNoFailure of the server's, be the stream committed or not, and
+// received from to its end, as grpc-go ends it, or given up.
 func TestRefusedMessageIsNoFailure(t *testing.T) {
 	for _, commits := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			s := newSuite(t, quiet(), interceptors.WithPolicy(interceptors.Policy{Breaker: interceptors.Breaker{Consecutive: 1}}))
-			for range 2 { // a breaker that is open would not let the second begin
-				ctx, cancel := context.WithCancel(t.Context())
-				stream := strictly(t, ctx, s, both, func(in *strict) error {
-					in.send = func() error { return status.Error(codes.Unavailable, "by an interceptor") }
-					return nil
-				})
-				if commits {
-					stream.Context()
+		for _, received := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSuite(t, quiet(), interceptors.WithPolicy(interceptors.Policy{Breaker: interceptors.Breaker{Consecutive: 1}}))
+				for range 2 { // a breaker that is open would not let the second begin
+					ctx, cancel := context.WithCancel(t.Context())
+					stream := strictly(t, ctx, s, both, func(in *strict) error {
+						refused := status.Error(codes.Internal, "by an interceptor")
+						in.send = func() error { return refused }
+						in.recv = func() error { return refused }
+						return nil
+					})
+					if commits {
+						stream.Context()
+					}
+					wantCode(t, use(stream, "send"), codes.Internal)
+					if received {
+						wantCode(t, use(stream, "recv"), codes.Internal)
+					}
+					cancel()
+					synctest.Wait()
 				}
-				wantCode(t, use(stream, "send"), codes.Unavailable)
-				cancel()
-				synctest.Wait()
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -608,6 +617,48 @@ func TestResumedStreamIsItsLastAttempt(t *testing.T) {
 		wantCode(t, use(stream, "recv"), codes.NotFound)
 		if md := stream.Trailer(); len(md) > 0 {
 			t.Errorf("trailer %v of an attempt that was not the last", md)
+		}
+	})
+}
+
+// TestResumedStreamMayIdle: an attempt that continues has no AttemptTimeout, as the one before
+// had none once it had delivered.
+func TestResumedStreamMayIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := quick
+		p.AttemptTimeout = 20 * ms
+		s := newSuite(t, interceptors.WithPolicy(p), interceptors.WithResume(method, func(_ context.Context, sent, _ any) (any, bool) { return sent, true }))
+		attempts := 0
+		stream := strictly(t, t.Context(), s, download, func(in *strict) error {
+			if attempts = in.n; in.n == 1 {
+				in.failsAfterOne()
+				return nil
+			}
+			answers := make(chan struct{})
+			time.AfterFunc(time.Minute, func() { close(answers) })
+			in.header = func() (metadata.MD, error) {
+				select {
+				case <-in.ctx.Done():
+					return nil, in.hang()
+				case <-answers:
+					return metadata.MD{}, nil
+				}
+			}
+			in.recv = func() error {
+				if _, err := in.header(); err != nil || in.received.Load() > 1 {
+					return cmp.Or(err, io.EOF)
+				}
+				return nil
+			}
+			return nil
+		})
+		send(t, stream)
+		err := errors.Join(use(stream, "recv"), use(stream, "recv"))
+		if err != nil || attempts != 2 {
+			t.Errorf("%v after %d attempts, want the message of the second", err, attempts)
+		}
+		if err := use(stream, "recv"); !errors.Is(err, io.EOF) {
+			t.Error(err)
 		}
 	})
 }

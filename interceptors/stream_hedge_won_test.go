@@ -1,0 +1,75 @@
+package interceptors_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
+	"github.com/astra-grpc/astra/interceptors"
+	"github.com/astra-grpc/astra/internal/flakyserver"
+)
+
+// TestHedgedStreamIsCommittedByItsContext: who has been given an attempt's context has that
+// attempt, however long it takes and however it ends, as with a stream that is not hedged.
+func TestHedgedStreamIsCommittedByItsContext(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		step flakyserver.Step
+		want codes.Code
+	}{
+		{"silent beyond AttemptTimeout", flakyserver.OK().After(50 * ms), codes.OK},
+		{"fails", flakyserver.Fail(codes.Unavailable, "scripted").After(10 * ms), codes.Unavailable},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			hedgedStreams(t, interceptors.Policy{AttemptTimeout: 30 * ms}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, _ *hedgeEvents) {
+				s.Script(helloServer, tc.step, flakyserver.OK())
+				stream, err := g.SayHelloServerStream(t.Context(), &greeterpb.HelloRequest{Name: "Ann"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = stream.Context()
+				got, err := all(stream)
+				if wantCode(t, err, tc.want); err == nil && !slices.Equal(got, greetings) {
+					t.Errorf("received %q", got)
+				}
+				if n := s.Stats(helloServer).Attempts; n != 1 {
+					t.Errorf("%d attempts, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// TestOptionsOfAHedgedStreamThatIsCutAsItIsReceivedFrom are filled before RecvMsg returns,
+// as grpc-go fills them.
+func TestOptionsOfAHedgedStreamThatIsCutAsItIsReceivedFrom(t *testing.T) {
+	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, _ *hedgeEvents) {
+		s.Script(helloServer, flakyserver.Hang().Header("early", "yes"))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var header metadata.MD
+		var from peer.Peer
+		stream, err := g.SayHelloServerStream(ctx, &greeterpb.HelloRequest{Name: "Ann"}, grpc.Header(&header), grpc.Peer(&from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Header(); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(5*ms, cancel)
+		_, err = stream.Recv()
+		wantCode(t, err, codes.Canceled)
+		if len(header.Get("early")) != 1 || from.Addr == nil {
+			t.Errorf("header %v, peer %v", header, from.Addr)
+		}
+		synctest.Wait()
+	})
+}
