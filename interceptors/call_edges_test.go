@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -136,7 +135,7 @@ func TestClassifierOfHedges(t *testing.T) {
 // TestPanicOfAnAttemptThatWasGivenUp is logged with where it was.
 func TestPanicOfAnAttemptThatWasGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 3, Delay: 10 * ms}), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		loser := step{do: func(ctx context.Context, _ any) { <-ctx.Done(); time.Sleep(ms); panicHere() }}
 		answer, err := question(t.Context(), s, play(step{err: fails(codes.Unavailable).err}, loser, take(5*ms, "c")))

@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -52,7 +51,7 @@ func TestSuiteLogsItsChanges(t *testing.T) {
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
+			var log logBuffer
 			outage(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))))
 			lines := strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
 			if len(lines) != len(want) {
@@ -75,7 +74,7 @@ func (logsChanges) LogsChanges() {}
 // TestChangesAreLoggedOnce: an observer that logs them is left alone.
 func TestChangesAreLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		outage(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), interceptors.WithObserver(logsChanges{hooks{}}))
 		if strings.Contains(log.String(), "breaker") || strings.Count(log.String(), "\n") != 1 {
 			t.Errorf("logged\n%swant the reload alone", &log)

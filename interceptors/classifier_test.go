@@ -183,7 +183,7 @@ func receive(w *wire) error {
 // count as without it.
 func TestClassifierMisbehaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log strings.Builder
+		var log logBuffer
 		for name, c := range map[string]interceptors.Classifier{
 			"panicked": func(interceptors.Attempt) interceptors.Verdict { panic("no") },
 			"is slow": func(interceptors.Attempt) interceptors.Verdict {
@@ -256,7 +256,7 @@ func TestClassifierThatPanicsRulesNothing(t *testing.T) {
 func TestSlowClassifier(t *testing.T) {
 	for took, want := range map[time.Duration]int{0: 0, 10 * ms: 0, 10*ms + 1: 1} {
 		synctest.Test(t, func(t *testing.T) {
-			var log strings.Builder
+			var log logBuffer
 			s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
 				interceptors.WithClassifier(method, func(interceptors.Attempt) interceptors.Verdict { time.Sleep(took); return 0 }))
 			time.Sleep(time.Hour) // how long the suite has been there is nobody's fault

@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -55,7 +54,7 @@ func (o steeringObserver) Observe(observe.Endpoint) observe.Hooks {
 func TestForceOpenAndItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log steeringLog
-		var lines bytes.Buffer
+		var lines logBuffer
 		s := newSuite(t, interceptors.WithObserver(steeringObserver{&log}), interceptors.WithStore(&log),
 			interceptors.WithLogger(slog.New(slog.NewTextHandler(&lines, nil))))
 		good := play(step{})
@@ -71,6 +70,7 @@ func TestForceOpenAndItsEnd(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
+		synctest.Wait() // goroutines of the suite log and store
 		b := theMethod(t, s).Breaker
 		if b.State != "open" || b.Forced != "open" || b.Why != "by_hand" || !b.ForcedUntil.Equal(b.NextProbe) || b.Refused != 1000 {
 			t.Errorf("%+v, want it forced open", b)

@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -327,7 +326,7 @@ func TestMessagesThatCannotBeCopied(t *testing.T) {
 // is not hedged.
 func TestPanicsBeneathAHedge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		var events hedgeEvents
 		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithObserver(&events),
 			interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))

@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"sync"
@@ -91,7 +90,7 @@ func TestWhichMethodsAreHedged(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var log bytes.Buffer
+				var log logBuffer
 				s := newSuite(t, tc.policy, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 				for range 2 {
 					if n := tryMethod(t, s, tc.method, codes.Unavailable, tc.opts...); n != tc.attempts {
@@ -113,7 +112,7 @@ func TestReloadWarnsOfUnhedgedMethods(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, warnings))))
 		tryMethod(t, s, sideEdit, codes.NotFound)
 		tryMethod(t, s, pureGet, codes.NotFound)

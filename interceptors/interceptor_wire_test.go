@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -307,7 +306,7 @@ func TestWarnsOfRetriesBeneath(t *testing.T) {
 			return []grpc.DialOption{grpc.WithChainUnaryInterceptor(s.UnaryClientInterceptor())}
 		}, 0},
 	} {
-		var log bytes.Buffer
+		var log logBuffer
 		s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		cc, err := server.Dial(tc.opts(s)...)
 		if err != nil {

@@ -1,6 +1,7 @@
 package interceptors_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"sync"
@@ -23,6 +24,30 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // warnings has a log leave out what is less.
 var warnings = &slog.HandlerOptions{Level: slog.LevelWarn}
+
+// logBuffer keeps what is logged, by goroutines of the suite's own too.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logBuffer) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
 
 const method = "/helloworld.Greeter/SayHello"
 

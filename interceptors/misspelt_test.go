@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -18,11 +17,11 @@ func TestMisspeltMethods(t *testing.T) {
 	if err := describeStore(); err != nil {
 		t.Fatal(err)
 	}
-	var log bytes.Buffer
+	var log logBuffer
 	wantLogged := func(when string, methods ...string) {
 		t.Helper()
 		lines := strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
-		if log.Len() == 0 {
+		if len(log.String()) == 0 {
 			lines = nil
 		}
 		log.Reset()

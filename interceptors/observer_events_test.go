@@ -148,7 +148,7 @@ func TestWant(t *testing.T) {
 			t.Errorf("got %v after %v", e.Code, e.Elapsed)
 		}
 
-		var log strings.Builder
+		var log logBuffer
 		s = newSuite(t, interceptors.WithObserver(few{events: seen, panics: true}), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		if err := call(s, play(step{})); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -116,7 +115,7 @@ func TestZeroHooksObserveNothing(t *testing.T) {
 // TestQueuedHooksHaveNoStart: what needs Inline is not called without it, and the
 // log says so once.
 func TestQueuedHooksHaveNoStart(t *testing.T) {
-	var log bytes.Buffer
+	var log logBuffer
 	var seen events
 	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), interceptors.WithObserver(hooks{
 		Event:        seen.record,
@@ -163,7 +162,7 @@ func (f observerFunc) Observe(e observe.Endpoint) observe.Hooks { return f(e) }
 // and once.
 func TestStuckObserversAreGivenUpTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		free := make(chan struct{})
 		defer close(free)
 		stuck := hooks{Event: func(context.Context, observe.Event) { <-free }}

@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -199,7 +198,7 @@ func TestSlowObserverDelaysNoCall(t *testing.T) {
 
 func TestStuckObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		seen := &events{slow: time.Hour}
 		s := newSuite(t, interceptors.WithObserver(seen), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		for range 5000 {
@@ -225,7 +224,7 @@ func TestPanickingObserver(t *testing.T) {
 			"in line": func(o *events) observe.Observer { return inline{o} },
 			"queued":  func(o *events) observe.Observer { return o },
 		} {
-			var log bytes.Buffer
+			var log logBuffer
 			bad, good := &events{panic: true}, &events{}
 			s := newSuite(t, interceptors.WithObserver(in(bad), in(good)), interceptors.WithPolicy(attemptsOf(2)),
 				interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))

@@ -138,18 +138,18 @@ func live() int64 {
 
 // TestLongNamesAreNotKept: they are as many as pairs are, but of any length.
 func TestLongNamesAreNotKept(t *testing.T) {
-	var log strings.Builder
+	var log logBuffer
 	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
 		interceptors.WithMethodPolicy("/a.B/*", interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}}))
 	before := live()
 	for i := range 1000 {
 		_ = one(s, fmt.Sprintf("/a.B/%s%d", strings.Repeat("x", 64<<10), i), play(step{}))
 	}
-	if n := live() - before - int64(log.Len()); n > 8<<20 {
+	if n := live() - before - int64(len(log.String())); n > 8<<20 {
 		t.Errorf("%d bytes kept of 1000 names", n)
 	}
-	if n := strings.Count(log.String(), "\n"); n < 100 || n > 101 || log.Len() > 200<<10 {
-		t.Errorf("%d lines, %d bytes, logged of 1000 names", n, log.Len())
+	if n := strings.Count(log.String(), "\n"); n < 100 || n > 101 || len(log.String()) > 200<<10 {
+		t.Errorf("%d lines, %d bytes, logged of 1000 names", n, len(log.String()))
 	}
 	long := strings.Repeat("x", 64<<10)
 	_, m := withMemory(t, interceptors.State{
@@ -282,7 +282,7 @@ func TestReloadForgetsBudgetsPastTheBound(t *testing.T) {
 func TestTooManyMethods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen, asked := &events{}, 0
-		var log strings.Builder
+		var log logBuffer
 		off := interceptors.Policy{Retry: interceptors.Retry{Backoff: noJitter}, Budget: interceptors.Budget{Burst: 2, MinPerSecond: 1e-9}}
 		s := newSuite(t, interceptors.WithObserver(inline{seen}), interceptors.WithPolicy(off),
 			interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
@@ -445,7 +445,7 @@ func TestBudgetsThatBecomeOne(t *testing.T) {
 
 // TestUnhedgedMethodsAreNamedAnewAfterAReload, a hundred of them.
 func TestUnhedgedMethodsAreNamedAnewAfterAReload(t *testing.T) {
-	var log strings.Builder
+	var log logBuffer
 	policy := interceptors.WithMethodPolicy("/a.B/*", interceptors.Policy{Hedge: interceptors.Hedge{MaxAttempts: 2}})
 	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), policy)
 	for round := range 2 {

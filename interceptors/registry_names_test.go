@@ -144,7 +144,7 @@ func TestTargetNameIsAskedOnce(t *testing.T) {
 
 // TestTargetNamePanics: the call goes on, on a target that is its own name.
 func TestTargetNamePanics(t *testing.T) {
-	var log strings.Builder
+	var log logBuffer
 	var seen []string
 	s := newSuite(t, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
 		interceptors.WithTargetName(func(string) string { panic("no name") }),

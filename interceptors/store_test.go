@@ -729,7 +729,7 @@ func (panicking) Close() error                          { panic("no end") }
 // TestStoreThatPanics: it harms neither calls nor the stores beside it, and is
 // logged once.
 func TestStoreThatPanics(t *testing.T) {
-	var log strings.Builder
+	var log logBuffer
 	m := &memory{}
 	s, err := interceptors.New(interceptors.WithStore(panicking{}), interceptors.WithStore(m), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	if err != nil {

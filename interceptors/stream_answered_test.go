@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"slices"
@@ -105,11 +104,11 @@ func TestAttemptsOfAHedgedStreamThatIsCut(t *testing.T) {
 // TestLosersAreNotLogged: an attempt that was given up, and ends, has not panicked.
 func TestLosersAreNotLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		answer, err := question(t.Context(), s, &script{steps: []step{take(time.Hour, "a"), take(5*ms, "b")}})
 		synctest.Wait()
-		if err != nil || answer != "b" || log.Len() > 0 {
+		if err != nil || answer != "b" || len(log.String()) > 0 {
 			t.Errorf("%q, %v, logged %q", answer, err, log.String())
 		}
 	})

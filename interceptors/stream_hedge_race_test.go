@@ -1,7 +1,6 @@
 package interceptors_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -301,7 +300,7 @@ func warnOfRetriesBeneath(t *testing.T, server *flakyserver.Server, opts ...inte
 	t.Helper()
 	const config = `{"methodConfig":[{"name":[{"service":"helloworld.Greeter"}],"retryPolicy":
 		{"maxAttempts":2,"initialBackoff":"0.001s","maxBackoff":"0.01s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
-	var log bytes.Buffer
+	var log logBuffer
 	s := newSuite(t, append(opts, interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
 	w := dialServer(t, server, grpc.WithChainStreamInterceptor(s.StreamClientInterceptor()), grpc.WithDefaultServiceConfig(config))
 	for range 3 {
