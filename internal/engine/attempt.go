@@ -79,7 +79,7 @@ func (c *Call) endAttempt(a *Attempt, err error, ev Evidence) {
 	if err != nil || ev.Ruling != 0 {
 		c.judge(a, err, ev)
 	} else if a.backend != nil || c.Plan.Peers.Troubled() {
-		c.settleBackend(a, fleet.End{Good: true, Done: true, Alive: true}, ev.Peer)
+		c.settleBackend(a, fleet.End{Good: true, Done: true}, ev.Peer)
 	}
 	c.noteSlow(a)
 	to := c.Plan.Recorders.All

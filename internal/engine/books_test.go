@@ -122,7 +122,7 @@ func TestBooksOfARetriedCall(t *testing.T) {
 	if second.Attempt != 2 || second.Code != codes.OK || second.Elapsed != 50*time.Millisecond || second.AttemptKind != observe.RetryAttempt {
 		t.Errorf("second attempt: %+v", second)
 	}
-	if call.Outcome != observe.SuccessAfterRetry || call.Attempt != 2 || call.Waited != 300*time.Millisecond || call.Elapsed != 450*time.Millisecond || call.Code != codes.OK || call.Exhausted {
+	if call.Outcome != observe.SuccessAfterRetry || call.Attempt != 2 || call.Waited != 300*time.Millisecond || call.Elapsed != 450*time.Millisecond || call.Code != codes.OK || call.FailedCode != codes.Unavailable || call.Exhausted {
 		t.Errorf("call: %+v", call)
 	}
 	notes := k.Plan.Record.Notes()
@@ -137,6 +137,9 @@ func TestBooksOfARetriedCall(t *testing.T) {
 	if n.Outcome != observe.SuccessAfterRetry || n.Attempts != 2 || n.Waited != 300*time.Millisecond || n.At != k.now || n.Count.Load() != 1 || n.Last.Load() != int64(k.now) ||
 		n.Target != k.Plan.Target || n.Method != k.Plan.Method || !slices.Equal(n.Trail, trail) {
 		t.Errorf("note %+v", n)
+	}
+	if n, since, last := k.Plan.Record.Stretch(k.now); n != 1 || since != k.now || last != k.now {
+		t.Errorf("%d notable calls from %v to %v, want this one", n, since, last)
 	}
 	if c.Unwind() {
 		t.Error("a finished call had something left open")
@@ -179,6 +182,63 @@ func TestBooksOfSuccessAndFailure(t *testing.T) {
 	}
 	if r := c.Report(unavailable, true); r.Outcome != observe.Rescued || !r.Exhausted || r.Code != codes.Unavailable {
 		t.Errorf("%+v, want it rescued from what it failed with", r)
+	}
+}
+
+// A call that was saved says from which code: that of the last attempt that failed.
+func TestFailedCode(t *testing.T) {
+	aborted := status.Error(codes.Aborted, "scripted")
+	for _, c := range []struct {
+		fails []error
+		want  codes.Code
+	}{
+		{nil, codes.OK}, {[]error{aborted}, codes.Aborted}, {[]error{aborted, unavailable}, codes.Unavailable},
+		{[]error{aborted, unavailable, aborted}, codes.Aborted},
+	} {
+		k := newClocked(t)
+		k.Policy.BreakerOff = true
+		call := k.again(t, 0)
+		for _, err := range c.fails {
+			try(call, err)
+		}
+		try(call, nil)
+		call.Finish(nil, false)
+		if e := k.events[len(k.events)-1]; e.Kind != observe.CallEnd || e.Code != codes.OK || e.FailedCode != c.want {
+			t.Errorf("after %v: %+v, want the code %v", c.fails, e, c.want)
+		}
+	}
+}
+
+// That the target's budget has run empty is emitted and logged with the code of the
+// failure that found it so, and that it has recovered with how long it took.
+func TestBudgetTurnsAreEmitted(t *testing.T) {
+	k := newClocked(t)
+	k.Policy.BreakerOff = true
+	var logged []observe.Event
+	k.Host.LogChange = func(_, _ string, e observe.Event) { logged = append(logged, e) }
+	k.now = time.Minute
+	for range 3 { // of two tokens
+		c := k.again(t, 0)
+		try(c, unavailable)
+		_, _ = c.Next(c.FailureOf(unavailable, nil, nil))
+		c.funded = false // spent
+	}
+	k.now += 5 * time.Second
+	for range 3 { // half a token each; a whole one is half of all
+		c := k.again(t, 0)
+		try(c, nil)
+		c.Settle(nil)
+	}
+	var emitted []observe.Event
+	for _, e := range k.events {
+		if e.Kind == observe.BudgetEmpty || e.Kind == observe.BudgetRecovered {
+			emitted = append(emitted, e)
+		}
+	}
+	for name, got := range map[string][]observe.Event{"emitted": emitted, "logged": logged} {
+		if len(got) != 2 || got[0].Kind != observe.BudgetEmpty || got[0].Code != codes.Unavailable || got[1].Kind != observe.BudgetRecovered || got[1].Delay != 5*time.Second {
+			t.Errorf("%s: %+v, want that it was empty for 5s", name, got)
+		}
 	}
 }
 
@@ -342,6 +402,8 @@ func TestSlow(t *testing.T) {
 		for took, slow := range map[time.Duration]bool{time.Second - 1: false, time.Second: true} {
 			k := newClocked(t)
 			k.Policy.SlowCall = time.Second
+			k.Plan.Recorders = &hooks.Recorders{} // nobody else wants to know when it began
+			k.now = time.Minute
 			c := k.again(t, 0)
 			c.stream = stream
 			c.Begin(nil)
@@ -350,6 +412,36 @@ func TestSlow(t *testing.T) {
 			if c.slow != (slow && !stream) {
 				t.Errorf("stream %v, %v: slow %v", stream, took, c.slow)
 			}
+		}
+	}
+}
+
+// When an attempt began is known, though no observer asks, wherever something follows
+// from how long it takes: that it was slow, a hedge, a stream's age, a wait in vain.
+func TestBeganWhereItMatters(t *testing.T) {
+	for name, c := range map[string]struct {
+		set    func(*Policy)
+		left   time.Duration
+		stream bool
+		want   bool
+	}{
+		"nothing":     {func(*Policy) {}, 0, false, false},
+		"slow calls":  {func(p *Policy) { p.SlowCall = time.Second }, 0, false, true},
+		"no hedge":    {func(p *Policy) { p.Hedge.MaxAttempts = 1 }, 0, false, false},
+		"hedges":      {func(p *Policy) { p.Hedge.MaxAttempts = 2 }, 0, false, true},
+		"stream":      {func(*Policy) {}, 0, true, true},
+		"own timeout": {func(p *Policy) { p.AttemptTimeout = time.Second }, 0, false, true},
+		"deadline":    {func(*Policy) {}, time.Hour, false, true},
+	} {
+		k := newClocked(t)
+		k.Plan.Recorders = &hooks.Recorders{}
+		k.now = time.Minute
+		c.set(k.Policy)
+		call := k.again(t, c.left)
+		call.stream = c.stream
+		var a Attempt
+		if call.Launch(&a, nil); (a.Began == k.now) != c.want {
+			t.Errorf("%s: began %v, at %v", name, a.Began, k.now)
 		}
 	}
 }
@@ -391,20 +483,22 @@ func TestVainWaits(t *testing.T) {
 	trailer := Evidence{Known: true, Sent: true, Trailer: metadata.Pairs("a", "b")}
 	for name, c := range map[string]struct {
 		timeout time.Duration // AttemptTimeout
-		over    bool          // the caller's deadline
+		left    time.Duration // until the caller's deadline
+		over    bool          // which is over then
 		ev      Evidence
 		want    bool
 	}{
-		"caller's deadline":             {0, true, Evidence{}, true},
-		"attempt timeout":               {time.Second, false, Evidence{}, true},
-		"the server's own":              {2 * time.Second, false, trailer, false},
-		"the server's, at the deadline": {0, true, trailer, true},
-		"nobody's, says an interceptor": {0, false, Evidence{}, false},
+		"caller's deadline":             {0, 0, true, Evidence{}, true},
+		"attempt timeout":               {time.Second, 0, false, Evidence{}, true},
+		"the server's own":              {2 * time.Second, 0, false, trailer, false},
+		"the server's, at the deadline": {0, 0, true, trailer, true},
+		"the server's, before that":     {0, time.Hour, false, trailer, false},
+		"nobody's, says an interceptor": {0, 0, false, Evidence{}, false},
 	} {
 		k := newClocked(t)
 		k.Policy.AttemptTimeout = c.timeout
 		for range 2 {
-			call := k.again(t, 0)
+			call := k.again(t, c.left)
 			_ = admit(call)
 			if c.over {
 				call.Ctx = over{deadlined{call.Ctx, k.Host.Epoch.Add(k.now + time.Second)}, context.DeadlineExceeded}
@@ -509,6 +603,11 @@ func TestSample(t *testing.T) {
 		if got := call.sample(k.now); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
+		call.slot.entered = 0 // the limit was not adaptive then
+		if got := call.sample(k.now); got.Latency != 0 {
+			t.Errorf("%s: %v for a call that entered nobody knows when", name, got.Latency)
+		}
+		call.slot.entered = k.now - time.Second
 		if c.attempts == 1 && c.want.Latency > 0 {
 			if got := call.sample(k.now - time.Second); got.Latency != 1 {
 				t.Errorf("%s: %v for one that took no time, want what is known to be little", name, got.Latency)

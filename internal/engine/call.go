@@ -167,11 +167,10 @@ func (c *Call) Next(f failure.Failure) (delay time.Duration, again bool) {
 	if d.Reason == failure.Again {
 		d.Reason = c.Afford()
 	}
-	if d.Reason == failure.Again {
-		return d.Delay, true
+	if d.Reason != failure.Again {
+		c.Stop(d.Reason)
 	}
-	c.Stop(d.Reason)
-	return 0, false
+	return d.Delay, d.Reason == failure.Again
 }
 
 // Afford asks those who may veto another attempt.

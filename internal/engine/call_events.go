@@ -146,12 +146,10 @@ func (c *Call) callStarters(ctx context.Context, k observe.Kind) context.Context
 	return ctx
 }
 
-// failedCode is that of the last attempt that failed.
+// failedCode is that of the last attempt that failed; OK: none has.
 func (c *Call) failedCode() codes.Code {
-	for i := len(c.trail) - 1; i >= 0; i-- {
-		if c.trail[i].Code != codes.OK {
-			return c.trail[i].Code
-		}
+	if n := len(c.trail); n > 0 {
+		return c.trail[n-1].Code
 	}
 	return codes.OK
 }

@@ -111,6 +111,7 @@ func TestUnwoundOnPanic(t *testing.T) {
 	if got := level(c); got < 1.99 || got > 2.01 {
 		t.Errorf("%v tokens after the panic, want 2", got)
 	}
+	c.Settle(unavailable) // as a driver may whose panic was recovered above
 	other := next(c)
 	_ = admit(other)
 	try(other, unavailable)
@@ -151,6 +152,58 @@ func TestOrderOfVetoes(t *testing.T) {
 	try(poor, unavailable)
 	if _, again := poor.Next(poor.FailureOf(unavailable, nil, nil)); again || poor.why != failure.Budget {
 		t.Errorf("again %v, because of %v, want budget", again, poor.why)
+	}
+}
+
+// TestCancelledIsNeither: a call that its caller has cancelled between two that fail does
+// not make these two apart, and earns nothing.
+func TestCancelledIsNeither(t *testing.T) {
+	k := newClocked(t)
+	k.Plan.Budget.Take(0)
+	for _, gone := range []bool{false, true, false} {
+		c, err := k.again(t, 0), unavailable
+		if e := admit(c); e != nil {
+			t.Fatal(e)
+		}
+		if gone {
+			c.Ctx, err = over{c.Ctx, context.Canceled}, status.Error(codes.Canceled, "")
+		}
+		try(c, err)
+		c.Settle(err)
+	}
+	if got := k.Plan.Breaker.At(0); got != breaker.Open {
+		t.Errorf("%v after two failures with a cancelled call between, want it open", got)
+	}
+	if got := level(k.Call); got > 1.01 {
+		t.Errorf("%v tokens, want none earned", got)
+	}
+}
+
+// TestSlowCallsOpen: a success that is slow is a slow one to the breaker.
+func TestSlowCallsOpen(t *testing.T) {
+	k := newClocked(t)
+	k.Policy.SlowCall = time.Second
+	k.Plan.Breaker = breaker.NewGuard(breaker.Config{FailureRate: 1, SlowRate: 0.5, MinCalls: 2, Window: time.Minute, Consecutive: 100,
+		OpenFor: time.Hour, MaxOpenFor: time.Hour, Probes: 1, ProbeTTL: time.Hour})
+	for range 2 {
+		c := k.again(t, 0)
+		_ = admit(c)
+		c.Begin(nil)
+		k.now += time.Second
+		c.End(nil, Evidence{})
+		c.Settle(nil)
+	}
+	k.want(t, breaker.Open)
+}
+
+// TestPolicyOfAFailure: the policy that a failure is judged by is the call's from there.
+func TestPolicyOfAFailure(t *testing.T) {
+	c := newCall(t)
+	try(c, unavailable)
+	once := *c.Policy
+	once.Retry.MaxAttempts = 1
+	if _, again := c.Next(c.FailureOf(unavailable, nil, &once)); again || c.why != failure.Exhausted {
+		t.Errorf("again %v, because of %v, want that one attempt is all", again, c.why)
 	}
 }
 

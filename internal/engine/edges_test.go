@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	astracodes "github.com/astra-grpc/astra/codes"
 	"github.com/astra-grpc/astra/internal/breaker"
 	"github.com/astra-grpc/astra/internal/fleet"
 	"github.com/astra-grpc/astra/internal/hooks"
@@ -146,6 +147,7 @@ func TestBreakerChangesAreEmitted(t *testing.T) {
 type starter struct {
 	enough bool
 	got    []string
+	events []observe.Event
 }
 
 func (s *starter) Observe(observe.Endpoint) observe.Hooks {
@@ -156,7 +158,9 @@ func (s *starter) Observe(observe.Endpoint) observe.Hooks {
 			return context.WithValue(ctx, s, e.Attempt), !s.enough
 		},
 		FirstSuccess: func(uint32) { s.got = append(s.got, "first_success") },
-		Event:        func(_ context.Context, e observe.Event) { s.got = append(s.got, e.Kind.String()) },
+		Event: func(_ context.Context, e observe.Event) {
+			s.got, s.events = append(s.got, e.Kind.String()), append(s.events, e)
+		},
 	}
 }
 
@@ -190,8 +194,102 @@ func TestFirstSuccessHook(t *testing.T) {
 		if !slices.Equal(s.got, c.want) {
 			t.Errorf("%s: %v, want %v", name, s.got, c.want)
 		}
+		for _, e := range s.events {
+			if e.Kind == observe.AttemptEnd && (e.Attempt != 1 || e.Code != codes.OK || e.Shard != call.Shard()) {
+				t.Errorf("%s: %+v, want the end of the first attempt", name, e)
+			}
+		}
 		if len(other.got) < 3 {
 			t.Errorf("%s: another observer was given %v only", name, other.got)
+		}
+	}
+}
+
+// Of a call that is saved by a retry, an observer with that hook is given every event, as
+// others are, when it happens.
+func TestFirstSuccessIsNoOther(t *testing.T) {
+	k := newClocked(t)
+	k.Plan.Recorders = &hooks.Recorders{}
+	s := &starter{}
+	k.Plan.Recorders.Add(hooks.NewObserver(s, k.Host.Log, Bounded), observe.Endpoint{})
+	c := k.again(t, 0)
+	try(c, unavailable)
+	if len(s.events) != 1 || s.events[0].Kind != observe.AttemptEnd || s.events[0].Code != codes.Unavailable {
+		t.Errorf("%+v after the first attempt, want its end", s.events)
+	}
+	try(c, nil)
+	c.Finish(nil, false)
+	if want := []string{"call_start", "attempt_start", "attempt_end", "attempt_start", "attempt_end", "call_end"}; !slices.Equal(s.got, want) {
+		t.Errorf("%v, want %v", s.got, want)
+	}
+}
+
+// A call leaves the queue once, be it with its slot or because its context ended: one that
+// was served takes no other slot that is free, and what unwinds it then gives nothing back
+// that it has not.
+func TestLeavesTheQueueOnce(t *testing.T) {
+	for name, served := range map[string]bool{"served": true, "over": false} {
+		k := newClocked(t)
+		k.Plan.Limit = limit.NewGuard(0, limit.Config{MaxConcurrent: 2, MaxQueue: 1})
+		holders := []*Call{k.again(t, 0), k.again(t, 0)}
+		for _, h := range holders {
+			_ = admit(h)
+		}
+		c := k.again(t, 0)
+		k.events = nil
+		if w, err := c.Admit(nil); err != nil || !w.Needed() {
+			t.Fatal(w, err)
+		}
+		if served {
+			for _, h := range holders {
+				h.Settle(nil)
+			}
+		} else {
+			c.Ctx = over{c.Ctx, context.Canceled}
+		}
+		if err := admit(c); (err == nil) != served {
+			t.Errorf("%s: %v", name, err)
+		}
+		if inFlight, _, _, _ := k.Plan.Limit.Level(); served && inFlight != 1 {
+			t.Errorf("%s: %d slots are taken, want the one that it was given", name, inFlight)
+		}
+		c.Unwind()
+		for _, h := range holders {
+			h.Settle(nil)
+		}
+		if got := k.kinds(); !slices.Equal(got, []string{"queued", "dequeued", "call_end"}) {
+			t.Errorf("%s: %v", name, got)
+		}
+		if inFlight, waiting, _, _ := k.Plan.Limit.Level(); inFlight != 0 || waiting != 0 {
+			t.Errorf("%s: %d in flight, %d wait, want none", name, inFlight, waiting)
+		}
+	}
+}
+
+// An adaptive limit learns of overload from calls that have come to their end, and not
+// from those that panic.
+func TestLimitLearnsFromEnds(t *testing.T) {
+	for name, end := range map[string]func(*Call){"settled": func(c *Call) { c.Settle(unavailable) }, "unwound": func(c *Call) { c.Unwind() }} {
+		k := newClocked(t)
+		k.Policy.BreakerOff = true
+		k.Plan.Limit, k.Plan.Adaptive = limit.NewGuard(0, limit.Config{MaxConcurrent: 100, Adaptive: true}), true
+		_, _, before, _ := k.Plan.Limit.Level()
+		for range 5 {
+			var all []*Call
+			for range before {
+				c := k.again(t, 0)
+				if err := admit(c); err != nil {
+					break
+				}
+				try(c, unavailable)
+				all = append(all, c)
+			}
+			for _, c := range all {
+				end(c)
+			}
+		}
+		if _, _, after, _ := k.Plan.Limit.Level(); (after < before) != (name == "settled") {
+			t.Errorf("%s: the limit was %d and is %d", name, before, after)
 		}
 	}
 }
@@ -549,6 +647,14 @@ func TestRulingOnAReply(t *testing.T) {
 	if c.End(nil, Evidence{Ruling: verdict.Again}); !c.Unsatisfied() || c.firstEndPending {
 		t.Errorf("another attempt is asked for: %v; the first is the call's success: %v", c.Unsatisfied(), c.firstEndPending)
 	}
+	delay, again := c.Next(c.FailureOf(nil, nil, nil))
+	if !again {
+		t.Error("there is no other attempt")
+	}
+	c.Pause(delay, nil) // though nothing has failed
+	if again, err := c.Resume(nil); !again || err != nil {
+		t.Errorf("%v, %v; want it resumed", again, err)
+	}
 	c = k.again(t, 0)
 	c.Begin(nil)
 	if c.End(nil, Evidence{}); c.Unsatisfied() {
@@ -611,6 +717,11 @@ func TestNoteWithoutListeners(t *testing.T) {
 			t.Errorf("%d failures: %d notes, want one of %d attempts", failures, len(notes), want)
 		}
 	}
+	k.Plan.Record = new(journal.Record)
+	k.again(t, 0).Finish(ErrLimited, false) // it was never made
+	if notes := k.Plan.Record.Notes(); len(notes) != 1 || notes[0].Attempts != 0 || notes[0].Trail != nil {
+		t.Errorf("%d notes of a call that was refused, want one without attempts", len(notes))
+	}
 }
 
 // A slot is given back once; a call that was not made gives its token back too.
@@ -671,23 +782,83 @@ func TestReconnectBeforeTheQueue(t *testing.T) {
 	}
 }
 
-// Only a call that ended because its time was over says how long others should have.
-func TestVainIsTheLastAttempts(t *testing.T) {
-	k := newClocked(t)
-	k.Policy.AttemptTimeout = time.Second
-	for range 2 {
-		c := k.again(t, 0)
-		_ = admit(c)
-		c.Begin(nil)
-		k.now += time.Second
-		c.End(status.Error(codes.DeadlineExceeded, ""), Evidence{Known: true, Sent: true})
-		c.Begin(nil)
-		c.End(unavailable, Evidence{Known: true, Sent: true, Trailer: metadata.Pairs("a", "b")})
-		c.Settle(unavailable)
+// Only a call all of whose attempts ended because their time was over says how long
+// others should have.
+func TestVainIsOfAllAttempts(t *testing.T) {
+	expired := status.Error(codes.DeadlineExceeded, "")
+	inVain := Evidence{Known: true, Sent: true}
+	for name, c := range map[string]struct {
+		err  error // of the one attempt that ends otherwise than in vain
+		took time.Duration
+		ev   Evidence
+		last bool
+	}{
+		"UNAVAILABLE":              {unavailable, 0, at(badPeer), true},
+		"UNAVAILABLE, first":       {unavailable, 0, at(badPeer), false},
+		"UNAVAILABLE, in its time": {unavailable, time.Second, at(badPeer), true},
+		"never sent":               {expired, time.Second, Evidence{Known: true}, false},
+	} {
+		k := newClocked(t)
+		k.Policy.AttemptTimeout = time.Second
+		for range 2 {
+			call := k.again(t, 0)
+			_ = admit(call)
+			for i := range 2 {
+				err, took, ev := expired, time.Second, inVain
+				if c.last == (i == 1) {
+					err, took, ev = c.err, c.took, c.ev
+				}
+				call.Begin(nil)
+				k.now += took
+				call.End(err, ev)
+			}
+			call.Settle(unavailable)
+		}
+		k.want(t, breaker.Open)
+		k.Policy.AttemptTimeout = 0
+		if err := admit(k.again(t, time.Hour)); !errors.Is(err, ErrBreakerOpen) {
+			t.Errorf("%s: %v: a patient call passes a breaker that did not open for want of time", name, err)
+		}
 	}
-	k.Policy.AttemptTimeout = 0
-	if err := admit(k.again(t, time.Hour)); !errors.Is(err, ErrBreakerOpen) {
-		t.Errorf("%v: a patient call passes a breaker that UNAVAILABLE opened", err)
+}
+
+// What an attempt left decides, beside its code, whether it speaks against the server and
+// whether it may be made again.
+func TestEvidence(t *testing.T) {
+	sent, answered := Evidence{Known: true, Sent: true}, Evidence{Known: true, Sent: true, Trailer: metadata.Pairs("a", "b")}
+	local := sent
+	local.Local = true
+	marshal := status.Error(codes.Internal, "grpc: error while marshaling")
+	for name, c := range map[string]struct {
+		err        error
+		ev         Evidence
+		bad, again bool
+	}{
+		"grpc-go refuses a message":      {marshal, sent, false, false},
+		"somebody does, nobody knows":    {marshal, Evidence{}, true, true},
+		"somebody else's transport does": {marshal, Evidence{Sent: true}, true, false},
+		"SendMsg failed":                 {status.Error(codes.Internal, "scripted"), local, false, false},
+		"the server's INTERNAL":          {status.Error(codes.Internal, "scripted"), sent, true, false},
+		"turned down":                    {unavailable, answered, true, true},
+		"lost":                           {unavailable, sent, true, false},
+		"a code of the server's own":     {status.Error(20, "scripted"), sent, false, false},
+		"nobody's code":                  {status.Error(20, "scripted"), Evidence{}, true, true},
+		"an interceptor's context error": {context.DeadlineExceeded, sent, true, false},
+		"UNKNOWN":                        {errors.New("scripted"), sent, true, false},
+	} {
+		k := newClocked(t)
+		k.Policy.Retry.Codes = astracodes.Of(codes.Internal, codes.Unavailable, codes.Unknown, codes.DeadlineExceeded)
+		k.Policy.Failures = k.Policy.Retry.Codes
+		k.Policy.Repeat = verdict.RepeatAnswered
+		call := k.again(t, 0)
+		call.Begin(nil)
+		call.End(c.err, c.ev)
+		if bad := call.last.Breaker == verdict.Bad; bad != c.bad {
+			t.Errorf("%s: counts against the server: %v", name, bad)
+		}
+		if _, again := call.Next(call.FailureOf(c.err, c.ev.Trailer, nil)); again != c.again {
+			t.Errorf("%s: made again: %v (%v)", name, again, call.why)
+		}
 	}
 }
 

@@ -296,6 +296,7 @@ func TestStreamsProbe(t *testing.T) {
 func TestOldStream(t *testing.T) {
 	for lived, old := range map[time.Duration]bool{time.Second - 1: false, time.Second: true} {
 		k := newClocked(t)
+		k.now = time.Minute
 		k.Policy.Breaker.Window = time.Second
 		c := k.again(t, 0)
 		c.stream = true

@@ -128,7 +128,7 @@ func (c *Call) settleBackend(a *Attempt, e fleet.End, peer net.Addr) {
 	switch {
 	case e.Good && !c.stream && c.Plan.Peers.Troubled(): // a stream was answered when it was
 		c.Plan.Peers.Succeeded(c.Host.Now(), peer)
-	case e.Bad && peer != nil:
+	case e.Bad:
 		now := c.Host.Now()
 		began := now
 		if c.bounded() {

@@ -144,3 +144,68 @@ func TestOpenBreakerWhereAnotherServes(t *testing.T) {
 		}
 	}
 }
+
+// TestAnsweredStreamServes: that a stream is answered at a backend is its serving, as a
+// call's success is.
+func TestAnsweredStreamServes(t *testing.T) {
+	k := newClocked(t)
+	k.endAt(t, badPeer, unavailable)
+	stream := new(Call)
+	stream.InitStream(t.Context(), k.Host, k.Plan, k.Policy, nil)
+	stream.Start(stream.Ctx)
+	stream.Begin(nil)
+	stream.Answered(goodPeer)
+	for range 5 {
+		k.endAt(t, badPeer, unavailable)
+	}
+	k.want(t, breaker.Closed)
+}
+
+// TestLongAttempts: an attempt that takes long is excused by a backend that has served
+// since it began, though not lately, if it is known when it was: if it may take so long
+// only, whatever observers want to know.
+func TestLongAttempts(t *testing.T) {
+	for left, want := range map[time.Duration]breaker.State{time.Hour: breaker.Closed, 0: breaker.Open} {
+		k := newClocked(t)
+		k.endAt(t, badPeer, unavailable)
+		k.endAt(t, goodPeer, nil)
+		var long []*Call
+		for range 2 {
+			c := k.again(t, left)
+			if err := admit(c); err != nil {
+				t.Fatal(err)
+			}
+			k.now = time.Second
+			c.Begin(nil)
+			long = append(long, c)
+		}
+		k.now = 2 * time.Second
+		k.endAt(t, goodPeer, nil)
+		k.now = 13 * time.Second
+		for _, c := range long {
+			c.End(unavailable, at(badPeer))
+			c.Settle(unavailable)
+		}
+		k.want(t, want)
+	}
+}
+
+// TestLastFailureIsNowhereElse: of a call whose first attempt failed where another
+// serves, the last, which found no connection, counts.
+func TestLastFailureIsNowhereElse(t *testing.T) {
+	k := newClocked(t)
+	k.endAt(t, badPeer, unavailable)
+	k.endAt(t, goodPeer, nil)
+	for range 2 {
+		c := k.again(t, 0)
+		if err := admit(c); err != nil {
+			t.Fatal(err)
+		}
+		c.Begin(nil)
+		c.End(unavailable, at(badPeer))
+		c.Begin(nil)
+		c.End(unavailable, Evidence{Known: true, Down: true})
+		c.Settle(unavailable)
+	}
+	k.want(t, breaker.Open)
+}

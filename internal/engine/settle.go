@@ -80,7 +80,7 @@ func (c *Call) earn() {
 // attempts all failed is one failure.
 func (c *Call) Settle(err error) {
 	c.Refund()
-	good := err == nil && c.last.Breaker != verdict.Bad || c.loop.Attempts > 0 && c.last.Earns
+	good := err == nil && c.last.Breaker != verdict.Bad || c.last.Earns
 	if good {
 		c.earn()
 	}
