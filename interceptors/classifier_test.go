@@ -267,3 +267,16 @@ func TestSlowClassifier(t *testing.T) {
 		})
 	}
 }
+
+// TestStreamsThatEndWellAreNotClassified: replies are the caller's to judge, one by one.
+func TestStreamsThatEndWellAreNotClassified(t *testing.T) {
+	asked := 0
+	w := overTCP(t, interceptors.WithClassifier("*", func(interceptors.Attempt) interceptors.Verdict { asked++; return 0 }, interceptors.ClassifyReplies()))
+	if err := receive(w); err != nil || asked != 0 {
+		t.Errorf("%v, classifier asked %d times", err, asked)
+	}
+	w.Script(helloServer, flakyserver.Fail(codes.NotFound, "scripted"))
+	if err := receive(w); err == nil || asked != 1 {
+		t.Errorf("%v, classifier asked %d times of a stream that failed", err, asked)
+	}
+}

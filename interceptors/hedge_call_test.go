@@ -605,3 +605,37 @@ func TestHedgesOfBytes(t *testing.T) {
 		}
 	})
 }
+
+// TestContextsOfAttemptsEndWithTheirCall, whichever attempt wins, be it with an answer or
+// a failure: what an interceptor beneath has started with one must not outlive it.
+func TestContextsOfAttemptsEndWithTheirCall(t *testing.T) {
+	for name, steps := range map[string][]step{
+		"the first wins":     {{after: 5 * ms}},
+		"the second wins":    {{hang: true}, {after: 5 * ms}},
+		"both fail":          {fails(codes.Unavailable), fails(codes.Unavailable)},
+		"a failure is final": {fails(codes.InvalidArgument)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}))
+			var mu sync.Mutex
+			var contexts []context.Context
+			script := play(steps...)
+			_ = s.UnaryClientInterceptor()(t.Context(), method, wrapperspb.String("q"), new(wrapperspb.StringValue), nil,
+				func(ctx context.Context, m string, q, a any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
+					mu.Lock()
+					contexts = append(contexts, ctx)
+					mu.Unlock()
+					return script.invoke(ctx, m, q, a, cc, opts...)
+				})
+			synctest.Wait()
+			if len(contexts) != len(steps) {
+				t.Errorf("%s: %d attempts, want %d", name, len(contexts), len(steps))
+			}
+			for i, ctx := range contexts {
+				if ctx.Err() == nil {
+					t.Errorf("%s: the context of attempt %d goes on", name, i+1)
+				}
+			}
+		})
+	}
+}

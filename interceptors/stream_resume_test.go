@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
@@ -80,4 +82,54 @@ func TestResumeOfAMethodOfTooMany(t *testing.T) {
 	if err := use(stream, "recv"); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
+}
+
+// encodes is an inner stream that encodes what it is sent, with the codec it is given.
+type encodes struct {
+	inner
+	codec encoding.CodecV2
+}
+
+func (e *encodes) SendMsg(m any) error {
+	data, err := e.codec.Marshal(m)
+	data.Free()
+	return err
+}
+
+// TestResumeGivesBuffersBack: the request is kept encoded, as long as the stream lasts.
+func TestResumeGivesBuffersBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithResume(method, func(_ context.Context, sent, _ any) (any, bool) { return sent, true }))
+		codec, attempts := &noteCodec{}, 0
+		stream, err := s.StreamClientInterceptor()(t.Context(), &grpc.StreamDesc{ServerStreams: true}, nil, method,
+			func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+				attempts++
+				in := &encodes{inner: inner{ctx: ctx, recv: func(any) error { return io.EOF }}}
+				if attempts == 1 {
+					in.recv = func(any) error { return fails(codes.Unavailable).err }
+				}
+				for _, o := range opts {
+					if o, ok := o.(*grpc.ForceCodecV2CallOption); ok { // the suite's
+						in.codec = o.CodecV2
+					}
+				}
+				return in, nil
+			}, grpc.ForceCodecV2(codec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.SendMsg(&note{"since yesterday"}); err != nil {
+			t.Fatal(err)
+		}
+		if n := codec.out.Load(); n != 1 {
+			t.Errorf("%d buffers kept, want the request's", n)
+		}
+		if err := stream.RecvMsg(new(note)); !errors.Is(err, io.EOF) || attempts != 2 {
+			t.Errorf("%v after %d attempts", err, attempts)
+		}
+		synctest.Wait() // the goroutine that sends the request again may be about to
+		if n := codec.out.Load(); n != 0 {
+			t.Errorf("%d buffers kept after the end", n)
+		}
+	})
 }
