@@ -165,3 +165,55 @@ func receiveAll(cc *grpc.ClientConn) error {
 	}
 	return err
 }
+
+// TestWithoutBalancingColdStart: calls that wait for the first connection all go to the
+// backend that is connected first, which fails them. Nothing is known of another yet, so
+// the breaker opens; the probe that refused calls earn finds out, a fraction of a second
+// later.
+func TestWithoutBalancingColdStart(t *testing.T) {
+	runs, half := 10, int64(500)
+	if testing.Short() {
+		runs = 3
+	}
+	for range runs {
+		bubble(t, 2, func(t *testing.T, l *lab) {
+			l.nodes[0].do(fails(codes.Unavailable))
+			both := l.nodes
+			l.nodes = both[:1]
+			l.resolve()
+			cc, _, end := mereOne.dial(l)
+			defer end()
+			time.AfterFunc(2*time.Millisecond, func() {
+				l.nodes = both
+				l.resolve()
+			})
+			var served, late atomic.Int64
+			var calls sync.WaitGroup
+			say := func(n *atomic.Int64) {
+				calls.Go(func() {
+					if _, err := greeterpb.NewGreeterClient(cc).SayHello(t.Context(), &greeterpb.HelloRequest{}); err == nil {
+						n.Add(1)
+					}
+				})
+			}
+			for range 50 {
+				say(&served)
+			}
+			for range 2 * half { // of which bare grpc-go has half served
+				say(&served)
+				time.Sleep(5 * time.Millisecond)
+			}
+			for range 2 * half {
+				say(&late)
+				time.Sleep(5 * time.Millisecond)
+			}
+			calls.Wait()
+			if n := served.Load(); n < half-100 {
+				t.Errorf("%d of 1000 calls of the first five seconds served, want about half", n)
+			}
+			if n := late.Load(); n < half-1 {
+				t.Errorf("%d of 1000 calls served after that, want half", n)
+			}
+		})
+	}
+}
