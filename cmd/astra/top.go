@@ -227,6 +227,9 @@ it be on its own again. The page logs who did it.`,
 			if !ok {
 				return usagef("%q: want open, close or release", args[0])
 			}
+			if err := steerable(*length); err != nil {
+				return err
+			}
 			page, err := address(args[1])
 			if err != nil {
 				return err
@@ -252,6 +255,9 @@ who did it.`,
 			if len(args) != 4 || args[0] != "drain" && args[0] != "return" {
 				return usagef("want drain or return, ADDR, TARGET and BACKEND")
 			}
+			if err := steerable(*length); err != nil {
+				return err
+			}
 			page, err := address(args[1])
 			if err != nil {
 				return err
@@ -262,6 +268,14 @@ who did it.`,
 }
 
 var formToken = regexp.MustCompile(`name="token" value="([^"]+)"`)
+
+// steerable checks, before anybody is asked, how long an action is to last.
+func steerable(d time.Duration) error {
+	if d < time.Millisecond || d > 24*time.Hour {
+		return usagef("-for %v: want 1ms to 24h", d)
+	}
+	return nil
+}
 
 // steer sends a page's form, with the token that the page has in it.
 func steer(s *streams, page string, form url.Values) error {

@@ -75,6 +75,20 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
+// TestActionsOfATimeThatCannotBe are refused before any page is asked.
+func TestActionsOfATimeThatCannotBe(t *testing.T) {
+	for _, args := range [][]string{
+		{"breaker", "open", "-for", "-1s", "http://nowhere.invalid/", "dns:///b", "a.B/C"},
+		{"backend", "drain", "-for", "25h", "http://nowhere.invalid/", "dns:///b", "10.0.0.7:443"},
+	} {
+		out, code := shell(t, "", args...)
+		t.Chdir("..") // shell is in testdata
+		if code != exitUsage || !strings.Contains(out, "-for "+args[3]) || !strings.Contains(out, "want 1ms to 24h") {
+			t.Errorf("%q: %d %s", args, code, out)
+		}
+	}
+}
+
 func TestBackend(t *testing.T) {
 	server, forms := pageOfStatus(t, "{}")
 	for action, want := range map[string]string{
