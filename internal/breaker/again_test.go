@@ -22,6 +22,9 @@ func TestGuardKeepsNoLock(t *testing.T) {
 		"Skipped":      func() { g.Skipped(1) },
 		"AdmitPatient": func() { g.AdmitPatient(1) },
 		"SettleAfter":  func() { g.SettleAfter(now, Token{gen: g.word.Load() >> stateBits}, Failure, 1, 0) },
+		"Recent":       func() { g.Recent(now) },
+		"Force":        func() { g.Force(now, time.Second, ForcedOpen) },
+		"Release":      func() { g.Release(now) },
 		"Snapshot":     func() { g.Snapshot(now) },
 	} {
 		call()

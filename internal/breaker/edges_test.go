@@ -89,13 +89,20 @@ func TestRelease(t *testing.T) {
 		t.Errorf("%v of one that is closed by itself", got)
 	}
 	m = opened(t, cfg, 0)
-	m.Release(0)
+	m.Skipped(1000)
+	early, _, _ := m.Admit(100 * time.Millisecond) // which refused calls have earned
+	want(t, m.Settle(100*time.Millisecond, early, Failure, 0.5), HalfOpen, Open, ProbeFailed)
+	m.Skipped(1000)
+	m.Release(500 * time.Millisecond)
+	if s := m.standing(); s.Until != 500*time.Millisecond {
+		t.Errorf("released, its open time lasts until %v", s.Until)
+	}
 	for range 2 {
-		if _, _, ok := m.Admit(0); !ok {
+		if _, _, ok := m.Admit(500 * time.Millisecond); !ok {
 			t.Fatal("no probe")
 		}
 	}
-	if _, _, ok := m.Admit(0); ok {
+	if _, _, ok := m.Admit(500 * time.Millisecond); ok {
 		t.Error("a third of two probes, which calls refused before have earned")
 	}
 	m = opened(t, cfg, 0)
@@ -165,6 +172,9 @@ func TestGuardReports(t *testing.T) {
 	probe, _, wait, ok := g.Admit(300 * time.Millisecond)
 	if !ok || wait != 0 || g.CutOff() {
 		t.Fatalf("%v, %v: want a probe", ok, wait)
+	}
+	if wait := g.m.Wait(300 * time.Millisecond); wait != time.Second {
+		t.Errorf("%v to wait while a probe is under way", wait)
 	}
 	if d := g.Lasts(300*time.Millisecond, g.Settle(300*time.Millisecond, probe, Success, 0.5)); d != 300*time.Millisecond {
 		t.Errorf("recovered after %v", d)
@@ -355,5 +365,166 @@ func TestGuardHint(t *testing.T) {
 	}
 	if got := NewGuard(testConfig()).Standing(0); got != (Standing{}) {
 		t.Errorf("%+v of a breaker that was never open", got)
+	}
+}
+
+// What a guard is asked and made by hand reaches its machine, and what calls have to know
+// of that without a lock is there.
+func TestGuardIsSteered(t *testing.T) {
+	g := NewGuard(testConfig())
+	token, _ := g.AdmitClosed()
+	for range 3 {
+		g.Succeed(0, token, 0)
+	}
+	g.Hint(0)
+	if calls, while := g.Recent(0); calls != 3 || while != 10*time.Second {
+		t.Errorf("%d calls in %v, want 3 in 10 s", calls, while)
+	}
+	g.Force(0, time.Minute, ForcedOpen)
+	if change := g.Release(time.Second); change != (Transition{Open, HalfOpen, ByHand}) {
+		t.Errorf("%v", change)
+	}
+	if s := g.Standing(time.Second); s.State != HalfOpen {
+		t.Errorf("%+v after it was released", s)
+	}
+	probe, _, _, ok := g.Admit(time.Second)
+	if !ok {
+		t.Fatal("no probe after it was released")
+	}
+	g.Settle(time.Second, probe, Success, 0.5)
+	if _, closed := g.AdmitClosed(); !closed {
+		t.Error("a probe has succeeded, and calls have to ask")
+	}
+	if wait := g.m.Wait(time.Second); wait != 0 {
+		t.Errorf("%v to wait for a breaker that is closed", wait)
+	}
+}
+
+// A success that is as old as the window counts neither in it nor against another.
+func TestSuccessesOfAnotherWindow(t *testing.T) {
+	for _, at := range []time.Duration{9 * time.Second, 10 * time.Second, 11 * time.Second, 20 * time.Second} {
+		g := NewGuard(testConfig())
+		token, _ := g.AdmitClosed()
+		g.Succeed(0, token, 0)
+		want := uint64(0)
+		if at < 10*time.Second {
+			want = 1
+		}
+		if calls, _ := g.Recent(at); calls != want {
+			t.Errorf("%d calls in the window %v later, want %d", calls, at, want)
+		}
+		g = NewGuard(testConfig())
+		token, _ = g.AdmitClosed()
+		g.Succeed(at, token, 0)
+		if calls, _ := g.Recent(0); at >= 10*time.Second && calls != 0 {
+			t.Errorf("%d calls in the window by a clock that was read %v before", calls, at)
+		}
+	}
+}
+
+// A failure of which nobody says how long it waited leaves no calls that would outlast it.
+func TestSettledFailureIsNoWait(t *testing.T) {
+	g := NewGuard(testConfig())
+	if _, ok := g.AdmitPatient(never); ok {
+		t.Error("a closed breaker lets a call pass for its patience")
+	}
+	for range 7 {
+		token, _ := g.AdmitClosed()
+		g.Settle(0, token, Failure, 0.5)
+	}
+	if _, ok := g.AdmitPatient(never); ok {
+		t.Error("a call passes for its patience, though none has waited")
+	}
+}
+
+// The probes that an early half-open period has for itself are used up until its open time
+// is over, whoever looks.
+func TestEarlyProbesUntilTheOpenTimeIsOver(t *testing.T) {
+	cfg := testConfig()
+	cfg.ProbeShare = 0.1
+	m := opened(t, cfg, 0)
+	m.Skipped(10)
+	early, change, ok := m.Admit(200 * time.Millisecond)
+	want(t, change, Open, HalfOpen, EnoughRefused)
+	if !ok {
+		t.Fatal("no probe")
+	}
+	m.Settle(200*time.Millisecond, early, Neutral, 0.5) // its slot is free again
+	if !m.Refuses(time.Second - 1) {
+		t.Error("a second early probe, though none was earned")
+	}
+	if m.Refuses(time.Second) {
+		t.Error("refuses when the open time is over, and no probe is under way")
+	}
+	// A slot that is free, or whose probe has expired, is nothing to wait for.
+	m = opened(t, cfg, 0)
+	m.Admit(time.Second)
+	for _, now := range []time.Duration{11 * time.Second, 12 * time.Second} {
+		if wait := m.Wait(now); wait != cfg.OpenFor {
+			t.Errorf("%v to wait with a probe that has expired, want OpenFor", wait)
+		}
+	}
+}
+
+// A probe that succeeds counts in its half-open period alone.
+func TestProbesOfAnEarlierPeriod(t *testing.T) {
+	cfg := testConfig()
+	cfg.Probes = 2
+	m := opened(t, cfg, 0)
+	want(t, settle(t, m, time.Second, Success), Closed, Closed, None)
+	want(t, settle(t, m, time.Second, Failure), HalfOpen, Open, ProbeFailed)
+	want(t, settle(t, m, 3*time.Second, Success), Closed, Closed, None)
+	want(t, settle(t, m, 3*time.Second, Success), HalfOpen, Closed, Recovered)
+}
+
+// Refused calls earn a probe beside one that hangs, from a tenth of OpenFor after it on.
+// That holds for a breaker that was opened by hand and never had an open time of its own.
+func TestEarnedProbesBesideOneThatHangs(t *testing.T) {
+	cfg := testConfig()
+	cfg.ProbeShare = 0.1
+	for name, begin := range map[string]func(m *Machine){
+		"by itself": func(m *Machine) { settleAll(t, m, 0, Failure, cfg.Consecutive) },
+		"by hand":   func(m *Machine) { m.Force(0, time.Second, ForcedOpen, ByHand) },
+	} {
+		m := NewMachine(cfg)
+		begin(&m)
+		if _, _, ok := m.Admit(time.Second); !ok {
+			t.Fatalf("%s: no probe", name)
+		}
+		m.Skipped(9)
+		if !m.Refuses(1100 * time.Millisecond) { // the tenth
+			t.Errorf("%s: nine calls have earned a probe", name)
+		}
+		if _, _, ok := m.Admit(1100*time.Millisecond - 1); ok {
+			t.Errorf("%s: a probe that comes too early", name)
+		}
+		if m.Refuses(1100 * time.Millisecond) {
+			t.Errorf("%s: refuses, though a probe is earned", name)
+		}
+		if _, _, ok := m.Admit(1100 * time.Millisecond); !ok {
+			t.Errorf("%s: no probe, though one is earned", name)
+		}
+	}
+}
+
+// Successes are counted by the window that a guard has, also after a reload.
+func TestGuardReconfigureTheWindow(t *testing.T) {
+	cfg := testConfig()
+	g := NewGuard(cfg)
+	cfg.Window = time.Minute
+	g.Reconfigure(0, cfg)
+	token, _ := g.AdmitClosed()
+	g.Succeed(0, token, 0)
+	if calls, while := g.Recent(0); calls != 1 || while != time.Minute {
+		t.Errorf("%d calls in %v", calls, while)
+	}
+}
+
+// Time does not run past its end.
+func TestLater(t *testing.T) {
+	for _, tc := range [][3]time.Duration{{5, 0, 5}, {5, 1, 6}, {never - 1, 1, never}, {never - 1, 2, never}} {
+		if got := later(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("%d after %d is %d, want %d", tc[1], tc[0], got, tc[2])
+		}
 	}
 }

@@ -28,15 +28,13 @@ func (f Force) String() string {
 // [ByHand], or [Restored] for what was so in an earlier process.
 func (m *Machine) Force(now, d time.Duration, f Force, why Reason) Transition {
 	end := later(now, d)
-	m.refused, m.halfOpenedEarly, m.cutOff, m.outlast = 0, false, false, 0
+	m.cutOff, m.outlast = false, 0
 	to := Closed
 	if f == ForcedOpen {
 		to, m.until = Open, end
 		m.earlyGap = openTime(time.Duration(minEarlyGap*float64(m.cfg.OpenFor)), m.cfg.OpenFor, 0, 0.5)
-		m.nextEarlyProbe = later(now, m.earlyGap)
 	} else {
 		m.openings = 0
-		m.calls = newDetector(&m.cfg)
 	}
 	t := m.enter(now, to, why)
 	m.forced, m.release = f, end
@@ -48,8 +46,7 @@ func (m *Machine) Force(now, d time.Duration, f Force, why Reason) Transition {
 func (m *Machine) Release(now time.Duration) Transition {
 	switch m.state {
 	case Open:
-		m.until = now
-		m.refused, m.probeSuccesses, m.halfOpenedEarly = 0, 0, false
+		m.until, m.probeSuccesses = now, 0
 		return m.enter(now, HalfOpen, ByHand)
 	case Closed:
 		if m.held(now) {

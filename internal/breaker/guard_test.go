@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -159,8 +160,33 @@ func TestBatchOfAnotherWidth(t *testing.T) {
 func TestLateClocks(t *testing.T) {
 	cfg := testConfig()
 	cfg.Consecutive, cfg.MinCalls, cfg.FailureRate = 100, 1, 0.5
-	g := NewGuard(cfg)
+	for _, from := range []time.Duration{0, 1e6 * time.Second} {
+		g := NewGuard(cfg)
+		token, _ := g.AdmitClosed()
+		g.Succeed(from+15*time.Second, token, 0)
+		g.Succeed(from+5*time.Second, token, 0)
+		if calls, _ := g.Recent(from + 15*time.Second); calls != 1 {
+			t.Errorf("from %v: %d calls in the window, want the newer", from, calls)
+		}
+	}
+	few := cfg
+	few.MinCalls = 100
+	g := NewGuard(few) // the late one is in no window, but a success
 	token, _ := g.AdmitClosed()
+	for _, at := range []time.Duration{15 * time.Second, 5 * time.Second} {
+		for range 3 {
+			g.Settle(15*time.Second, token, Failure, 0)
+		}
+		g.Succeed(at, token, 0)
+	}
+	g.Succeed(15*time.Second, token, 0)
+	g.Succeed(5*time.Second, token, 0)
+	g.Recent(15 * time.Second)
+	if got, want := g.m.calls.balance, 6-4*g.m.cfg.weight(); math.Abs(got-want) > rounding {
+		t.Errorf("a balance of %v after six failures and four successes, want %v", got, want)
+	}
+	g = NewGuard(cfg)
+	token, _ = g.AdmitClosed()
 	for range 10 {
 		g.Succeed(15*time.Second, token, 0)
 	}

@@ -29,7 +29,7 @@ func outlasting(waited time.Duration) time.Duration {
 // AdmitPatient asks, for a call that was refused and has so much time, to pass all
 // the same. It is worth one attempt.
 func (m *Machine) AdmitPatient(d time.Duration) (Token, bool) {
-	if m.state == Closed || m.forced != NotForced || m.outlast == 0 || d < m.outlast {
+	if m.state == Closed || m.outlast == 0 || d < m.outlast {
 		return Token{}, false
 	}
 	return Token{gen: m.gen, early: true, patient: true}, true

@@ -50,11 +50,9 @@ func (m *Machine) Restore(now time.Duration, s Snapshot, why Reason) Transition 
 const maxOpenings = 64
 
 // Hint leaves a closed breaker one failure short of opening. A success takes
-// the advice back. Nobody has said how long the calls waited that failed elsewhere.
+// the advice back; one that is not closed counts anew once it is. Nobody has said how long the calls waited that failed elsewhere.
 func (m *Machine) Hint() {
-	if m.state == Closed && m.calls.row < m.cfg.Consecutive-1 {
-		m.calls.row, m.calls.vain = m.cfg.Consecutive-1, never
-	}
+	m.calls.row, m.calls.vain = m.cfg.Consecutive-1, never
 }
 
 // Snapshot is [Machine.Snapshot]. Of a closed breaker, the usual case, it only
@@ -84,5 +82,4 @@ func (g *Guard) Hint(now time.Duration) {
 	defer g.mu.Unlock()
 	g.book(&before)
 	g.m.Hint()
-	g.publish()
 }
