@@ -639,3 +639,21 @@ func TestContextsOfAttemptsEndWithTheirCall(t *testing.T) {
 		})
 	}
 }
+
+// TestNothingIsLoggedOfLosers, whatever they come to when nobody waits for them any more.
+func TestNothingIsLoggedOfLosers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		s := newSuite(t, hedged(interceptors.Hedge{MaxAttempts: 2, Delay: 10 * ms}), interceptors.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		for _, err := range []error{nil, fails(codes.Unavailable).err} {
+			heedless := step{err: err, do: func(context.Context, any) { time.Sleep(time.Second) }}
+			if answer, err := question(t.Context(), s, play(take(15*ms, "b"), heedless)); answer != "b" {
+				t.Errorf("%q, %v", answer, err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if got := log.String(); got != "" {
+			t.Errorf("logged %s", got)
+		}
+	})
+}

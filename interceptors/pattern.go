@@ -13,17 +13,15 @@ type patternTable[V any] map[string]V
 // everyMethod is the pattern of what is given for all methods.
 const everyMethod = "*"
 
-func (t patternTable[V]) lookup(method string) (v V, ok bool) {
-	if v, ok = t[method]; ok {
-		return v, true
-	}
-	if i := strings.LastIndexByte(method, '/'); i >= 0 {
-		if v, ok = t[method[:i]+"/*"]; ok {
-			return v, true
+// lookup returns what is given for a method; the zero value: nothing is.
+func (t patternTable[V]) lookup(method string) V {
+	for _, pattern := range patternsOf(method) {
+		if v, ok := t[pattern]; ok {
+			return v
 		}
 	}
-	v, ok = t[everyMethod]
-	return v, ok
+	var none V
+	return none
 }
 
 // patternsOf returns the patterns that may name a method, the most specific first.

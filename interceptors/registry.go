@@ -224,9 +224,9 @@ func (r *registry) overflowPlanLocked(now time.Duration, target, method string, 
 	p.Budget = r.budgetLocked(now, &endpoint{target: overflow}, c, nil)
 	if !r.closed {
 		p.Recorders = &r.overflowEndpoint.recorders
-		p.fallback, _ = r.fallbacks.lookup(method)
-		p.resume, _ = r.resumes.lookup(method)
-		p.classifier, _ = r.classifiers.lookup(method)
+		p.fallback = r.fallbacks.lookup(method)
+		p.resume = r.resumes.lookup(method)
+		p.classifier = r.classifiers.lookup(method)
 	}
 	return p
 }

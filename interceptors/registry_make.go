@@ -78,7 +78,7 @@ func (r *registry) keepOverflowLocked(now time.Duration, old map[budgetKey]*budg
 // policyLocked returns what the policies say of a method. Unhedged is true if they
 // would hedge it, were it declared idempotent or named exactly.
 func (r *registry) policyLocked(method string, declared bool) (c *compiled, unhedged bool) {
-	c, _ = r.policies.lookup(method)
+	c = r.policies.lookup(method)
 	if declared {
 		return c.idempotent, false
 	}
@@ -101,9 +101,9 @@ func (r *registry) newPlanLocked(now time.Duration, e *endpoint, old map[budgetK
 		e.currentBreaker.Store(nil)
 		return p
 	}
-	p.fallback, _ = r.fallbacks.lookup(e.method)
-	p.resume, _ = r.resumes.lookup(e.method)
-	p.classifier, _ = r.classifiers.lookup(e.method)
+	p.fallback = r.fallbacks.lookup(e.method)
+	p.resume = r.resumes.lookup(e.method)
+	p.classifier = r.classifiers.lookup(e.method)
 	p.Recorders = &e.recorders
 	if c.BreakerOff {
 		e.currentBreaker.Store(nil)

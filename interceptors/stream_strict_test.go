@@ -1066,3 +1066,38 @@ func TestStreamOfACallerWhoHasGone(t *testing.T) {
 		wantCode(t, err, codes.Canceled)
 	}
 }
+
+// TestProbeThatLives: a stream that has been a probe for ten seconds without failing closes
+// the breaker, though its server has not said a word, and says nothing where it is no probe.
+func TestProbeThatLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuite(t, quiet(), interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{Consecutive: 2, OpenFor: time.Second, MaxOpenFor: time.Second})))
+		ctx, cancel := context.WithCancel(t.Context())
+		silent := func() {
+			send(t, strictly(t, ctx, s, download, func(in *strict) error {
+				in.header = func() (metadata.MD, error) { return nil, in.hang() }
+				return nil
+			}))
+		}
+		failure := play(fails(codes.Unavailable))
+		_ = call(s, failure)
+		silent()
+		time.Sleep(11 * time.Second)
+		_ = call(s, failure) // the second in a row
+		if !refused(s, failure) {
+			t.Error("a silent stream that is no probe counts as a success")
+		}
+		time.Sleep(2 * time.Second)
+		silent()
+		time.Sleep(10*time.Second - ms)
+		if b := theMethod(t, s).Breaker; b.State != "half-open" {
+			t.Errorf("%+v before the probe has lived for its time", b)
+		}
+		time.Sleep(2 * ms)
+		if b := theMethod(t, s).Breaker; b.State != "closed" {
+			t.Errorf("%+v after the probe has lived for its time", b)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}

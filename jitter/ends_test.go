@@ -26,3 +26,12 @@ func TestTriple(t *testing.T) {
 		}
 	}
 }
+
+// The first call is never delayed, whatever came before and whatever the strategy.
+func TestNoDelayBeforeTheFirst(t *testing.T) {
+	for s := Full; s.known(); s++ {
+		if got := (Backoff{Jitter: s}).Next(0, time.Minute, 0.5); got != 0 {
+			t.Errorf("%v: %v before attempt 0", s, got)
+		}
+	}
+}

@@ -379,6 +379,24 @@ func TestStories(t *testing.T) {
 				t.Errorf("%+v, want no pace of a time when nobody wanted a slot", a)
 			}
 		},
+		"given back twice": func(t *testing.T, q *Queue, enter func(now, patience time.Duration) (answer, *Ticket)) {
+			q.Reconfigure(0, Config{MaxConcurrent: 1, MaxQueue: 2})
+			_, _ = enter(0, Forever)
+			_, first := enter(0, Forever)
+			_, second := enter(0, Forever)
+			q.Leave(s, Sample{})
+			if q.Promote(s) != first {
+				t.Fatal("the first does not go")
+			}
+			q.Cancel(s, first)
+			if q.Promote(s) != second {
+				t.Fatal("the second does not go, though the first gave its slot back")
+			}
+			q.Cancel(s, first) // has nothing any more
+			if a, _ := enter(s, 0); a.Verdict == Admitted {
+				t.Errorf("%+v beside the second, of one slot", a)
+			}
+		},
 		"the first goes, others wait on": func(t *testing.T, q *Queue, enter func(now, patience time.Duration) (answer, *Ticket)) {
 			q.Reconfigure(0, Config{MaxConcurrent: 1, MaxQueue: 2})
 			for range 3 {
