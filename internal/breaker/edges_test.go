@@ -437,6 +437,46 @@ func TestSettledFailureIsNoWait(t *testing.T) {
 	}
 }
 
+// A hint to a breaker that is one failure short already changes nothing: it is known still
+// how long its calls have waited, and which would outlast them.
+func TestHintKeepsThePatience(t *testing.T) {
+	for before, passes := range map[int]bool{6: true, 5: false, 0: false} {
+		m := NewMachine(testConfig())
+		waits := func() {
+			token, _, _ := m.Admit(0)
+			m.SettleAfter(0, token, Failure, 5*time.Second, 0.5)
+		}
+		for range before {
+			waits()
+		}
+		m.Hint()
+		if waits(); m.state != Open {
+			t.Fatalf("%v after %d failures, a hint and one more", m.state, before)
+		}
+		if _, ok := m.AdmitPatient(10 * time.Second); ok != passes {
+			t.Errorf("after %d failures and a hint a call of twice their time passes: %v, want %v", before, ok, passes)
+		}
+	}
+}
+
+// Released while an early probe hangs, a breaker refuses for as long as that may take.
+func TestReleaseWhileAnEarlyProbeHangs(t *testing.T) {
+	cfg := testConfig()
+	cfg.ProbeShare, cfg.Probes = 0.1, 1
+	m := opened(t, cfg, 0)
+	m.Skipped(10)
+	hangs, change, _ := m.Admit(200 * time.Millisecond)
+	want(t, change, Open, HalfOpen, EnoughRefused)
+	m.Skipped(10)
+	fails, _, _ := m.Admit(300 * time.Millisecond)
+	want(t, m.Settle(300*time.Millisecond, fails, Failure, 0.5), HalfOpen, Open, ProbeFailed)
+	m.Release(400 * time.Millisecond)
+	if !m.Refuses(400*time.Millisecond) || m.Wait(400*time.Millisecond) != cfg.OpenFor {
+		t.Errorf("%v to wait, want OpenFor", m.Wait(400*time.Millisecond))
+	}
+	_ = hangs
+}
+
 // The probes that an early half-open period has for itself are used up until its open time
 // is over, whoever looks.
 func TestEarlyProbesUntilTheOpenTimeIsOver(t *testing.T) {

@@ -46,7 +46,7 @@ func (m *Machine) Force(now, d time.Duration, f Force, why Reason) Transition {
 func (m *Machine) Release(now time.Duration) Transition {
 	switch m.state {
 	case Open:
-		m.until, m.probeSuccesses = now, 0
+		m.until, m.probeSuccesses, m.halfOpenedEarly = now, 0, false
 		return m.enter(now, HalfOpen, ByHand)
 	case Closed:
 		if m.held(now) {

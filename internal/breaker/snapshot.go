@@ -50,9 +50,12 @@ func (m *Machine) Restore(now time.Duration, s Snapshot, why Reason) Transition 
 const maxOpenings = 64
 
 // Hint leaves a closed breaker one failure short of opening. A success takes
-// the advice back; one that is not closed counts anew once it is. Nobody has said how long the calls waited that failed elsewhere.
+// the advice back; a breaker that is not closed counts anew once it is. Nobody
+// has said how long the calls waited that failed elsewhere.
 func (m *Machine) Hint() {
-	m.calls.row, m.calls.vain = m.cfg.Consecutive-1, never
+	if m.calls.row < m.cfg.Consecutive-1 {
+		m.calls.row, m.calls.vain = m.cfg.Consecutive-1, never
+	}
 }
 
 // Snapshot is [Machine.Snapshot]. Of a closed breaker, the usual case, it only
