@@ -122,6 +122,9 @@ type BreakerSnapshot struct {
 	// NotClosedSince is when it opened; probes that fail do not change it.
 	NotClosedSince time.Time `json:"not_closed_since,omitzero"`
 	Cause          string    `json:"cause,omitempty"` // an observe.Reason: why it opened then
+	// NoConnection is true of one that is open if the call that opened it last, a probe
+	// maybe, found no connection: nobody has answered it.
+	NoConnection bool `json:"no_connection,omitempty"`
 	// NextProbe is when a call may pass, at the latest.
 	NextProbe   time.Time `json:"next_probe,omitzero"`
 	Openings    int       `json:"openings"` // in a row

@@ -209,7 +209,7 @@ func (r *registry) breaker(now time.Duration, p *plan, g *breaker.Guard, b *Brea
 		b.NotClosedSince, b.Cause = r.at(st.Opened), engine.BreakerReason(st.Cause).String()
 	}
 	if st.State == breaker.Open {
-		b.NextProbe = r.at(st.Until)
+		b.NextProbe, b.NoConnection = r.at(st.Until), st.CutOff
 		if now >= st.Until {
 			b.State = breaker.HalfOpen.String() // the next call is a probe
 		}

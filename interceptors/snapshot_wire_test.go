@@ -70,6 +70,33 @@ func TestAttemptsOfAnAbandonedStream(t *testing.T) {
 
 // TestSnapshotOfBackends: which is out, since when and why; and what somebody forced
 // open refuses calls although a backend is well.
+// TestSnapshotOfATargetThatIsAway reports that nobody answered, and not what a server that
+// fails its calls says.
+func TestSnapshotOfATargetThatIsAway(t *testing.T) {
+	for _, away := range []bool{true, false} {
+		s := newSuite(t, interceptors.WithPolicy(onlyBreaker(interceptors.Breaker{OpenFor: time.Hour, MaxOpenFor: time.Hour})))
+		w := dialTCP(t, s.DialOptions()...)
+		if away {
+			w.Refuse()
+		} else {
+			w.Always(method, flakyserver.Fail(codes.Unavailable, "scripted"))
+		}
+		for range 7 {
+			_, _ = w.say(within(t))
+		}
+		b := theMethod(t, s).Breaker
+		if b.State != "open" || b.NoConnection != away {
+			t.Errorf("away %v: %+v", away, b)
+		}
+		if err := s.ForceOpen(w.cc.Target(), method, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if b := theMethod(t, s).Breaker; b.NoConnection {
+			t.Errorf("held open by hand: %+v", b)
+		}
+	}
+}
+
 func TestSnapshotOfBackends(t *testing.T) {
 	s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithBalancing(interceptors.Balancing{Eject: interceptors.Eject{OpenFor: time.Hour, MaxOpenFor: time.Hour}}))
 	m := manual.NewBuilderWithScheme("pair")

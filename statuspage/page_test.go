@@ -118,6 +118,17 @@ func TestOverviewSaysSinceWhenWhyAndWhatNow(t *testing.T) {
 	}
 }
 
+// TestOverviewSaysWhetherThereWasAConnection: a target that is away is another's business
+// than one that fails its calls.
+func TestOverviewSaysWhetherThereWasAConnection(t *testing.T) {
+	for _, away := range []bool{true, false} {
+		r := rowOf(interceptors.MethodSnapshot{Method: "/a.B/C", Breaker: &interceptors.BreakerSnapshot{State: "open", Why: "consecutive", NoConnection: away}})
+		if strings.Contains(r.Why, "There was no connection to the target.") != away {
+			t.Errorf("away %v: %s", away, r.Why)
+		}
+	}
+}
+
 func TestMethodPageExplainsCallsAndPolicy(t *testing.T) {
 	s := suite(t, interceptors.WithPolicySource("policy.yaml:7", interceptors.WithMethodPolicy("/shop.Orders/*", interceptors.Policy{Limit: interceptors.Limit{MaxConcurrent: 9}})))
 	_ = ends(s, method, codes.NotFound)

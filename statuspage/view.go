@@ -149,6 +149,9 @@ func rowOf(m interceptors.MethodSnapshot) *row {
 	if b.Cause != "" && b.Cause != b.Why {
 		r.Why = "It opened because " + breakerWhy[b.Cause] + ". " + r.Why
 	}
+	if b.NoConnection {
+		r.Why += " There was no connection to the target."
+	}
 	refuses := "It refuses calls"
 	if b.Mode == "observe" && b.Forced == "" {
 		refuses = "It only observes, and would refuse calls"

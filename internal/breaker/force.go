@@ -82,12 +82,13 @@ type Standing struct {
 	Openings int           // in a row, without closing between them
 	Forced   Force
 	Release  time.Duration // when Forced ends
+	CutOff   bool          // it is open because there was no connection
 
 	gen uint64
 }
 
 func (m *Machine) standing() *Standing {
-	return &Standing{m.state, m.since, m.why, m.opened, m.cause, m.until, m.openings, m.forced, m.release, m.gen}
+	return &Standing{m.state, m.since, m.why, m.opened, m.cause, m.until, m.openings, m.forced, m.release, m.CutOff(), m.gen}
 }
 
 func (s Standing) at(now time.Duration) Standing {
