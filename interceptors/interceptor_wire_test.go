@@ -16,8 +16,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
@@ -64,6 +67,30 @@ func dialServer(t *testing.T, server *flakyserver.Server, opts ...grpc.DialOptio
 	}
 	t.Cleanup(func() { _ = cc.Close() })
 	return &wire{server, greeterpb.NewGreeterClient(cc), cc}
+}
+
+// dialSeveral starts n servers, and connects to them all under one name.
+func dialSeveral(t *testing.T, n int, opts ...grpc.DialOption) ([]*flakyserver.Server, *grpc.ClientConn) {
+	t.Helper()
+	m := manual.NewBuilderWithScheme("several")
+	var state resolver.State
+	var servers []*flakyserver.Server
+	for range n {
+		server, err := flakyserver.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
+		servers = append(servers, server)
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: server.Addr()}}})
+	}
+	m.InitialState(state)
+	cc, err := grpc.NewClient("several:///greeters", append(opts, grpc.WithResolvers(m), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cc.Close() })
+	return servers, cc
 }
 
 func overTCP(t *testing.T, opts ...interceptors.Option) *wire {

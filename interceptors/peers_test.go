@@ -8,9 +8,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
@@ -53,29 +50,13 @@ func TestBreakerStaysClosedWhileAnAddressServes(t *testing.T) {
 		{"hedged stream", interceptors.Policy{Hedge: raced}, download},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			addresses := manual.NewBuilderWithScheme("four")
-			var servers []*flakyserver.Server
-			var endpoints []resolver.Endpoint
-			for range 4 {
-				server, err := flakyserver.Start()
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(server.Close)
-				if strings.HasSuffix(tc.name, "goes on") {
+			s := newSuite(t, interceptors.WithMethodPolicy(method, tc.policy), interceptors.WithMethodPolicy(helloServer, tc.policy))
+			servers, cc := dialSeveral(t, 4, append(s.DialOptions(), grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`))...)
+			if strings.HasSuffix(tc.name, "goes on") {
+				for _, server := range servers {
 					server.Always(helloServer, flakyserver.Hang().AfterReplies(1))
 				}
-				servers = append(servers, server)
-				endpoints = append(endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: server.Addr()}}})
 			}
-			addresses.InitialState(resolver.State{Endpoints: endpoints})
-			s := newSuite(t, interceptors.WithMethodPolicy(method, tc.policy), interceptors.WithMethodPolicy(helloServer, tc.policy))
-			cc, err := grpc.NewClient("four:///", append(s.DialOptions(), grpc.WithResolvers(addresses), grpc.WithTransportCredentials(insecure.NewCredentials()),
-				grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`))...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = cc.Close() }()
 			g, served := greeterpb.NewGreeterClient(cc), 0
 			for _, server := range servers { // until both are connected
 				for server.Stats(method).Attempts+server.Stats(helloServer).Attempts == 0 {

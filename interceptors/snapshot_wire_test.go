@@ -9,9 +9,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
@@ -99,24 +96,7 @@ func TestSnapshotOfATargetThatIsAway(t *testing.T) {
 
 func TestSnapshotOfBackends(t *testing.T) {
 	s := newSuite(t, interceptors.WithPolicy(quick), interceptors.WithBalancing(interceptors.Balancing{Eject: interceptors.Eject{OpenFor: time.Hour, MaxOpenFor: time.Hour}}))
-	m := manual.NewBuilderWithScheme("pair")
-	state := resolver.State{}
-	var servers []*flakyserver.Server
-	for range 2 {
-		server, err := flakyserver.Start()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(server.Close)
-		servers = append(servers, server)
-		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: server.Addr()}}})
-	}
-	m.InitialState(state)
-	cc, err := grpc.NewClient("pair:///greeters", append(s.DialOptions(), grpc.WithResolvers(m), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cc.Close() })
+	servers, cc := dialSeveral(t, 2, s.DialOptions()...)
 	if got := s.Snapshot().Backends; len(got) != 0 {
 		t.Errorf("%+v before a call", got)
 	}
@@ -136,10 +116,10 @@ func TestSnapshotOfBackends(t *testing.T) {
 			}
 		}
 	}
-	if bad.Target != "pair:///greeters" || bad.Why != "consecutive" && bad.Why != "failure_rate" && bad.Why != "failure_balance" || time.Since(bad.Since) > time.Minute || time.Until(bad.NextProbe) < 30*time.Minute || !bad.Connected || !bad.Believed || bad.Failed == 0 {
+	if bad.Target != "several:///greeters" || bad.Why != "consecutive" && bad.Why != "failure_rate" && bad.Why != "failure_balance" || time.Since(bad.Since) > time.Minute || time.Until(bad.NextProbe) < 30*time.Minute || !bad.Connected || !bad.Believed || bad.Failed == 0 {
 		t.Errorf("%+v, want it out, and why", bad)
 	}
-	if err := s.ForceOpen("pair:///greeters", method, time.Minute); err != nil {
+	if err := s.ForceOpen("several:///greeters", method, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.SayHello(ctx, &greeterpb.HelloRequest{}); !errors.Is(err, interceptors.ErrBreakerOpen) {

@@ -99,30 +99,38 @@ func TestHedgedStreamThatEndsAsItIsReceivedFrom(t *testing.T) {
 	}
 }
 
-// TestOptionsOfAHedgedStreamThatIsCutBeforeItIsReceivedFrom are filled as
+// TestOptionsOfAHedgedStreamThatIsCut before or while it is received from are filled as
 // grpc-go fills them: once RecvMsg has returned the end.
-func TestOptionsOfAHedgedStreamThatIsCutBeforeItIsReceivedFrom(t *testing.T) {
-	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, _ *hedgeEvents) {
-		s.Script(helloServer, flakyserver.Hang().Header("early", "yes"))
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var header metadata.MD
-		var from peer.Peer
-		finished := 0
-		stream, err := g.SayHelloServerStream(ctx, &greeterpb.HelloRequest{Name: "Ann"},
-			grpc.Header(&header), grpc.Peer(&from), grpc.OnFinish(func(error) { finished++ }))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if md, err := stream.Header(); len(md.Get("early")) != 1 || err != nil {
-			t.Fatalf("header %v, %v", md, err)
-		}
-		cancel()
-		_, err = stream.Recv()
-		wantCode(t, err, codes.Canceled)
-		synctest.Wait() // OnFinish may run beside, as grpc-go's
-		if len(header.Get("early")) != 1 || from.Addr == nil || finished != 1 {
-			t.Errorf("header %v, peer %v, finished %d times", header, from.Addr, finished)
-		}
-	})
+func TestOptionsOfAHedgedStreamThatIsCut(t *testing.T) {
+	for name, cut := range map[string]func(cancel func()){
+		"before": func(cancel func()) { cancel() },
+		"while":  func(cancel func()) { time.AfterFunc(5*ms, cancel) },
+	} {
+		hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, _ *hedgeEvents) {
+			s.Script(helloServer, flakyserver.Hang().Header("early", "yes"))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var header metadata.MD
+			var from peer.Peer
+			finished := 0
+			stream, err := g.SayHelloServerStream(ctx, &greeterpb.HelloRequest{Name: "Ann"},
+				grpc.Header(&header), grpc.Peer(&from), grpc.OnFinish(func(error) { finished++ }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if md, err := stream.Header(); len(md.Get("early")) != 1 || err != nil {
+				t.Fatalf("header %v, %v", md, err)
+			}
+			cut(cancel)
+			_, err = stream.Recv()
+			wantCode(t, err, codes.Canceled)
+			if len(header.Get("early")) != 1 || from.Addr == nil {
+				t.Errorf("%s: header %v, peer %v", name, header, from.Addr)
+			}
+			synctest.Wait() // OnFinish may run beside, as grpc-go's
+			if finished != 1 {
+				t.Errorf("%s: finished %d times", name, finished)
+			}
+		})
+	}
 }

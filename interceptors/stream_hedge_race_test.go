@@ -383,10 +383,9 @@ func TestWhoseHeaderIsAskedFor(t *testing.T) {
 }
 
 // unsendable is an inner stream that has ended before it is sent to.
-type unsendable struct{ inner }
+type unsendable struct{ silent }
 
-func (*unsendable) SendMsg(any) error            { return io.EOF }
-func (*unsendable) Header() (metadata.MD, error) { return nil, nil }
+func (*unsendable) SendMsg(any) error { return io.EOF }
 
 // TestHedgedStreamThatDiesAtOnce: how it ended is what RecvMsg says.
 func TestHedgedStreamThatDiesAtOnce(t *testing.T) {
@@ -395,7 +394,7 @@ func TestHedgedStreamThatDiesAtOnce(t *testing.T) {
 		began := time.Now()
 		stream, err := innerStreams(t.Context(), s, func(n int, ctx context.Context) (grpc.ClientStream, error) {
 			if n == 1 {
-				return &unsendable{inner{ctx: ctx, recv: func(any) error { return fails(codes.Unavailable).err }}}, nil
+				return &unsendable{silent{inner{ctx: ctx, recv: func(any) error { return fails(codes.Unavailable).err }}}}, nil
 			}
 			return &inner{ctx: ctx, recv: func(any) error { return nil }}, nil
 		})

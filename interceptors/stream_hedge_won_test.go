@@ -1,16 +1,10 @@
 package interceptors_test
 
 import (
-	"context"
 	"slices"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 
 	"github.com/astra-grpc/astra/examples/greeter/greeterpb"
 	"github.com/astra-grpc/astra/interceptors"
@@ -46,30 +40,4 @@ func TestHedgedStreamIsCommittedByItsContext(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestOptionsOfAHedgedStreamThatIsCutAsItIsReceivedFrom are filled before RecvMsg returns,
-// as grpc-go fills them.
-func TestOptionsOfAHedgedStreamThatIsCutAsItIsReceivedFrom(t *testing.T) {
-	hedgedStreams(t, interceptors.Policy{}, func(t *testing.T, s *flakyserver.Server, g greeterpb.GreeterClient, _ *hedgeEvents) {
-		s.Script(helloServer, flakyserver.Hang().Header("early", "yes"))
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var header metadata.MD
-		var from peer.Peer
-		stream, err := g.SayHelloServerStream(ctx, &greeterpb.HelloRequest{Name: "Ann"}, grpc.Header(&header), grpc.Peer(&from))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := stream.Header(); err != nil {
-			t.Fatal(err)
-		}
-		time.AfterFunc(5*ms, cancel)
-		_, err = stream.Recv()
-		wantCode(t, err, codes.Canceled)
-		if len(header.Get("early")) != 1 || from.Addr == nil {
-			t.Errorf("header %v, peer %v", header, from.Addr)
-		}
-		synctest.Wait()
-	})
 }

@@ -227,9 +227,6 @@ it be on its own again. The page logs who did it.`,
 			if !ok {
 				return usagef("%q: want open, close or release", args[0])
 			}
-			if err := steerable(*length); err != nil {
-				return err
-			}
 			page, err := address(args[1])
 			if err != nil {
 				return err
@@ -238,7 +235,7 @@ it be on its own again. The page logs who did it.`,
 			if err != nil {
 				return err
 			}
-			return steer(s, page, url.Values{"action": {action}, "target": {args[2]}, "method": {method}, "for": {length.String()}})
+			return steer(s, page, url.Values{"action": {action}, "target": {args[2]}, "method": {method}}, *length)
 		}
 	},
 }
@@ -255,30 +252,24 @@ who did it.`,
 			if len(args) != 4 || args[0] != "drain" && args[0] != "return" {
 				return usagef("want drain or return, ADDR, TARGET and BACKEND")
 			}
-			if err := steerable(*length); err != nil {
-				return err
-			}
 			page, err := address(args[1])
 			if err != nil {
 				return err
 			}
-			return steer(s, page, url.Values{"action": {args[0]}, "target": {args[2]}, "backend": {args[3]}, "for": {length.String()}})
+			return steer(s, page, url.Values{"action": {args[0]}, "target": {args[2]}, "backend": {args[3]}}, *length)
 		}
 	},
 }
 
 var formToken = regexp.MustCompile(`name="token" value="([^"]+)"`)
 
-// steerable checks, before anybody is asked, how long an action is to last.
-func steerable(d time.Duration) error {
-	if d < time.Millisecond || d > 24*time.Hour {
-		return usagef("-for %v: want 1ms to 24h", d)
+// steer sends a page's form, for an action that lasts so long, with the token that the
+// page has in it.
+func steer(s *streams, page string, form url.Values, length time.Duration) error {
+	if length < time.Millisecond || length > 24*time.Hour {
+		return usagef("-for %v: want 1ms to 24h", length)
 	}
-	return nil
-}
-
-// steer sends a page's form, with the token that the page has in it.
-func steer(s *streams, page string, form url.Values) error {
+	form.Set("for", length.String())
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return err
